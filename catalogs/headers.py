@@ -1,0 +1,87 @@
+"""The headers of a FITS file, one after the other, without touching the data between them."""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+
+from catalogs import storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BLOCK = 2880
+LONGEST_HEADER = 4_000_000
+
+
+class NotFits(ValueError):
+    """The file is no FITS file, or ends where it must not."""
+
+
+def walk(stream: IO[bytes]) -> Iterator[tuple[int, fits.Header, int]]:
+    """Every HDU's number, header and the byte at which its data begin.
+
+    Raises
+    ------
+    NotFits
+        If the stream does not begin like a FITS file or ends inside a header.
+    """
+    if stream.read(6) != b"SIMPLE":
+        msg = "is not a FITS file"
+        raise NotFits(msg)
+    stream.seek(0)
+    number, position = 0, 0
+    while (text := _header_text(stream)) is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            header = fits.Header.fromfile(BytesIO(text), padding=True)
+        offset = position + len(text)
+        yield number, header, offset
+        number, position = number + 1, offset + data_bytes(header)
+        stream.seek(position)
+
+
+def data_bytes(header: fits.Header) -> int:
+    """Bytes that the data of an HDU take in the file, padding included."""
+    axes = [int(header[f"NAXIS{i + 1}"]) for i in range(int(header["NAXIS"]))]
+    values = int(np.prod(axes, dtype=object)) if axes else 0
+    bits = abs(int(header["BITPIX"])) * int(header.get("GCOUNT", 1))
+    size = bits // 8 * (int(header.get("PCOUNT", 0)) + values)
+    return -(-size // BLOCK) * BLOCK
+
+
+def is_complete(url: str, needed: int) -> bool:
+    """Whether a file holds at least `needed` (uncompressed) bytes, judged without reading it through.
+
+    A gzip file ends with its uncompressed length, which for FITS is a multiple of 2880; where it was cut off,
+    those four bytes are something else.
+    """
+    stored = storage.size(url)
+    if not url.endswith(".gz"):
+        return stored >= needed
+    with storage.reading(url, decompress=False) as stream:
+        stream.seek(max(stored - 4, 0))
+        length = int.from_bytes(stream.read(4), "little")
+    wraps = range(needed >> 32, (needed >> 32) + 2)
+    return any((length + (n << 32)) >= needed and (length + (n << 32)) % BLOCK == 0 for n in wraps)
+
+
+def _header_text(stream: IO[bytes]) -> bytes | None:
+    text = b""
+    while len(text) < LONGEST_HEADER:
+        block = stream.read(BLOCK)
+        if not block and not text:
+            return None
+        if len(block) < BLOCK:
+            msg = "is truncated: it ends inside a header"
+            raise NotFits(msg)
+        text += block
+        if any(block[card : card + 8] == b"END     " for card in range(0, BLOCK, 80)):
+            return text
+    msg = "has no END in its header"
+    raise NotFits(msg)

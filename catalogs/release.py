@@ -1,0 +1,113 @@
+"""A release that has been looked at: its shards, its types, and how a slice becomes rows and stamps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from catalogs import where
+from catalogs.flags import UNUSABLE, Flag
+from catalogs.flags import DESCRIPTION as FLAG_BITS
+from catalogs.stamps import image_columns, numbers, stamps_of
+
+if TYPE_CHECKING:
+    from catalogs._types import Bools
+    from catalogs.slices import Shard, Slice
+    from catalogs.survey import Survey
+
+
+@dataclass(frozen=True)
+class Release:
+    """A survey's release as `catalogs.inspect.inspect` found it; small enough to travel with every task."""
+
+    survey: Survey
+    folder: str
+    """What relative image paths are relative to."""
+    shards: tuple[Shard, ...]
+    columns: pa.Schema
+    """Types and metadata of the catalog columns that are used, under the catalog's own names."""
+    kept: dict[str, str]
+    """Output name of each kept column, and its name in the catalog."""
+    pixel_scale: float | None
+    """Arcsec a pixel; None when the config says that it is unknown."""
+    selected: int | None
+    """Objects that `where` selects; None when the release was too large to look at every row beforehand."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of all shards, before `where`."""
+        return sum(shard.table.rows for shard in self.shards)
+
+    @property
+    def objects_schema(self) -> pa.Schema:
+        """The columns that every object has, before any stage adds its own."""
+        survey = self.survey
+        fields = [_described("object_id", self.columns.field(survey.id).type, "", "meta.id;meta.main", "identifier")]
+        if survey.ra is not None:
+            fields += [
+                _described("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "right ascension"),
+                _described("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "declination"),
+            ]
+        fields += [
+            _described("shard", pa.string(), "", "meta.file", "catalog shard the object comes from"),
+            _described("row", pa.int64(), "", "meta.record", "row in that shard, from 0"),
+            _described("flags", pa.int32(), "", "meta.code.qual", f"bits: {FLAG_BITS}"),
+        ]
+        fields += [self.columns.field(source).with_name(name) for name, source in self.kept.items()]
+        return pa.schema(fields)
+
+    @property
+    def stamp_values(self) -> int:
+        """Numbers in one stamp."""
+        return len(self.survey.images.bands) * self.survey.images.size**2
+
+    def selected_rows(self, rows: pa.Table) -> Bools:
+        """Which rows `where` selects, (n,) bool."""
+        if self.survey.where is None:
+            return np.ones(rows.num_rows, bool)
+        return where.selected(self.survey.where, rows)
+
+    def read(self, piece: Slice) -> pa.Table:
+        """The objects of a slice: `objects_schema` and `usable` (bool) and `stamp` (list of float32).
+
+        Raises
+        ------
+        CorruptFile
+            If a file that was sound at plan time can no longer be read.
+        """
+        survey, shard = self.survey, self.shards[piece.shard]
+        rows = shard.table.read(piece.start, piece.stop, self.columns.names)
+        mask = self.selected_rows(rows)
+        position = np.flatnonzero(mask) + piece.start
+        rows = rows.filter(pa.array(mask))
+        stamps, flags = stamps_of(survey, rows, self.folder)
+        columns = [rows[survey.id].combine_chunks()]
+        if survey.ra is not None:
+            ra, dec = numbers(rows[str(survey.ra)]), numbers(rows[str(survey.dec)])
+            flags[~((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90))] |= Flag.BAD_POSITION
+            columns += [pa.array(ra, from_pandas=True), pa.array(dec, from_pandas=True)]
+        columns += [
+            pa.array([shard.label] * len(position), pa.string()),
+            pa.array(position.astype(np.int64)),
+            pa.array(flags),
+        ]
+        columns += [rows[source].combine_chunks() for source in self.kept.values()]
+        objects = pa.Table.from_arrays(columns, schema=self.objects_schema)
+        pixels = pa.FixedSizeListArray.from_arrays(pa.array(stamps.reshape(-1)), self.stamp_values)
+        return objects.append_column("usable", pa.array(flags & UNUSABLE == 0)).append_column("stamp", pixels)
+
+
+def needed_columns(survey: Survey, kept: dict[str, str]) -> list[str]:
+    """Catalog columns that a run reads, each once."""
+    condition = where.columns_of(survey.where) if survey.where is not None else []
+    position = [survey.ra, survey.dec] if survey.ra is not None else []
+    names = [survey.id, *position, *image_columns(survey), *condition, *kept.values()]
+    return list(dict.fromkeys(str(name) for name in names))
+
+
+def _described(name: str, kind: pa.DataType, unit: str, ucd: str, description: str) -> pa.Field:
+    metadata = {"unit": unit, "ucd": ucd, "description": description}
+    return pa.field(name, kind, metadata={k: v for k, v in metadata.items() if v})

@@ -1,0 +1,107 @@
+"""A Ray Data source over slices: every row of the dataset is one whole slice, which no block split can tear."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from ray.data import Datasource
+from ray.data.block import BlockMetadata
+from ray.data.datasource import ReadTask
+
+from catalogs.errors import TuningforkError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ray.data.context import DataContext
+
+    from catalogs.slices import Slice
+
+SLICE = pa.schema(
+    [
+        ("shard", pa.int32()),
+        ("start", pa.int64()),
+        ("stop", pa.int64()),
+        ("rows", pa.large_binary()),
+        ("fault", pa.string()),
+    ]
+)
+MOST_TASKS = 20_000
+
+
+class SliceSource(Datasource):
+    """Reads slices with a function, each into one row: where it is, and its table as Arrow IPC bytes.
+
+    Parameters
+    ----------
+    read : callable
+        `read(slice) -> pa.Table`, sent to every worker.
+    slices : sequence of Slice
+    bytes_each : int
+        About how large a slice is in memory, for Ray's back-pressure.
+    """
+
+    def __init__(self, read: Callable[[Slice], pa.Table], slices: Sequence[Slice], bytes_each: int) -> None:
+        super().__init__()
+        self._read, self._slices, self._bytes_each = read, slices, bytes_each
+
+    def get_name(self) -> str:
+        """The operator's name on the Ray dashboard."""
+        return "Slices"
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Bytes of all slices together."""
+        return self._bytes_each * len(self._slices)
+
+    def get_read_tasks(
+        self,
+        parallelism: int,  # noqa: ARG002 - the slices say how many tasks there are
+        per_task_row_limit: int | None = None,
+        data_context: DataContext | None = None,  # noqa: ARG002
+    ) -> list[ReadTask]:
+        """One task a slice, or a few slices a task where there are very many."""
+        step = -(-len(self._slices) // MOST_TASKS)
+        groups = [self._slices[i : i + step] for i in range(0, len(self._slices), step)]
+        return [
+            ReadTask(
+                _Reading(self._read, group),
+                BlockMetadata(len(group), self._bytes_each * len(group), None, None),
+                SLICE,
+                per_task_row_limit,
+            )
+            for group in groups
+        ]
+
+
+class _Reading:
+    def __init__(self, read: Callable[[Slice], pa.Table], slices: Sequence[Slice]) -> None:
+        self._read, self._slices = read, slices
+
+    def __call__(self) -> Iterator[pa.Table]:
+        for piece in self._slices:
+            try:
+                yield pack(piece, self._read(piece))
+            except (TuningforkError, OSError, MemoryError) as error:
+                # One bad file must not end a run over a billion objects: the slice goes on as a fault.
+                yield pack(piece, None, f"{type(error).__name__}: {error}")
+
+
+def pack(piece: Slice, rows: pa.Table | None, fault: str | None = None) -> pa.Table:
+    """A slice's table as one row of `SLICE`, without copying it more than once."""
+    if rows is None:
+        body = pa.array([None], pa.large_binary())
+    else:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema) as writer:
+            writer.write_table(rows)
+        buffer = sink.getvalue()
+        offsets = pa.py_buffer(pa.array([0, buffer.size], pa.int64()).buffers()[1])
+        body = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, buffer])
+    where = [pa.array([value], kind) for value, kind in zip((piece.shard, piece.start, piece.stop), SLICE.types, strict=False)]
+    return pa.Table.from_arrays([*where, body, pa.array([fault], pa.string())], schema=SLICE)
+
+
+def unpack(row: pa.Table) -> pa.Table:
+    """The slice's table, without a copy."""
+    return pa.ipc.open_stream(row["rows"].combine_chunks()[0].as_buffer()).read_all()

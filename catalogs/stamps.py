@@ -1,0 +1,262 @@
+"""The stamps of a slice, whichever of the three image layouts they come from."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy.io import fits
+
+from catalogs import images, storage
+from catalogs.errors import CorruptFile
+from catalogs.flags import Flag
+from catalogs.survey import PLACEHOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import pyarrow as pa
+
+    from catalogs._types import Bools, Floats, Integers
+    from catalogs.survey import Images, Survey
+
+
+def stamps_of(survey: Survey, rows: pa.Table, folder: str) -> tuple[Floats, Integers]:
+    """Read the stamps of some catalog rows.
+
+    Parameters
+    ----------
+    survey : Survey
+    rows : pa.Table
+        Rows with the columns that `image_columns` names.
+    folder : str
+        What relative paths in `extensions` and `tiles` templates are relative to.
+
+    Returns
+    -------
+    stamps : (n, band, y, x) float32
+        Background-subtracted, native byte order, every value finite.
+    flags : (n,) int32
+        Bits of `Flag` that concern pixels.
+    """
+    read = {"tiles": _from_tiles, "column": _from_column, "extensions": _from_extensions}[survey.images.layout]
+    side, bands = survey.images.size, len(survey.images.bands)
+    stamps = np.zeros((rows.num_rows, bands, side, side), np.float32)
+    flags = np.zeros(rows.num_rows, np.int32)
+    read(survey, rows, folder, stamps, flags)
+    return stamps, flags
+
+
+def image_columns(survey: Survey) -> list[str]:
+    """Catalog columns that reading the stamps needs."""
+    layout = survey.images
+    if layout.layout == "column":
+        return [str(layout.column)]
+    columns = list(layout.path_columns)
+    if layout.layout == "extensions":
+        columns.append(str(layout.hdu_column))
+    elif layout.position == "pixel":
+        columns += [layout.x, layout.y]
+    else:
+        columns += [str(survey.ra), str(survey.dec)]
+    return columns
+
+
+def path_of(template: str, values: Mapping[str, object], band: str, folder: str) -> str:
+    """Fill a path template with a band and the catalog's values."""
+    path = PLACEHOLDER.sub(lambda m: band if m[1] == "band" else str(values[m[1]]), template)
+    return storage.absolute(path, folder)
+
+
+def numbers(column: pa.ChunkedArray) -> Floats:
+    """A numeric column as float64 with null as NaN."""
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _groups(rows: pa.Table, columns: list[str]) -> list[tuple[dict[str, object], Integers]]:
+    """Distinct values of some columns and the rows that have them, in order of first appearance."""
+    found: dict[tuple[object, ...], list[int]] = {}
+    values = [rows[name].to_pylist() for name in columns]
+    for i, key in enumerate(zip(*values, strict=True) if columns else [()] * rows.num_rows):
+        found.setdefault(key, []).append(i)
+    return [(dict(zip(columns, key, strict=True)), np.array(which)) for key, which in found.items()]
+
+
+def _from_tiles(survey: Survey, rows: pa.Table, folder: str, stamps: Floats, flags: Integers) -> None:
+    layout = survey.images
+    for values, which in _groups(rows, layout.path_columns):
+        part = rows.take(which)
+        for b, band in enumerate(layout.bands):
+            url = path_of(str(layout.path), values, band, folder)
+            try:
+                tile = images.open_image(url, layout.hdu)
+            except (images.NotAnImage, FileNotFoundError) as error:
+                raise CorruptFile(f"{url}: {error}. Fetch the file again.") from error
+            x, y = _pixels(survey, part, tile)
+            raw, covered = images.cut(tile, x, y, layout.size)
+            stamps[which, b], found = clean(raw, layout, covered)
+            flags[which] |= found
+
+
+def _pixels(survey: Survey, rows: pa.Table, tile: images.ImageHeader) -> tuple[Floats, Floats]:
+    """0-based pixel positions of objects on a tile; NaN where there is none."""
+    layout = survey.images
+    if layout.position == "pixel":
+        return numbers(rows[layout.x]) - 1.0, numbers(rows[layout.y]) - 1.0
+    wcs = tile.wcs
+    if wcs is None:
+        raise CorruptFile(f'{tile.url}: has no WCS. Use position = "pixel", or give the tile a WCS.')
+    ra, dec = numbers(rows[str(survey.ra)]), numbers(rows[str(survey.dec)])
+    x, y = np.full_like(ra, np.nan), np.full_like(ra, np.nan)
+    centre = wcs.celestial.pixel_to_world(tile.shape[1] / 2, tile.shape[0] / 2)
+    # A gnomonic projection maps the far side of the sky onto the tile too: only this hemisphere counts.
+    near = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90.0)
+    near[near] = _separation(ra[near], dec[near], centre.ra.deg, centre.dec.deg) < 80.0
+    if near.any():
+        x[near], y[near] = wcs.all_world2pix(ra[near], dec[near], 0, quiet=True)
+    return x, y
+
+
+def _separation(ra: Floats, dec: Floats, ra0: float, dec0: float) -> Floats:
+    """Angle between positions, degrees."""
+    a, d, a0, d0 = (np.radians(v) for v in (ra, dec, ra0, dec0))
+    cosine = np.sin(d) * np.sin(d0) + np.cos(d) * np.cos(d0) * np.cos(a - a0)
+    return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+
+
+def _from_column(survey: Survey, rows: pa.Table, folder: str, stamps: Floats, flags: Integers) -> None:
+    layout = survey.images
+    column = rows[str(layout.column)].combine_chunks()
+    shape = stored_shape(rows.schema.field(str(layout.column)), len(layout.bands))
+    values = column.values.to_numpy(zero_copy_only=False).reshape(rows.num_rows, *shape)
+    for b in range(len(layout.bands)):
+        clear, found = clean(values[:, b].astype(np.float32), layout)
+        _centre(clear, stamps[:, b])
+        flags |= found
+
+
+def stored_shape(field: pa.Field, bands: int) -> tuple[int, int, int]:
+    """Shape (band, y, x) of the stamps in a vector column, from its TDIM, or a square if there is none."""
+    dims = (field.metadata or {}).get(b"dim", b"").decode()
+    length = field.type.list_size
+    if dims:
+        axes = tuple(int(d) for d in dims.strip("()").split(","))[::-1]
+        axes = axes if len(axes) == 3 else (1, *axes)
+    else:
+        side = round((length / bands) ** 0.5)
+        axes = (bands, side, side)
+    if len(axes) != 3 or axes[0] != bands or int(np.prod(axes)) != length:
+        raise ValueError(f"holds {dims or length} pixels, not stamps of {bands} band(s)")
+    return axes[0], axes[1], axes[2]
+
+
+def _from_extensions(survey: Survey, rows: pa.Table, folder: str, stamps: Floats, flags: Integers) -> None:
+    layout = survey.images
+    hdus = rows[str(layout.hdu_column)].to_pylist()
+    for values, which in _groups(rows, layout.path_columns):
+        for b, band in enumerate(layout.bands):
+            url = path_of(str(layout.path), values, band, folder)
+            with _opened(url) as file:
+                for i in which:
+                    clear, found = clean(_plane(file, url, hdus[i])[None], layout)
+                    _centre(clear, stamps[i : i + 1, b])
+                    flags[i] |= found[0]
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[fits.HDUList]:
+    try:
+        local = storage.is_local(url)
+        file = fits.open(url, memmap=local) if local else fits.open(url, use_fsspec=True)
+    except OSError as error:
+        raise CorruptFile(f"{url}: cannot be read as FITS ({error}). Fetch the file again.") from error
+    with file:
+        yield file
+
+
+def _plane(file: fits.HDUList, url: str, number: int | None) -> Floats:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+            plane = file[number].data
+    except (IndexError, KeyError, TypeError, OSError, ValueError) as error:
+        raise CorruptFile(f"{url}: HDU {number} cannot be read ({error}).") from error
+    if plane is None or plane.ndim != 2:
+        raise CorruptFile(f"{url}: HDU {number} is no two-dimensional image.")
+    return np.asarray(plane, np.float32)
+
+
+def _centre(planes: Floats, stamps: Floats) -> None:
+    """Crop or pad (n, h, w) planes into (n, side, side) stamps of zeros, around their centres.
+
+    The centre pixel of a side n is n // 2, so odd and even sides keep their galaxy on the same pixel.
+    """
+    side = stamps.shape[-1]
+    source, target = [slice(None)], [slice(None)]
+    for length in planes.shape[1:]:
+        offset = length // 2 - side // 2
+        first, last = max(offset, 0), min(offset + side, length)
+        source.append(slice(first, last))
+        target.append(slice(first - offset, last - offset))
+    stamps[tuple(target)] = planes[tuple(source)]
+
+
+def clean(raw: Floats, layout: Images, covered: Integers | None = None) -> tuple[Floats, Integers]:
+    """Subtract the background, make every pixel finite, and say what was wrong.
+
+    Parameters
+    ----------
+    raw : (n, y, x) float32
+        One band; pixels off the image are NaN. Not changed.
+    layout : Images
+    covered : (n,) int, optional
+        Pixels of each stamp that lie on the image; all of them by default.
+
+    Returns
+    -------
+    stamps : (n, y, x) float32
+        Pixels that were not finite are zero, which is the background's level.
+    flags : (n,) int32
+    """
+    flags = np.zeros(len(raw), np.int32)
+    pixels = raw.shape[1] * raw.shape[2]
+    covered = np.full(len(raw), pixels) if covered is None else covered
+    low, high = raw.min(axis=(1, 2)), raw.max(axis=(1, 2))
+    whole = np.isfinite(low) & np.isfinite(high)  # min and max hand on NaN, and are the infinities if any
+    background = np.zeros(len(raw), np.float32)
+    if layout.background == "border":
+        background[whole] = _border(raw[whole])
+    for i in np.flatnonzero(~whole):
+        good = raw[i][np.isfinite(raw[i])]
+        low[i], high[i] = (good.min(), good.max()) if len(good) else (np.nan, np.nan)
+        if layout.background == "border" and len(good):
+            frame = raw[i][_frame(raw.shape[1:])]
+            frame = frame[np.isfinite(frame)]
+            background[i] = np.median(frame if len(frame) else good)
+        flags[i] |= Flag.BAD_PIXELS if len(good) < covered[i] else 0
+        flags[i] |= Flag.NO_PIXELS if len(good) == 0 < covered[i] else 0
+    flags[covered < pixels] |= Flag.EDGE
+    flags[covered == 0] ^= Flag.EDGE | Flag.OFF_IMAGE
+    flags[low == high] |= Flag.BLANK
+    if layout.saturation is not None:
+        flags[high >= layout.saturation] |= Flag.SATURATED
+    stamps = raw - background[:, None, None]
+    stamps[~whole] = np.where(np.isfinite(raw[~whole]), stamps[~whole], np.float32(0.0))
+    return stamps, flags
+
+
+def _frame(shape: tuple[int, ...]) -> Bools:
+    """The outer frame of a stamp, a sixteenth of its side wide."""
+    width = max(1, min(shape) // 16)
+    frame = np.ones(shape, bool)
+    frame[width:-width, width:-width] = False
+    return frame
+
+
+def _border(stamps: Floats) -> Floats:
+    """Median of each stamp's outer frame, (n,)."""
+    pixels = stamps[:, _frame(stamps.shape[1:])]
+    middle = pixels.shape[-1] // 2
+    return np.asarray(np.partition(pixels, middle, axis=-1)[..., middle])

@@ -1,0 +1,137 @@
+"""Files on local disks and object stores alike: list, read, and write so that a file is whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeVar
+
+import fsspec
+from fsspec.core import url_to_fs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from fsspec import AbstractFileSystem
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def parallel(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Apply a function that waits for disks or the network to many items; answers in the items' order."""
+    with ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as pool:
+        return list(pool.map(function, items))
+
+
+def is_local(url: str) -> bool:
+    """Whether the URL is a plain path (or file://) of this machine."""
+    return "://" not in url or url.startswith("file://")
+
+
+def local_path(url: str) -> Path:
+    """The path of a local URL."""
+    return Path(url.removeprefix("file://"))
+
+
+def join(base: str, *parts: str) -> str:
+    """Append path components to a path or URL."""
+    return "/".join([base.rstrip("/"), *parts])
+
+
+def absolute(path: str, base: str) -> str:
+    """`path` if it stands on its own, else below the folder `base`."""
+    if "://" in path or Path(path).is_absolute():
+        return path
+    return join(base, path)
+
+
+def expand(pattern: str) -> list[str]:
+    """Files that a path, glob or URL names, sorted; empty when there is none."""
+    if "*" not in pattern and "?" not in pattern and "[" not in pattern:
+        return [pattern] if exists(pattern) else []
+    fs, path = url_to_fs(pattern)
+    scheme = "" if is_local(pattern) else pattern.split("://", 1)[0] + "://"
+    found = [str(match) for match in fs.glob(path)]
+    if scheme.startswith("http"):
+        return sorted(found)  # the HTTP file system answers with whole URLs
+    return sorted(scheme + match for match in found)
+
+
+def exists(url: str) -> bool:
+    """Whether a file or folder is there."""
+    fs, path = url_to_fs(url)
+    return bool(fs.exists(path))
+
+
+def size(url: str) -> int:
+    """Bytes of a file as stored."""
+    fs, path = url_to_fs(url)
+    return int(fs.size(path) or 0)
+
+
+@contextlib.contextmanager
+def reading(url: str, *, decompress: bool = True) -> Iterator[IO[bytes]]:
+    """Open a file for reading, gunzipped if its name says so."""
+    compression = "gzip" if decompress and url.endswith(".gz") else None
+    with fsspec.open(url, "rb", compression=compression) as stream:
+        yield stream
+
+
+def write(url: str, data: bytes) -> None:
+    """Write a file whole: to a temporary name and renamed on disks, one PUT on object stores.
+
+    Raises
+    ------
+    OSError
+        When the disk is full or read-only; the file is then absent or what it was before.
+    """
+    if not is_local(url):
+        fs, path = url_to_fs(url)
+        fs.pipe_file(path, data)
+        return
+    path_ = local_path(url)
+    path_.parent.mkdir(parents=True, exist_ok=True)
+    partial = path_.with_name(f".{path_.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path_)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def read(url: str) -> bytes:
+    """All bytes of a file."""
+    fs, path = url_to_fs(url)
+    return bytes(fs.cat_file(path))
+
+
+def names(folder: str) -> list[str]:
+    """Names of the whole files in a folder, sorted; empty when the folder is absent."""
+    fs, path = url_to_fs(folder)
+    fs.invalidate_cache(path)
+    try:
+        found = fs.ls(path, detail=False)
+    except FileNotFoundError:
+        return []
+    return sorted(n for n in (f.rstrip("/").rsplit("/", 1)[-1] for f in found) if not n.startswith("."))
+
+
+def remove(url: str) -> None:
+    """Remove a file or a folder with all that is in it; absent is fine."""
+    fs, path = url_to_fs(url)
+    if fs.exists(path):
+        fs.rm(path, recursive=True)
+
+
+def filesystem(url: str) -> tuple[AbstractFileSystem, str]:
+    """The file system of a URL and the path on it."""
+    fs, path = url_to_fs(url)
+    return fs, str(path)

@@ -1,0 +1,126 @@
+"""The `[survey]` part of a config: what a release is, where it lies and what its columns are called."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+
+
+class Section(BaseModel):
+    """A table of the TOML file: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+
+
+class Images(Section):
+    """Where the stamps come from."""
+
+    layout: Literal["tiles", "column", "extensions"]
+    """`tiles`: survey mosaics; `column`: a vector column of the catalog; `extensions`: one HDU a stamp."""
+    path: str | None = None
+    """`tiles` and `extensions`: path template; `{band}` is the band, `{NAME}` the catalog's column NAME."""
+    column: str | None = None
+    """`column`: the vector column that holds the stamps."""
+    hdu: int | str | None = None
+    """`tiles`: HDU of the mosaic (default: the file's first image HDU)."""
+    hdu_column: str | None = None
+    """`extensions`: the column with each stamp's HDU number (0 is the primary HDU)."""
+    bands: Annotated[list[str], Field(min_length=1)]
+    """Names of the bands, in the order of the stamps' planes."""
+    size: Annotated[int, Field(ge=8, le=1024)]
+    """Side of a stamp in pixels; smaller images are padded with zeros, larger ones cropped centrally."""
+    position: Literal["sky", "pixel"] = "sky"
+    """`tiles`: cut around ra/dec through the tile's WCS, or around the pixel columns `x` and `y`."""
+    x: str = "X_IMAGE"
+    """`position = "pixel"`: column of the x coordinate, FITS convention (first pixel's centre is 1)."""
+    y: str = "Y_IMAGE"
+    """`position = "pixel"`: column of the y coordinate, FITS convention."""
+    pixel_scale: Annotated[float, Field(gt=0)] | Literal["wcs", "unknown"] | None = None
+    """Arcsec a pixel; `wcs` reads it from the tiles; `unknown` says that there is none (and so no sizes)."""
+    saturation: float | None = None
+    """Pixel value at and above which an object is flagged `saturated`."""
+    background: Literal["border", "none"] = "border"
+    """`border` subtracts each stamp's own sky, the median of its outer frame; `none`: already subtracted."""
+
+    @field_validator("bands")
+    @classmethod
+    def _distinct(cls, bands: list[str]) -> list[str]:
+        if len(set(bands)) < len(bands):
+            msg = "a band is named twice"
+            raise ValueError(msg)
+        return bands
+
+    @model_validator(mode="after")
+    def _layout_has_what_it_needs(self) -> Images:
+        needs = {"tiles": ["path"], "column": ["column"], "extensions": ["path", "hdu_column"]}[self.layout]
+        for key in needs:
+            if getattr(self, key) is None:
+                raise ValueError(f'layout = "{self.layout}" needs {key} = "…"')
+        if self.layout == "tiles" and len(self.bands) > 1 and "{band}" not in str(self.path):
+            raise ValueError(f"path = {self.path!r} has no {{band}}, but there are {len(self.bands)} bands")
+        if self.layout == "extensions" and len(self.bands) > 1 and "{band}" not in str(self.path):
+            msg = 'layout = "extensions" with several bands needs {band} in path'
+            raise ValueError(msg)
+        if self.pixel_scale is None and not self.scale_in_wcs:
+            msg = (
+                'pixel_scale is missing: give it in arcsec a pixel, or pixel_scale = "unknown" '
+                "if the images have none"
+            )
+            raise ValueError(msg)
+        if self.pixel_scale == "wcs" and self.layout != "tiles":
+            msg = 'pixel_scale = "wcs" is for layout = "tiles": give arcsec a pixel or "unknown"'
+            raise ValueError(msg)
+        return self
+
+    @property
+    def scale_in_wcs(self) -> bool:
+        """Whether the pixel scale is read from the tiles' WCS."""
+        if self.layout != "tiles":
+            return False
+        return self.pixel_scale == "wcs" or (self.pixel_scale is None and self.position == "sky")
+
+    @property
+    def path_columns(self) -> list[str]:
+        """Catalog columns that the path template names."""
+        return [name for name in PLACEHOLDER.findall(self.path or "") if name != "band"]
+
+
+class Survey(Section):
+    """A release: its catalog shards, the columns that matter and its images."""
+
+    name: Annotated[str, Field(pattern=r"^[^\s/]+$")] = "survey"
+    """Name of the release, used for the published catalog."""
+    catalogs: str | list[str]
+    """FITS catalogs: a path, glob or fsspec URL, or a list of them."""
+    hdu: int | str | None = None
+    """HDU of the table (default: the file's first binary table)."""
+    id: str
+    """Column that identifies an object, integer or string, unique in the release."""
+    ra: str | None = None
+    """Column of the right ascension in degrees; without it the catalog has no positions."""
+    dec: str | None = None
+    """Column of the declination in degrees."""
+    where: str | None = None
+    """SQL expression over the catalog's own columns; rows for which it is not true are left out."""
+    keep: list[str] = []
+    """Columns carried to the output with units and UCDs; `"NAME as other"` renames one."""
+    images: Images
+
+    @model_validator(mode="after")
+    def _positions_come_in_pairs(self) -> Survey:
+        if (self.ra is None) != (self.dec is None):
+            msg = "ra and dec come together: give both or neither"
+            raise ValueError(msg)
+        if self.images.layout == "tiles" and self.images.position == "sky" and self.ra is None:
+            msg = 'position = "sky" needs ra and dec; use position = "pixel" for pixel columns'
+            raise ValueError(msg)
+        return self
+
+    @property
+    def patterns(self) -> list[str]:
+        """The catalogs' paths or globs, always as a list."""
+        return [self.catalogs] if isinstance(self.catalogs, str) else list(self.catalogs)

@@ -1,0 +1,166 @@
+"""FITS binary tables as Arrow: the header once, then only the rows and columns that are asked for."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+
+from catalogs import headers, storage
+from catalogs.errors import CorruptFile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from catalogs._types import Array
+
+VARIABLE_LENGTH = re.compile(r"\d?[PQ]")
+
+
+class NotATable(ValueError):
+    """The file is no FITS file, or holds no binary table where one is expected."""
+
+
+@dataclass(frozen=True)
+class TableHeader:
+    """What one shard's header says: where its rows lie and what they hold."""
+
+    url: str
+    header: str
+    offset: int
+    """Byte (of the uncompressed file) at which row 0 begins."""
+    row_bytes: int
+    rows: int
+
+    @property
+    def columns(self) -> fits.ColDefs:
+        """The columns as astropy describes them."""
+        return self._hdu(b"", 0).columns
+
+    @property
+    def empty(self) -> pa.Table:
+        """A table of no rows with every column's type and, as field metadata, its unit, UCD and description.
+
+        Columns of variable length have no place in it: they cannot be read row by row.
+        """
+        names = [c.name for c in self.columns if not VARIABLE_LENGTH.match(c.format)]
+        # Types are read off one row of zero bytes: a column of no rows has lost its width.
+        return self._arrow(b"\0" * self.row_bytes, 1, names).slice(0, 0)
+
+    def read(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
+        """Rows `start` to `stop` of some columns; nothing but the bytes of those rows is read.
+
+        Raises
+        ------
+        CorruptFile
+            If the file ends before row `stop`.
+        """
+        count = stop - start
+        with storage.reading(self.url) as stream:
+            stream.seek(self.offset + start * self.row_bytes)
+            data = stream.read(count * self.row_bytes)
+        if len(data) < count * self.row_bytes:
+            raise CorruptFile(f"{self.url}: ends before row {stop} of {self.rows}. Fetch the file again.")
+        return self._arrow(data, count, columns)
+
+    def _arrow(self, data: bytes, count: int, columns: Sequence[str]) -> pa.Table:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            hdu = self._hdu(data, count)
+            rows = hdu.data
+        arrays = [_to_arrow(rows, hdu.columns[name]) for name in columns]
+        fields = [
+            pa.field(name, array.type, metadata=_metadata(hdu.columns[name], hdu.header))
+            for name, array in zip(columns, arrays, strict=True)
+        ]
+        return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+    def _hdu(self, data: bytes, count: int) -> fits.BinTableHDU:
+        # A small table of its own is made from the header and the bytes of the rows, so that astropy's
+        # scaling, TNULL, TDIM and logical columns all hold without it ever seeing the other rows.
+        header = fits.Header.fromstring(self.header)
+        header["NAXIS2"] = count
+        header["PCOUNT"] = 0
+        header.pop("THEAP", None)
+        text = header.tostring(sep="", endcard=True, padding=True).encode("ascii", "replace")
+        return fits.BinTableHDU.fromstring(text + data + b"\0" * (-len(data) % headers.BLOCK), uint=True)
+
+
+def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
+    """Read the header of a shard's table.
+
+    Parameters
+    ----------
+    url : str
+        Path or fsspec URL; `.gz` is gunzipped.
+    hdu : int or str, optional
+        HDU number or EXTNAME; by default the first binary table.
+
+    Raises
+    ------
+    NotATable
+        If the file is no FITS file, has no such table, is truncated, or holds columns that have no fixed width.
+    """
+    with storage.reading(url) as stream:
+        try:
+            return _find_table(url, stream, hdu)
+        except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
+            if isinstance(error, NotATable | FileNotFoundError | PermissionError):
+                raise
+            raise NotATable(f"cannot be read as FITS ({str(error).splitlines()[0]})") from error
+
+
+def _find_table(url: str, stream: IO[bytes], wanted: int | str | None) -> TableHeader:
+    for number, header, offset in headers.walk(stream):
+        is_table = header.get("XTENSION", "").strip() == "BINTABLE" and not header.get("ZIMAGE", False)
+        if is_table and wanted in (None, number, header.get("EXTNAME", "").strip()):
+            return _checked(url, header, offset)
+    what = "binary table" if wanted is None else f"HDU {wanted!r} with a binary table"
+    raise NotATable(f"has no {what}")
+
+
+def _checked(url: str, header: fits.Header, offset: int) -> TableHeader:
+    if header.get("ZTABLE", False):
+        msg = "holds a tile-compressed table (ZTABLE), which cannot be read row by row"
+        raise NotATable(msg)
+    table = TableHeader(url, header.tostring(), offset, int(header["NAXIS1"]), int(header["NAXIS2"]))
+    if not headers.is_complete(url, offset + table.rows * table.row_bytes):
+        raise NotATable(f"is truncated: its header promises {table.rows} rows")
+    return table
+
+
+def _to_arrow(rows: fits.FITS_rec, column: fits.Column) -> pa.Array:
+    """One column in native byte order: strings stripped, TNULL values null, vectors as lists."""
+    raw = rows.view(np.ndarray)[column.name]
+    if raw.dtype.kind == "S":
+        return pa.array([_decode(text) for text in raw.reshape(-1)], pa.string())
+    values: Array = np.ascontiguousarray(rows.field(column.name))
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if values.ndim == 1:
+        return pa.array(values, mask=None if column.null is None else raw == column.null)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), int(np.prod(values.shape[1:])))
+
+
+def _decode(raw: bytes) -> str:
+    raw = raw.split(b"\0", 1)[0].rstrip(b" ")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _metadata(column: fits.Column, header: fits.Header) -> dict[str, str]:
+    number = next(i for i in range(1, int(header["TFIELDS"]) + 1) if header.get(f"TTYPE{i}") == column.name)
+    found = {
+        "unit": str(column.unit or ""),
+        "ucd": str(header.get(f"TUCD{number}", "")),
+        "dim": str(column.dim or ""),
+        "description": str(header.get(f"TCOMM{number}", "") or header.comments[f"TTYPE{number}"]),
+    }
+    return {key: text for key, text in found.items() if text}

@@ -1,0 +1,1 @@
+"""What runs and in which order: config, plan, flow, command line."""

@@ -1,0 +1,172 @@
+"""The TOML config: every key, its default, and what is refused before anything is opened."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from catalogs.errors import Fault, Refused
+from catalogs.survey import Section, Survey
+
+
+class Run(Section):
+    """How the work is cut up and how it reports."""
+
+    slice_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+    """Catalog rows in a slice: the unit of work, of commit and of retry."""
+    read_cpus: Annotated[float, Field(gt=0)] = 0.5
+    """CPUs that Ray sets aside for each task that cuts stamps."""
+    dashboard: bool = False
+    """Start the Ray dashboard on http://127.0.0.1:8265 where the run starts its own Ray."""
+    interval: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds between JSON progress lines where there is no terminal."""
+
+
+class Denoise(Section):
+    """The denoising autoencoder; leave the table out to encode stamps as they are."""
+
+    checkpoint: str = "bundled"
+    """`bundled`, or a safetensors file of a denoiser."""
+
+
+class Encode(Section):
+    """From stamps to embeddings."""
+
+    model: Annotated[str, Field(pattern=r"^timm:.+")] = "timm:convnext_atto"
+    """`timm:NAME`: any timm model."""
+    checkpoint: str = "untrained"
+    """`pretrained` (from the hub), `untrained`, or a safetensors file."""
+    input: Annotated[int, Field(ge=16, le=1024)] = 64
+    """Side of the image that the model sees."""
+    unwrap: Literal["moments", "apct", "none"] = "moments"
+    """Adaptive polar unwrapping: by the light's moments, as in the paper (`apct`), or none."""
+    stretch: Literal["asinh", "linear"] = "asinh"
+    """Brightness scale; each stamp is divided by its own peak after it."""
+    normalise: Literal["none", "imagenet"] = "none"
+    """Whether ImageNet's mean and standard deviation are taken off (the paper does not)."""
+    turns: Literal[1, 2, 4] = 1
+    """Embeddings averaged over this many quarter (or half) turns."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the model; `auto` is bfloat16 where the device has it."""
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    """Stamps that the model sees at once."""
+    workers: Annotated[int, Field(ge=1)] = 1
+    """Actors in the pool; on GPU machines, one a GPU."""
+    cpus: Annotated[float, Field(gt=0)] = 1.0
+    """CPUs that Ray sets aside for an actor."""
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs of an actor; 0 encodes on the CPU."""
+    threads: Annotated[int, Field(ge=1)] = 2
+    """Threads of an actor on the CPU."""
+
+
+class Reduce(Section):
+    """From embeddings to codes."""
+
+    components: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = 40
+    """Principal components: how many, or the share of the variance that they explain."""
+
+
+class Fit(Section):
+    """Bags and the members fitted on them."""
+
+    groups: Annotated[int, Field(ge=2, le=1000)] = 20
+    """Groups that members vote for."""
+    bags: Annotated[int, Field(ge=1, le=1000)] = 8
+    """Resampled subsets on which members are fitted."""
+    resample: Literal["hash", "none"] = "hash"
+    """`hash` draws each bag by a hash of the object ids; `none` fits on every object (with `bags = 1`)."""
+    families: list[Literal["kmeans", "birch", "ward"]] = ["kmeans", "birch", "ward"]
+    """One member of each family is fitted on each bag."""
+    bag_rows: Annotated[int, Field(ge=10)] = 100_000
+    """Objects in a bag, at most about."""
+    pilot_rows: Annotated[int, Field(ge=10)] = 20_000
+    """Objects, at most about, on which strata, the reference and the alignment rest."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of every draw."""
+
+    @model_validator(mode="after")
+    def _whole_bags_do_not_differ(self) -> Fit:
+        if self.resample == "none" and self.bags > 1:
+            msg = 'resample = "none" gives every bag the same objects: use bags = 1'
+            raise ValueError(msg)
+        if not self.families or len(set(self.families)) < len(self.families):
+            msg = "families must name each family once, and at least one"
+            raise ValueError(msg)
+        return self
+
+
+class Vote(Section):
+    """Which objects keep their group."""
+
+    rule: Literal["agreement", "unanimous"] = "agreement"
+    """`unanimous`: every member agrees; `agreement`: at least `threshold` of them."""
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.66
+    """Smallest agreement that keeps an object."""
+
+
+class Publish(Section):
+    """The catalog that comes out."""
+
+    rows_per_partition: Annotated[int, Field(ge=1)] = 500_000
+    """Objects in a HATS partition, at most."""
+    embeddings: bool = True
+    """Publish the embeddings as a catalog of their own."""
+
+
+class Config(Section):
+    """A whole config file."""
+
+    survey: Survey
+    run: Run = Run()
+    denoise: Denoise | None = None
+    encode: Encode = Encode()
+    reduce: Reduce = Reduce()
+    fit: Fit = Fit()
+    vote: Vote = Vote()
+    publish: Publish = Publish()
+
+
+def load(path: str | Path) -> tuple[Config, str]:
+    """Read a config.
+
+    Returns
+    -------
+    config : Config
+    folder : str
+        The file's folder, which relative paths are relative to.
+
+    Raises
+    ------
+    Refused
+        If the file is missing, is no TOML, or has a key or value that is not allowed.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Refused([Fault(str(path), f"cannot be read ({error.strerror})", "Give the path of a config")]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Refused([Fault(str(path), f"is no TOML ({error})", "Correct the file")]) from error
+    return parse(values, str(path)), str(path.resolve().parent)
+
+
+def parse(values: dict[str, Any], name: str) -> Config:
+    """Check a config that is already read; `name` stands in its faults."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise Refused([_fault(name, details) for details in error.errors()]) from error
+
+
+def _fault(name: str, details: Any) -> Fault:
+    key = ".".join(str(part) for part in details["loc"]) or None
+    value = repr(details["input"])[:80] if not isinstance(details["input"], dict) else None
+    if details["type"] == "extra_forbidden":
+        return Fault(name, "unknown key", "See docs/config.md for the keys there are", key, value)
+    if details["type"] == "missing":
+        return Fault(name, "this key is missing", "See docs/config.md", key)
+    return Fault(name, details["msg"].removeprefix("Value error, "), "See docs/config.md", key, value)

@@ -115,7 +115,7 @@ def _columns(survey: Survey, kept: dict[str, str], tables: list[TableHeader]) ->
     columns = pa.schema([schemas[0].field(name) for name in needed])
     if survey.where is not None:
         try:
-            where.check(survey.where, columns.empty_table())
+            where.check(survey.where, columns)
         except where.BadCondition as error:
             raise Refused([Fault(config, str(error), "Correct the condition", None, survey.where)]) from error
     return columns

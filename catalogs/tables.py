@@ -73,8 +73,7 @@ class TableHeader:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             hdu = self._hdu(data, count)
-            rows = hdu.data
-        arrays = [_to_arrow(rows, hdu.columns[name]) for name in columns]
+            arrays = [_to_arrow(hdu.data, hdu.columns[name]) for name in columns]
         fields = [
             pa.field(name, array.type, metadata=_metadata(hdu.columns[name], hdu.header))
             for name, array in zip(columns, arrays, strict=True)
@@ -136,14 +135,15 @@ def _checked(url: str, header: fits.Header, offset: int) -> TableHeader:
 
 
 def _to_arrow(rows: fits.FITS_rec, column: fits.Column) -> pa.Array:
-    """One column in native byte order: strings stripped, TNULL values null, vectors as lists."""
+    """One column in native byte order: strings stripped, TNULL values and unset logicals null, vectors as lists."""
     raw = rows.view(np.ndarray)[column.name]
     if raw.dtype.kind == "S":
         return pa.array([_decode(text) for text in raw.reshape(-1)], pa.string())
     values: Array = np.ascontiguousarray(rows.field(column.name))
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.ndim == 1:
-        return pa.array(values, mask=None if column.null is None else raw == column.null)
+        missing = 0 if values.dtype == bool else column.null  # a zero byte is a logical column's null
+        return pa.array(values, mask=None if missing is None else raw == missing)
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), int(np.prod(values.shape[1:])))
 
 

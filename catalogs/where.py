@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import pyarrow as pa
 
     from catalogs._types import Bools
 
@@ -61,8 +60,8 @@ def columns_of(condition: str) -> list[str]:
     return sorted({str(names[-1]) for names in references})
 
 
-def check(condition: str, empty: pa.Table) -> None:
-    """Try the condition on an empty table of the catalog's columns.
+def check(condition: str, columns: pa.Schema) -> None:
+    """Try the condition on the catalog's columns, before any row of them is read.
 
     Raises
     ------
@@ -70,13 +69,16 @@ def check(condition: str, empty: pa.Table) -> None:
         If it aggregates over rows, does not fit the columns' types or is not true or false.
     """
     with locked_database() as connection:
-        connection.register("objects", empty)
+        # Two rows of nulls: enough for a constant of the wrong type to fail, and for an aggregate to show.
+        rows = pa.table({field.name: pa.nulls(2, field.type) for field in columns})
+        connection.register("objects", rows)
         try:
             answer = connection.execute(_query(condition))
+            kind = str(answer.description[0][1]) if answer.description else ""
+            count = len(answer.fetchall())
         except duckdb.Error as error:
             raise BadCondition(str(error).splitlines()[0]) from error
-        kind = str(answer.description[0][1]) if answer.description else ""
-        if answer.fetchall():
+        if count != rows.num_rows:
             msg = "aggregates are not allowed: every row is judged by itself"
             raise BadCondition(msg)
         if kind.upper() not in {"BOOLEAN", "BOOL"}:

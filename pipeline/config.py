@@ -19,6 +19,8 @@ class Run(Section):
     """Catalog rows in a slice: the unit of work, of commit and of retry."""
     read_cpus: Annotated[float, Field(gt=0)] = 0.5
     """CPUs that Ray sets aside for each task that cuts stamps."""
+    object_store_gib: Annotated[float, Field(ge=0.1)] = 1.0
+    """Shared memory for slices in flight, in GiB, where the run starts its own Ray."""
     dashboard: bool = False
     """Start the Ray dashboard on http://127.0.0.1:8265 where the run starts its own Ray."""
     interval: Annotated[float, Field(gt=0)] = 10.0

@@ -1,0 +1,39 @@
+# Each target makes .venv with pip alone if it is not there. PYTHON picks the interpreter: 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO ?= demo
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-all lint format bench clean
+
+demo: .venv/with-sim
+	rm -rf $(DEMO)
+	$(BIN)/tuningfork simulate $(DEMO)/release --galaxies 2000 --shards 4 --bands i
+	$(BIN)/tuningfork run $(DEMO)/release/survey.toml --out $(DEMO)/run
+
+test: .venv/with-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: .venv/with-dev
+	$(BIN)/python -m pytest
+
+lint: .venv/with-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/with-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/with-bench
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
+
+.venv/with-%: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) -e '.[$*]'
+	touch $@

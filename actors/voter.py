@@ -1,0 +1,111 @@
+"""The voter: holds every member at once and lets them all vote on each object of a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from actors.embeddings import embeddings_of
+from kernels.moments import Components, project
+from kernels.vote import Electorate, kept, vote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+
+class Voter:
+    """One vote of every member on every object.
+
+    Parameters
+    ----------
+    components : mapping of arrays
+        `Components.to_arrays()`.
+    electorate : mapping of arrays
+        `Electorate.to_arrays()`.
+    rule : {"agreement", "unanimous"}
+    threshold : float
+        Smallest agreement that keeps an object under the rule "agreement".
+    threads : int
+        CPU threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        components: Mapping[str, NDArray[np.float64]],
+        electorate: Mapping[str, NDArray[np.generic]],
+        rule: Literal["agreement", "unanimous"],
+        threshold: float,
+        threads: int = 1,
+    ) -> None:
+        torch.set_num_threads(threads)
+        self._components = Components.from_arrays(components)
+        self._electorate = Electorate.from_arrays(electorate)
+        self._rule, self._threshold = rule, threshold
+
+    def __call__(self, objects: pa.Table) -> pa.Table:
+        """Vote on a batch.
+
+        Parameters
+        ----------
+        objects : pa.Table
+            With `object_id` and `embedding`; the latter is null where an object is unusable.
+
+        Returns
+        -------
+        pa.Table
+            `object_id` and the columns of `Voter.columns`; null where an object is unusable.
+        """
+        values, usable = embeddings_of(objects["embedding"])
+        ballot = vote(project(values, self._components), self._electorate)
+        found = {
+            "group": ballot.group,
+            "kept": kept(ballot.agreement, self._rule, self._threshold),
+            "agreement": ballot.agreement,
+            "runner_up": ballot.runner_up,
+            "distance": ballot.distance,
+            "reference_group": ballot.reference_group,
+            **{f"vote_{family}": groups for family, groups in ballot.family_groups.items()},
+        }
+        columns = self.columns(list(ballot.family_groups))
+        where = np.flatnonzero(usable)
+        # An index that is null takes null: results land on their rows, unusable objects stay without any.
+        index = np.full(len(usable), -1, np.int64)
+        index[where] = np.arange(len(where))
+        take = pa.array(index, mask=index < 0)
+        arrays = [_to_arrow(found[name], columns.schema.field(name).type).take(take) for name in columns.column_names]
+        return pa.Table.from_arrays(
+            [objects["object_id"].combine_chunks(), *arrays],
+            schema=pa.schema([objects.schema.field("object_id"), *columns.schema]),
+        )
+
+    @staticmethod
+    def columns(families: Sequence[str]) -> pa.Table:
+        """The columns that a vote adds, as an empty table."""
+        described = [
+            ("group", pa.int16(), "group with the most votes"),
+            ("kept", pa.bool_(), "whether the members agree enough, by the run's rule"),
+            ("agreement", pa.float32(), "fraction of members that voted for the group"),
+            ("runner_up", pa.int16(), "group with the second most votes, null if there is none"),
+            ("distance", pa.float32(), "distance to the group's centre among the principal components"),
+            ("reference_group", pa.int16(), "group by the single reference k-means, which does not vote"),
+            *((f"vote_{f}", pa.int16(), f"group with the most votes among the {f} members") for f in families),
+        ]
+        ucds = {"group": "meta.code.class", "agreement": "stat.fit.goodness", "kept": "meta.code.qual"}
+        return pa.schema(
+            [
+                pa.field(name, kind, metadata={"description": text, "ucd": ucds.get(name, "meta.code.class")})
+                for name, kind, text in described
+            ]
+        ).empty_table()
+
+
+def _to_arrow(values: NDArray[np.generic], kind: pa.DataType) -> pa.Array:
+    if isinstance(values, np.ma.MaskedArray):
+        return pa.array(values.data, kind, mask=np.ma.getmaskarray(values))
+    return pa.array(values, kind)

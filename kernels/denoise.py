@@ -1,0 +1,83 @@
+"""Denoising: stamps into the denoiser's units and back, and the loss that it is trained with."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from kernels.stretch import noise_level
+
+__all__ = ["denoise", "denoising_loss"]
+
+# Matched-filter S/N, sqrt(sum(x^2)) / sigma, that training noise spreads over.
+_SN_RANGE = (3.0, 3000.0)
+
+
+def denoise(stamps: torch.Tensor, net: nn.Module, noise: torch.Tensor | None = None) -> torch.Tensor:
+    """Remove the sky noise of each band: sigma sinh(net(asinh(x / sigma))).
+
+    Parameters
+    ----------
+    stamps : (n, b, y, x) float tensor
+        Background-subtracted stamps, in any flux unit.
+    net : nn.Module
+        (n, b, y, x) -> (n, b, y, x) in asinh of units of the noise, see `kernels.nets.denoiser`.
+    noise : (n, b) float tensor, optional
+        Standard deviation of the sky in the stamps' unit, by default `noise_level` of the stamps.
+
+    Returns
+    -------
+    (n, b, y, x) float32 tensor in the stamps' unit. Non-finite pixels count as zero (the sky) on the way in. A band
+    without noise (sigma = 0: a blank or a simulated one) comes out as it went in. Objects do not see each other.
+    """
+    pixels = stamps.float().nan_to_num(0.0, 0.0, 0.0)
+    sigma = (noise_level(stamps) if noise is None else noise.float())[:, :, None, None]
+    noisy = sigma > 0
+    sigma = torch.where(noisy, sigma, 1.0)
+    # sinh undoes asinh; nothing may come out that is brighter than a few times what went in
+    compressed = (pixels / sigma).asinh()
+    ceiling = compressed.abs().amax(dim=(2, 3), keepdim=True) + 1.0
+    cleaned = net(compressed).float().clamp(-ceiling, ceiling).sinh() * sigma
+    return torch.where(noisy, cleaned, pixels)
+
+
+def denoising_loss(
+    net: nn.Module, clean: torch.Tensor, generator: torch.Generator | None = None, flux_weight: float = 3.0
+) -> torch.Tensor:
+    """Loss of one training batch: pixels in compressed units, and the total flux.
+
+    Each stamp gets Gaussian noise at a matched-filter S/N drawn log-uniformly from 3..3000 (blank stamps: noise
+    alone) and goes the way of `denoise`. The loss is
+
+        mean (u' - u)^2 + flux_weight mean ((F' - F) / (|F| + sigma sqrt(pixels)))^2
+
+    with u = asinh(x / sigma), F the sum of a stamp's pixels and primes for the net's answer. The second term is there because
+    the mean in compressed units is biased low in flux units (Jensen).
+
+    Parameters
+    ----------
+    net : nn.Module
+    clean : (n, b, y, x) float tensor
+        Noiseless stamps; the unit does not matter.
+    generator : torch.Generator, optional
+        Source of the noise, on the stamps' device.
+
+    Returns
+    -------
+    Scalar tensor with a gradient. Needs finite stamps.
+    """
+    n, b = clean.shape[:2]
+    power = clean.square().sum(dim=(2, 3)).sqrt()  # (n, b)
+    low, high = (torch.tensor(value).log() for value in _SN_RANGE)
+    draw = torch.rand((n, b), generator=generator, device=clean.device)
+    sigma = torch.where(power > 0, power / torch.exp(low + (high - low) * draw), 1.0)[:, :, None, None]
+    noisy = clean + sigma * torch.randn(clean.shape, generator=generator, device=clean.device)
+
+    measured = noise_level(noisy)[:, :, None, None]
+    wanted = clean / measured
+    answer = net((noisy / measured).asinh())
+    pixel_loss = (answer - wanted.asinh()).square().mean()
+    flux = wanted.sum(dim=(2, 3))
+    scale = flux.abs() + wanted[0, 0].numel() ** 0.5
+    flux_error = (answer.clamp(-12.0, 12.0).sinh().sum(dim=(2, 3)) - flux) / scale
+    return pixel_loss + flux_weight * flux_error.square().mean()

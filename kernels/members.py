@@ -1,0 +1,162 @@
+"""The members of the vote: one fitted clusterer of one bag, reduced to labelled prototypes.
+
+Every clusterer becomes the same thing, prototypes with labels, and labels any object by its nearest prototype. So a
+member fitted on a bag can vote on every object of the release, and all members vote through one kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from kernels.birch import Features, leaves
+from kernels.kmeans import distinct_rows, kmeans, lloyd, plus_plus
+from kernels.nearest import finite_matrix, nearest
+from kernels.ward import ward
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FAMILIES", "Family", "Member", "fit_member", "micro_clusters_of"]
+
+Family = Literal["kmeans", "birch", "ward"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One fitted clusterer.
+
+    Attributes
+    ----------
+    family
+        The clusterer's kind.
+    bag
+        Number of the bag it was fitted on.
+    prototypes
+        (p, d) float32.
+    labels
+        (p,) int32: the cluster, or after alignment the group, that each prototype stands for.
+    """
+
+    family: Family
+    bag: int
+    prototypes: NDArray[np.float32]
+    labels: NDArray[np.int32]
+
+    def __call__(self, codes: NDArray[np.floating]) -> NDArray[np.int32]:
+        """Label of the nearest prototype of each row of codes (n, d)."""
+        return self.labels[nearest(codes, self.prototypes)]
+
+
+def fit_member(
+    family: Family,
+    codes: NDArray[np.floating],
+    groups: int,
+    seed: int,
+    bag: int = 0,
+    micro_clusters: int = 512,
+    exact_rows: int = 5000,
+) -> Member:
+    """Fit one member to one bag.
+
+    Parameters
+    ----------
+    family
+        "kmeans": k-means, `groups` prototypes.
+        "birch": BIRCH leaves, their centres joined by unweighted Ward, as scikit-learn's ``Birch(n_clusters=...)``
+        does: dense regions count no more than sparse ones, which is what sets this family's vote apart.
+        "ward": Ward of the objects themselves up to `exact_rows` of them, beyond that of micro-clusters weighted
+        by their counts.
+    codes
+        (n, d) finite, in canonical order (`kernels.bags.canonical_order`): the seeding and BIRCH depend on it.
+    groups
+        Number of clusters, 1 <= groups <= number of distinct codes.
+    seed
+        Of the draws; the bag's number is mixed in.
+    bag
+        Number of the bag.
+    micro_clusters
+        Prototypes of a BIRCH or large Ward member, about. At least `groups`.
+    exact_rows
+        Largest bag whose Ward is exact; costs n^2 float64.
+
+    Returns
+    -------
+    Member
+        Equal input gives equal bits, on any number of threads.
+
+    Raises
+    ------
+    ValueError
+        For NaN or infinity, an unknown family, or fewer (distinct) codes or micro-clusters than groups.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"unknown family {family!r}: choose from {', '.join(FAMILIES)}")
+    matrix = finite_matrix(codes, "codes").astype(np.float32, copy=False)
+    _check_enough(matrix, groups, micro_clusters)
+    stream = int(np.random.SeedSequence([seed & (2**64 - 1), bag]).generate_state(1, np.uint64)[0])
+    if family == "kmeans":
+        prototypes = kmeans(matrix, groups, stream)
+        return Member(family, bag, prototypes, np.arange(groups, dtype=np.int32))
+    if family == "birch":
+        features = leaves(matrix, micro_clusters, least=groups)
+        labels = ward(features.centre, np.ones(len(features)), groups)
+        return Member(family, bag, features.centre.astype(np.float32), labels)
+    if len(matrix) <= exact_rows:
+        return Member(family, bag, matrix.copy(), ward(matrix, np.ones(len(matrix)), groups))
+    features = micro_clusters_of(matrix, micro_clusters, stream)
+    return Member(
+        family, bag, features.centre.astype(np.float32), ward(features.centre, features.count, groups)
+    )
+
+
+def micro_clusters_of(codes: NDArray[np.float32], most: int, seed: int) -> Features:
+    """Features of a fine k-means, the stand-ins for the objects of a large bag.
+
+    Parameters
+    ----------
+    codes
+        (n, d) finite.
+    most
+        Number of micro-clusters; fewer if there are fewer distinct codes.
+    seed
+        Of the seeding.
+
+    Returns
+    -------
+    Features
+        No empty ones; total count n. Ward minimises scatter, and k-means gives the micro-clusters of least scatter:
+        from 512 of them Ward's tree comes out closer to the tree of the objects than from BIRCH's leaves.
+    """
+    sample = codes[:: max(1, len(codes) // (16 * most))]
+    wanted = distinct_rows(sample, most)
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 1])))
+    # Ten rounds on a sample place the centres; two more on all rows settle them.
+    centres = lloyd(codes, lloyd(sample, plus_plus(sample, wanted, generator), 10), 2)
+    home = nearest(codes, centres)
+    features = Features.of(codes)
+    order = np.argsort(home, kind="stable")
+    found, opens = np.unique(home[order], return_index=True)
+    count = np.bincount(home, minlength=len(centres))[found].astype(np.float64)
+    centre = np.add.reduceat(features.centre[order], opens, axis=0) / count[:, None]
+    position = np.searchsorted(found, home[order])
+    squared = ((features.centre[order] - centre[position]) ** 2).sum(axis=1)
+    return Features(count, centre, np.add.reduceat(squared, opens))
+
+
+def _check_enough(codes: NDArray[np.float32], groups: int, micro_clusters: int) -> None:
+    if groups < 1:
+        raise ValueError(f"groups must be positive, got {groups}")
+    if len(codes) < groups:
+        raise ValueError(f"{len(codes)} objects cannot make {groups} groups: use larger bags or fewer groups")
+    if micro_clusters < groups:
+        raise ValueError(f"{micro_clusters} micro-clusters cannot make {groups} groups: raise micro_clusters")
+    distinct = distinct_rows(codes, groups)
+    if distinct < groups:
+        raise ValueError(
+            f"only {distinct} distinct codes among {len(codes)} objects cannot make {groups} groups: "
+            "the embeddings may have collapsed"
+        )

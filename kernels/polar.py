@@ -1,0 +1,194 @@
+"""Adaptive polar coordinate unwrapping: a stamp becomes an image of angle against radius that does not turn with the galaxy.
+
+After the adaptive polar coordinate transformation (APCT) of arXiv 2501.00380: the polar image starts at a direction that
+the galaxy itself sets, so a turned galaxy gives the same polar image.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional
+
+__all__ = ["find_pole", "unwrap"]
+
+# Chosen on rotated synthetic galaxies with neighbours at the edge, S/N 15 to 10000.
+_STEPS = 6  # of the adaptive window
+_WIDEST = 0.35  # largest window, standard deviation in half sides
+_DIRECTION = 2.5  # window of the direction, in windows of the pole
+
+
+def unwrap(
+    stamps: torch.Tensor, angles: int, radii: int, pole: str = "moments", mirror: bool = True
+) -> torch.Tensor:
+    """Sample stamps along rays from their pole, bilinearly.
+
+    Row k of the answer lies at angle theta + 2 pi k / angles, measured from +x towards +y, where theta is the object's own
+    reference direction. Column j lies at radius (j + 1/2) R / radii with R half the stamp's shorter side: columns are cells
+    that tile 0..R. Mirrored, the columns run over -R..R in even steps, the left half being the exact flip of the
+    right one; the pole lies on the border of the two middle columns.
+
+    Parameters
+    ----------
+    stamps : (n, b, y, x) float tensor
+        Any unit; sky near zero.
+    angles, radii : int
+        Rows, and columns per half.
+    pole : {"moments", "apct"}
+        How pole and direction are found, see `find_pole`. They are shared by all bands.
+    mirror : bool
+        Add the mirror image about r = 0.
+
+    Returns
+    -------
+    (n, b, angles, 2 radii) float32 tensor, or (n, b, angles, radii) without mirror, on the stamps' device. Outside the
+    stamp it is exactly zero: nothing is wrapped or repeated. Within one pixel beyond the centres of the outermost
+    pixels the value fades linearly to zero. Non-finite pixels count as zero. Blank stamps give zeros.
+    """
+    n, _, height, width = stamps.shape
+    pixels = stamps.float().nan_to_num(0.0, 0.0, 0.0)
+    centre, theta = _find(pixels.mean(dim=1), pole)
+    turn = torch.arange(angles, device=stamps.device) * (2 * math.pi / angles)  # (angles,)
+    radius = (torch.arange(radii, device=stamps.device) + 0.5) * (min(height, width) / 2 / radii)  # (radii,)
+    phase = theta[:, None] + turn  # (n, angles)
+    # align_corners=False: -1 and 1 are the outer borders of the outermost pixels, the centre of pixel i is (2 i + 1) / side - 1
+    side = torch.tensor([width, height], dtype=torch.float32, device=stamps.device)
+    start = (2 * centre + 1) / side - 1  # (n, 2)
+    ray = torch.stack([phase.cos(), phase.sin()], dim=-1) * (2 / side)  # (n, angles, 2)
+    grid = start[:, None, None, :] + radius[None, None, :, None] * ray[:, :, None, :]  # (n, angles, radii, 2)
+    half = functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return torch.cat([half.flip(-1), half], dim=-1) if mirror else half
+
+
+def find_pole(stamps: torch.Tensor, pole: str = "moments") -> tuple[torch.Tensor, torch.Tensor]:
+    """Pole and reference direction of each stamp, from the mean of its bands.
+
+    ``apct``, as in arXiv 2501.00380: the brightest pixel, and the direction from it to the darkest one; among equal pixels the one nearest
+    the stamp's centre, then the one of lowest index. Both are single pixels, so noise moves them.
+
+    ``moments``: light-weighted means under a round window that follows the galaxy and shrinks to its size (adaptive moments,
+    Bernstein & Jarvis 2002, AJ 123, 583, with a round weight), starting at the stamp's centre, so that neighbours
+    at the edge weigh nothing. The direction is the major axis of the second moments, pointing to the side with the positive
+    third moment. A round galaxy has no major axis: its direction is set by whatever asymmetry there is.
+
+    Parameters
+    ----------
+    stamps : (n, b, y, x) float tensor
+    pole : {"moments", "apct"}
+
+    Returns
+    -------
+    centre : (n, 2) float32 tensor
+        x and y of the pole in pixels, pixel centres at integers.
+    theta : (n,) float32 tensor
+        Radians from +x towards +y.
+        Blank stamps (constant, or without positive light) get the stamp's centre and zero. Non-finite pixels count as zero.
+    """
+    return _find(stamps.float().nan_to_num(0.0, 0.0, 0.0).mean(dim=1), pole)
+
+
+def _find(image: torch.Tensor, pole: str) -> tuple[torch.Tensor, torch.Tensor]:
+    if pole == "moments":
+        return _moments(image)
+    if pole == "apct":
+        return _extremes(image)
+    raise ValueError(f'pole is "moments" or "apct", not "{pole}"')
+
+
+def _extremes(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Brightest pixel and the direction to the darkest one: (n, y, x) -> (n, 2), (n,)."""
+    n, height, width = image.shape
+    y = torch.arange(height, device=image.device)
+    x = torch.arange(width, device=image.device)
+    # twice the distance to the centre, squared, is a whole number: ties are exact. The index breaks what is left of them
+    rank = (2 * y - height + 1).square()[:, None] + (2 * x - width + 1).square()
+    rank = (rank * (height * width)).flatten() + torch.arange(height * width, device=image.device)
+    flat = image.reshape(n, -1)
+    bright, dark = flat.amax(dim=1, keepdim=True), flat.amin(dim=1, keepdim=True)
+    last = rank.max() + 1
+    tip = torch.where(flat == bright, rank, last).argmin(dim=1)
+    foot = torch.where(flat == dark, rank, last).argmin(dim=1)
+    centre = torch.stack([tip % width, tip // width], dim=-1).float()
+    towards = torch.stack([foot % width, foot // width], dim=-1).float() - centre
+    blank = (bright == dark)[:, 0]
+    middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=image.device)
+    theta = torch.atan2(towards[:, 1], towards[:, 0])
+    return torch.where(blank[:, None], middle, centre), torch.where(blank, 0.0, theta)
+
+
+def _moments(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pole and direction from adaptive moments: (n, y, x) -> (n, 2), (n,)."""
+    n, height, width = image.shape
+    half = min(height, width) / 2
+    cell = max(1, round(half / 16))
+    light, x, y = _light(image, cell)
+
+    centre = torch.zeros(n, 2, device=image.device)  # x, y from the stamp's middle
+    largest = (_WIDEST * half) ** 2
+    spread = torch.full((n,), largest, device=image.device)  # the window's variance
+    for _ in range(_STEPS):
+        moment = _weighted(light, x, y, centre, spread, 2)
+        shift = torch.stack([moment[1][0], moment[0][1]], dim=-1)
+        measured = (moment[2][0] + moment[0][2] - shift.square().sum(-1)) / 2
+        # a Gaussian of variance v seen through a window of variance s has 1/m = 1/v + 1/s, and its offset shrinks by m/v = 1 - m/s
+        shrunk = 1 - measured / spread
+        centre = centre + shift / shrunk.clamp(min=0.5, max=1.0)[:, None]
+        # an object is in the middle half of its stamp: farther out there is only something else
+        distance = centre.square().sum(-1, keepdim=True).sqrt()
+        centre = centre * ((half / 2) / distance.clamp(min=half / 2))
+        spread = (measured / shrunk.clamp(min=0.1)).clamp(min=float(cell**2), max=largest)
+
+    # arms and discs turn more reliably than cores: a wider window for the direction
+    spread = (spread * _DIRECTION**2).clamp(max=(half / 2) ** 2)
+    m = _weighted(light, x, y, centre, spread, 3)
+    xx, yy, xy = m[2][0] - m[1][0] ** 2, m[0][2] - m[0][1] ** 2, m[1][1] - m[1][0] * m[0][1]
+    axis = torch.atan2(2 * xy, xx - yy) / 2
+    c, s = axis.cos(), axis.sin()
+    u1 = c * m[1][0] + s * m[0][1]
+    u2 = c * c * m[2][0] + 2 * c * s * m[1][1] + s * s * m[0][2]
+    u3 = c**3 * m[3][0] + 3 * c * c * s * m[2][1] + 3 * c * s * s * m[1][2] + s**3 * m[0][3]
+    skew = u3 - 3 * u1 * u2 + 2 * u1**3
+    theta = torch.where(skew < 0, axis + math.pi, axis)
+
+    middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=image.device)
+    blank = light.amax(dim=(1, 2)) <= 0
+    return torch.where(blank[:, None], middle, centre + middle), torch.where(blank, 0.0, theta)
+
+
+def _light(image: torch.Tensor, cell: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Squared positive light in smoothed cells (n, Y, X), and the cells' x (X,) and y (Y,) from the stamp's middle.
+
+    About 32 cells a side, whatever the stamp: a cell and the smoothing are then a fixed part of the stamp, and the sums are cheap.
+    The square weighs the noise down: among powers 1, 1.5 and 2, 2 gave the steadiest pole and direction at S/N 15-100.
+    """
+    height, width = image.shape[-2:]
+    more_x, more_y = -width % cell, -height % cell
+    left, top = more_x // 2, more_y // 2
+    padded = functional.pad(image, (left, more_x - left, top, more_y - top))
+    light = functional.avg_pool2d(padded[:, None], cell)[:, 0]
+    # 1/4, 1/2, 1/4 along both axes, as slices: the same bits for any batch
+    light = functional.pad(light, (1, 1, 1, 1))
+    light = light[:, :, 1:-1] / 2 + (light[:, :, :-2] + light[:, :, 2:]) / 4
+    light = light[:, 1:-1] / 2 + (light[:, :-2] + light[:, 2:]) / 4
+    # scaled by the peak first, so that the square neither overflows nor underflows in any flux unit
+    peak = light.amax(dim=(1, 2), keepdim=True)
+    light = (light / torch.where(peak > 0, peak, 1.0)).clamp(min=0.0).square()
+    across = torch.arange(light.shape[2], device=image.device) * cell + (cell - width) / 2 - left
+    down = torch.arange(light.shape[1], device=image.device) * cell + (cell - height) / 2 - top
+    return light, across, down
+
+
+def _weighted(
+    light: torch.Tensor, x: torch.Tensor, y: torch.Tensor, centre: torch.Tensor, spread: torch.Tensor, order: int
+) -> list[list[torch.Tensor]]:
+    """moments[p][q] = <dx^p dy^q>, each (n,), up to p + q = order, under a round Gaussian window about centre."""
+    dx, dy = x - centre[:, :1], y - centre[:, 1:]  # (n, X), (n, Y)
+    window_x = torch.exp(-dx.square() / (2 * spread[:, None]))
+    window_y = torch.exp(-dy.square() / (2 * spread[:, None]))
+    moments: list[list[torch.Tensor]] = []
+    for p in range(order + 1):
+        column = (light * (window_x * dx**p)[:, None, :]).sum(-1)  # (n, Y)
+        moments.append([(column * (window_y * dy**q)).sum(-1) for q in range(order + 1 - p)])
+    total = torch.where(moments[0][0] > 0, moments[0][0], 1.0)
+    return [[value / total for value in row] for row in moments]

@@ -1,0 +1,188 @@
+"""The barriers reduce and fit: they need everything before them, restart whole, and are cheap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray
+
+from actors.embeddings import embeddings_of
+from catalogs import parts, storage
+from catalogs.errors import CatalogMismatch, TuningforkError
+from kernels import bags
+from kernels.members import Member, fit_member
+from kernels.moments import Components, Moments, fixed_point_exponent, moments, principal_components, project
+from kernels.vote import align, electorate
+from pipeline import stores
+from pipeline.progress import StageProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from catalogs.parts import Receipt
+    from numpy.typing import NDArray
+
+    from pipeline.plan import Plan
+
+MOST_TASKS = 256
+
+
+class TooFewObjects(TuningforkError):
+    """There are not enough usable objects for what the config asks."""
+
+
+def reduce(plan: Plan) -> None:
+    """Principal components of all embeddings, and the pilot: the sample that strata and alignment rest on."""
+    run, settings = plan.run, plan.config.fit
+    if storage.exists(run.components):
+        return
+    with StageProgress("reduce"):
+        receipts = read_receipts(plan)
+        total = sum(receipt.usable for receipt in receipts)
+        if total <= settings.groups:
+            raise TooFewObjects(f"{total} usable objects are too few for {settings.groups} groups: see [fit] groups.")
+        exponent = fixed_point_exponent(max(receipt.largest for receipt in receipts))
+        answers = _on_parts(plan, _moments_and_pilot, exponent, total, settings.pilot_rows, settings.seed)
+        summed: Moments | None = None
+        ids, values = [], []
+        for part_moments, part_ids, part_values in answers:
+            found = Moments.from_arrays(part_moments)
+            summed = found if summed is None else summed + found
+            ids.append(part_ids)
+            values.append(part_values)
+        assert summed is not None, "a plan has at least one slice"
+        try:
+            components = principal_components(summed, plan.config.reduce.components)
+        except ValueError as error:
+            raise TooFewObjects(f"[reduce] components: {error}") from error
+        order = bags.canonical_order(np.concatenate(ids), settings.seed)
+        pilot = project(np.concatenate(values)[order], components)
+        stores.save(run.components, {**components.to_arrays(), "pilot": pilot, "usable": np.array([total])})
+
+
+def fit(plan: Plan) -> None:
+    """Draw the bags, fit every member in a task of its own, align them to the reference."""
+    run, settings = plan.run, plan.config.fit
+    if storage.exists(run.electorate):
+        return
+    with StageProgress("fit"):
+        saved = stores.load(run.components)
+        pilot, total = saved["pilot"], int(saved["usable"][0])
+        strata = probabilities = None
+        if settings.resample == "hash":
+            strata = bags.stratify(pilot, seed=settings.seed)
+            probabilities = bags.inclusion(strata.shares, total, settings.bag_rows)
+        drawn = _on_parts(plan, _draw, saved, strata, probabilities, settings.bags, settings.seed)
+        ids, codes, masks = (np.concatenate(columns, axis=axis) for columns, axis in zip(zip(*drawn, strict=True), (0, 0, 1), strict=True))
+        order = bags.canonical_order(ids, settings.seed)
+        shared = ray.put((codes[order], masks[:, order]))
+        tasks = [
+            _fit_one.remote(shared, bag, family, settings.groups, settings.seed)
+            for bag in range(settings.bags)
+            for family in settings.families
+        ]
+        reference = fit_member("kmeans", pilot, settings.groups, settings.seed)
+        members: list[Member] = answers(tasks)
+        chosen = electorate(align(members, reference, pilot), reference)
+        stores.save(run.electorate, chosen.to_arrays())
+
+
+def read_receipts(plan: Plan) -> list[Receipt]:
+    """The receipts of every slice's objects, in order.
+
+    Raises
+    ------
+    CatalogMismatch
+        If a part was made under another fingerprint.
+    """
+    receipts: list[Receipt] = [r for chunk in _on_parts(plan, _receipts) for r in chunk]
+    for receipt, piece in zip(receipts, plan.slices(), strict=True):
+        if receipt.fingerprint != plan.fingerprints["encode"]:
+            where = parts.url(plan.run.objects, piece.name)
+            raise CatalogMismatch(f"{where} was made by another run. Delete it and run again.")
+    return receipts
+
+
+def _on_parts(plan: Plan, function: Any, *arguments: Any) -> Iterator[Any]:
+    """Apply a function to chunks of parts in Ray tasks; answers come in the parts' order."""
+    names = [piece.name for piece in plan.slices()]
+    step = -(-len(names) // MOST_TASKS)
+    shared = [ray.put(argument) for argument in arguments]
+    tasks = [
+        _apply.remote(function, plan.run.objects, names[i : i + step], *shared) for i in range(0, len(names), step)
+    ]
+    for task in tasks:
+        yield answers([task])[0]
+
+
+def answers(tasks: Sequence[ray.ObjectRef]) -> list[Any]:
+    """Results of Ray tasks; an error of ours comes back as itself, not wrapped in Ray's."""
+    try:
+        return list(ray.get(list(tasks)))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ValueError | TuningforkError):
+            raise TuningforkError(str(error.cause)) from error
+        raise
+
+
+@ray.remote(num_cpus=1)
+def _apply(function: Any, folder: str, names: list[str], *arguments: Any) -> Any:
+    return function(folder, names, *arguments)
+
+
+def _receipts(folder: str, names: list[str]) -> list[Receipt]:
+    return [parts.receipt(folder, name) for name in names]
+
+
+def _moments_and_pilot(
+    folder: str, names: list[str], exponent: int, total: int, pilot_rows: int, seed: int
+) -> tuple[dict[str, NDArray[np.int64]], NDArray[Any], NDArray[np.float16]]:
+    summed: Moments | None = None
+    pilot_ids, pilot_values = [], []
+    for ids, values in _usable(folder, names):
+        found = moments(values, exponent)
+        summed = found if summed is None else summed + found
+        chosen = bags.in_pilot(ids, total, pilot_rows, seed)
+        pilot_ids.append(ids[chosen])
+        pilot_values.append(values[chosen])
+    assert summed is not None, "a chunk has at least one part"
+    return summed.to_arrays(), np.concatenate(pilot_ids), np.concatenate(pilot_values)
+
+
+def _draw(
+    folder: str,
+    names: list[str],
+    saved: dict[str, NDArray[Any]],
+    strata: bags.Strata | None,
+    probabilities: NDArray[np.float64] | None,
+    count: int,
+    seed: int,
+) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_]]:
+    components = Components.from_arrays(saved)
+    resample: Any = "none" if strata is None else "strata"
+    ids_, codes_, masks_ = [], [], []
+    for ids, values in _usable(folder, names):
+        codes = project(values, components)
+        masks = bags.bag_masks(ids, codes, strata, probabilities, count, seed, resample)
+        chosen = masks.any(axis=0)
+        ids_.append(ids[chosen])
+        codes_.append(codes[chosen])
+        masks_.append(masks[:, chosen])
+    return np.concatenate(ids_), np.concatenate(codes_), np.concatenate(masks_, axis=1)
+
+
+def _usable(folder: str, names: list[str]) -> Iterator[tuple[NDArray[Any], NDArray[np.float16]]]:
+    for name in names:
+        part = parts.read(folder, name, ["object_id", "embedding"])
+        values, usable = embeddings_of(part["embedding"])
+        yield part["object_id"].to_numpy()[usable], values
+
+
+@ray.remote(num_cpus=1)
+def _fit_one(shared: Any, bag: int, family: Any, groups: int, seed: int) -> Member:
+    import torch  # noqa: PLC0415 - only the worker needs it
+
+    torch.set_num_threads(1)
+    codes, masks = shared
+    return fit_member(family, codes[masks[bag]], groups, seed + 1 + bag, bag)

@@ -1,0 +1,184 @@
+"""The command line: `tuningfork COMMAND`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.markup import escape
+
+from catalogs.errors import Refused, TuningforkError
+from pipeline.progress import console
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+DONE, REFUSED, FAULTS, INTERRUPTED = 0, 2, 3, 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Put a survey release on the tuning fork: FITS in, a voted morphology catalog out.",
+    epilog="Exit codes: 0 done, 2 refused before any work, 3 finished with faults, 130 interrupted.",
+)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The TOML config of the release.")]
+RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, local or a URL.")]
+Out = Annotated[str, typer.Option("--out", help="Run directory, local or a URL.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to join; default: start one here.")]
+
+
+class Format(StrEnum):
+    """How a query's answer is written."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+@app.command()
+def plan(
+    config: ConfigPath,
+    out: Out = "run",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Check a release and its config, and say what a run would do. Nothing is written."""
+    from pipeline import show
+    from pipeline.plan import as_dict, plan_of
+
+    planned = plan_of(config, out)
+    planned.run.check(planned.record, remedy=f"{planned.command} --anew")
+    if as_json:
+        sys.stdout.write(json.dumps(as_dict(planned), indent=1) + "\n")
+    else:
+        show.plan(planned, planned.seconds_for_encoding())
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    out: Out,
+    address: Address = None,
+    anew: Annotated[bool, typer.Option(help="Throw away the embeddings of an earlier run in --out.")] = False,
+    dashboard: Annotated[bool, typer.Option(help="Start the Ray dashboard.")] = False,
+) -> None:
+    """Run a release through to its catalog. Run it again to continue after any interruption."""
+    from pipeline import show
+    from pipeline.plan import plan_of
+
+    _interrupt_on_sigterm()
+    try:
+        planned = plan_of(config, out)
+        planned.run.prepare(planned.record, anew=anew, remedy=f"{planned.command} --anew")
+        show.plan(planned, planned.seconds_for_encoding())
+        from pipeline import flow
+
+        flow.run(planned, address, dashboard=dashboard)
+    except KeyboardInterrupt:
+        console.print("\n[bold]interrupted.[/] Nothing is lost; continue with:")
+        console.print(f"  tuningfork run {escape(str(config))} --out {escape(out)}", soft_wrap=True)
+        sys.exit(INTERRUPTED)
+    show.summary(out)
+
+
+@app.command()
+def status(
+    run: RunPath, as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False
+) -> None:
+    """Say how far a run is: slices, objects, flags, rate, and what is missing."""
+    from pipeline import show
+    from pipeline.status import status as look
+
+    show.status(look(run), as_json=as_json)
+
+
+@app.command()
+def query(
+    run: RunPath,
+    sql: Annotated[str | None, typer.Argument(help="SQL over `objects` and `embeddings`.")] = None,
+    name: Annotated[str | None, typer.Option(help="A canned query instead; `--name list` lists them.")] = None,
+    values: Annotated[list[str] | None, typer.Option("--set", help="A canned query's parameter, NAME=VALUE.")] = None,
+    output: Annotated[Format, typer.Option("--format", help="How to write the answer.")] = Format.table,
+    to: Annotated[Path | None, typer.Option("--to", help="File to write to; parquet needs one.")] = None,
+) -> None:
+    """Ask the catalog in SQL. Without a query it opens a prompt."""
+    from pipeline import ask
+
+    if name == "list":
+        ask.list_canned()
+    elif sql is None and name is None:
+        ask.prompt(run)
+    else:
+        ask.once(run, ask.resolve(sql, name, values or []), output.value, to)
+
+
+@app.command()
+def simulate(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the release; new or empty.")],
+    galaxies: Annotated[int, typer.Option(help="Number of catalogued galaxies.")] = 1000,
+    shards: Annotated[int, typer.Option(help="Catalog files.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    bands: Annotated[str, typer.Option(help="Bands, comma-separated: i or g,r,i …")] = "i",
+) -> None:
+    """Make a release of simulated galaxies with known truth (needs the extra `sim`)."""
+    from pipeline.simulate import simulate as make
+
+    make(directory, galaxies, shards, seed, tuple(b.strip() for b in bands.split(",")))
+    console.print(f"release: {escape(str(directory))}; next:", soft_wrap=True)
+    console.print(f"  tuningfork run {escape(str(directory))}/survey.toml --out RUN", soft_wrap=True)
+
+
+@app.command()
+def pack(
+    labels: Annotated[Path, typer.Argument(metavar="LABELS.csv", help="Table with a column `file`.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the release; new or empty.")],
+    shards: Annotated[int, typer.Option(help="Catalog files.")] = 1,
+    size: Annotated[int | None, typer.Option(help="Side of the stamps; default: the largest image's.")] = None,
+    fit: Annotated[str, typer.Option(help="Other sizes: `pad` (and crop) or `resize`.")] = "pad",
+) -> None:
+    """Make a FITS release of a folder of JPEG, PNG or TIFF stamps and a table."""
+    from catalogs.pack import pack as make
+
+    make(labels, directory, shards, size, fit)
+    console.print(f"release: {escape(str(directory))}; next:", soft_wrap=True)
+    console.print(f"  tuningfork run {escape(str(directory))}/survey.toml --out RUN", soft_wrap=True)
+
+
+def _interrupt_on_sigterm() -> None:
+    """Let a cluster's polite stop end a run as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def main() -> None:
+    """Run the command line; errors that we raise on purpose are printed plainly and end with their exit code."""
+    from pipeline import show
+
+    try:
+        app()
+    except Refused as refused:
+        show.refusal(refused)
+        sys.exit(REFUSED)
+    except TuningforkError as error:
+        console.print(f"[bold red]stopped:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(FAULTS)
+    except ValueError as error:
+        console.print(f"[bold red]refused:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(REFUSED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

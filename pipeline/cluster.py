@@ -1,0 +1,62 @@
+"""Ray for one run: join a cluster by its address, or start one on this machine that listens on loopback only."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from pipeline.progress import console
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeline.config import Run
+
+
+@contextlib.contextmanager
+def cluster(settings: Run, address: str | None = None, *, dashboard: bool = False) -> Iterator[None]:
+    """Be connected to Ray while the block runs.
+
+    Parameters
+    ----------
+    settings : Run
+    address : str, optional
+        Address of a running cluster (`auto`, `ray://…`, `host:port`). Without it a cluster of this machine is
+        started and stopped again.
+    dashboard : bool
+        Start the Ray dashboard with a cluster of this machine, also if the settings don't ask for it.
+    """
+    # Ray reads these when it is imported and when its processes start.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray  # noqa: PLC0415 - after the settings above
+    import ray.data  # noqa: PLC0415
+
+    joined = ray.is_initialized()
+    if not joined:
+        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if address is not None:
+            ray.init(address=address, **quiet)
+        else:
+            wanted = dashboard or settings.dashboard
+            context = ray.init(
+                include_dashboard=wanted,
+                dashboard_host="127.0.0.1",
+                object_store_memory=int(settings.object_store_gib * 2**30),
+                **quiet,
+            )
+            if wanted:
+                console.print(f"Ray dashboard: http://{context.dashboard_url}")
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    execution = ray.data.DataContext.get_current()
+    execution.enable_progress_bars = False
+    # Blocks are whole slices already: Ray must neither split nor merge them.
+    execution.target_max_block_size = None
+    try:
+        yield
+    finally:
+        if not joined:
+            ray.shutdown()

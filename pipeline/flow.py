@@ -1,0 +1,44 @@
+"""The whole job on one screen.
+
+::
+
+    catalogs/*.fits ─┐
+    images/*.fits ───┴─► slices ─► stamps ─► denoise ─► unwrap ─► encode ─► objects/part-*.parquet
+                                                                              │
+                          models/ ◄── fit bags ◄── reduce (PCA) ◄─────────────┤
+                             └───────────────► vote ◄──────────────────────────┘
+                                                └─► votes/part-*.parquet ─► publish ─► catalog/ (HATS)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline import barriers, streams
+from pipeline.cluster import cluster
+from pipeline.publish import publish
+
+if TYPE_CHECKING:
+    from pipeline.plan import Plan
+
+
+def run(plan: Plan, address: str | None = None, *, dashboard: bool = False) -> None:
+    """Do everything that the plan says and that is not done yet.
+
+    Every stage looks at what it finds and adds what is missing, so starting again continues. Streams take
+    slices and write parts; barriers need everything before them and start whole.
+
+    Parameters
+    ----------
+    plan : Plan
+    address : str, optional
+        Ray cluster to join; by default one is started on this machine.
+    dashboard : bool
+        Start the Ray dashboard with it.
+    """
+    with cluster(plan.config.run, address, dashboard=dashboard):
+        streams.encode(plan)
+        barriers.reduce(plan)
+        barriers.fit(plan)
+        streams.vote(plan)
+        publish(plan)

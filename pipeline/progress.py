@@ -1,0 +1,90 @@
+"""What a person or a log sees of a stage: one rich line on a terminal, one JSON line an interval elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+console = Console()
+
+
+class StageProgress:
+    """Progress of one stage, counted in objects.
+
+    Parameters
+    ----------
+    stage : str
+    total : int
+        Objects (catalog rows) of the whole stage; 0 for a barrier, which only says that it began and ended.
+    done : int
+        How many of them an earlier start has done already.
+    interval : float
+        Seconds between JSON lines.
+    """
+
+    def __init__(self, stage: str, total: int = 0, done: int = 0, interval: float = 10.0) -> None:
+        self.stage, self.total, self.done, self.interval = stage, total, done, interval
+        self._before = done
+        self._bar = Progress(
+            TextColumn("{task.description:8}"),
+            BarColumn(),
+            TextColumn("{task.fields[count]}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+
+    def __enter__(self) -> StageProgress:
+        self._start = self._spoke = time.monotonic()
+        if console.is_terminal:
+            self._bar.start()
+            self._task = self._bar.add_task(
+                self.stage, total=self.total or None, completed=self.done, count="", rate=""
+            )
+        else:
+            self._say("start")
+        return self
+
+    def advance(self, objects: int) -> None:
+        """Count objects as done."""
+        self.done += objects
+        if console.is_terminal:
+            count = f"{self.done:,}/{self.total:,}"
+            self._bar.update(self._task, completed=self.done, count=count, rate=f"{self.rate:,.0f}/s")
+        elif time.monotonic() - self._spoke >= self.interval:
+            self._say("running")
+
+    @property
+    def rate(self) -> float:
+        """Objects per second since this start."""
+        return (self.done - self._before) / max(time.monotonic() - self._start, 1e-9)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if console.is_terminal:
+            if kind is None and not self.total:
+                self._bar.update(self._task, total=1, completed=1)
+            self._bar.stop()
+        else:
+            self._say("done" if kind is None else "stopped")
+
+    def _say(self, state: str) -> None:
+        self._spoke = time.monotonic()
+        line: dict[str, object] = {"stage": self.stage, "state": state}
+        line["seconds"] = round(self._spoke - self._start, 1)
+        if self.total:
+            rate = self.rate
+            line |= {"objects": self.done, "total": self.total, "objects_per_second": round(rate, 1)}
+            line["eta_seconds"] = round((self.total - self.done) / rate, 1) if rate else None
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()

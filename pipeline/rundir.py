@@ -1,0 +1,149 @@
+"""The run directory: what lies where in it, and `run.json`, which says what may be mixed with what."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from catalogs import storage
+from catalogs.errors import Fault, Refused
+
+STAGES = ("encode", "reduce", "fit", "vote", "publish")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """A run's directory, local or on an object store."""
+
+    url: str
+
+    @property
+    def objects(self) -> str:
+        """Parts of the encoding pass."""
+        return storage.join(self.url, "objects")
+
+    @property
+    def models(self) -> str:
+        """What the barriers fitted."""
+        return storage.join(self.url, "models")
+
+    @property
+    def components(self) -> str:
+        """Principal components and the pilot's codes."""
+        return storage.join(self.models, "components.safetensors")
+
+    @property
+    def electorate(self) -> str:
+        """Every member, aligned."""
+        return storage.join(self.models, "electorate.safetensors")
+
+    @property
+    def votes(self) -> str:
+        """Parts of the vote."""
+        return storage.join(self.url, "votes")
+
+    @property
+    def catalog(self) -> str:
+        """The published morphology catalog."""
+        return storage.join(self.url, "catalog")
+
+    @property
+    def embeddings(self) -> str:
+        """The published embeddings."""
+        return storage.join(self.url, "embeddings")
+
+    @property
+    def unplaced(self) -> str:
+        """Published objects whose position is not usable: a HATS catalog has no place for them."""
+        return storage.join(self.url, "unplaced.parquet")
+
+    @property
+    def database(self) -> str:
+        """DuckDB views of the catalog."""
+        return storage.join(self.url, "catalog.duckdb")
+
+    @property
+    def published(self) -> str:
+        """The file whose presence says that the catalog is complete."""
+        return storage.join(self.url, "published.json")
+
+    def outputs(self, stage: str) -> list[str]:
+        """Everything that a stage writes."""
+        return {
+            "encode": [self.objects],
+            "reduce": [self.components],
+            "fit": [self.electorate],
+            "vote": [self.votes],
+            # The mark goes first: a catalog that is being removed must not look complete.
+            "publish": [self.published, self.catalog, self.embeddings, self.unplaced, self.database],
+        }[stage]
+
+    def record(self) -> dict[str, Any] | None:
+        """What `run.json` says, or None where there is no run yet.
+
+        Raises
+        ------
+        Refused
+            If the directory holds something else.
+        """
+        url = storage.join(self.url, "run.json")
+        if storage.exists(url):
+            try:
+                return dict(json.loads(storage.read(url)))
+            except ValueError as error:
+                raise Refused([Fault(url, f"is damaged ({error})", "Choose another --out")]) from error
+        if storage.names(self.url):
+            raise Refused([Fault(self.url, "is not empty and holds no run", "Choose another --out")])
+        return None
+
+    def prepare(self, record: dict[str, Any], *, anew: bool, remedy: str) -> None:
+        """Make the directory ready for a run with these fingerprints: nothing stale is left in it.
+
+        Parameters
+        ----------
+        record : dict
+            The new `run.json`.
+        anew : bool
+            Whether the embeddings of an earlier run may be thrown away.
+        remedy : str
+            Command that would start anew, for the refusal.
+
+        Raises
+        ------
+        Refused
+            If the directory belongs to another run, or can't be written to.
+        """
+        for stage in reversed(self.check(record, anew=anew, remedy=remedy)):
+            for output in self.outputs(stage):
+                storage.remove(output)
+        try:
+            record = {"tuningfork": version("tuningfork"), **record}
+            storage.write(storage.join(self.url, "run.json"), json.dumps(record, indent=1, sort_keys=True).encode())
+        except OSError as error:
+            raise Refused([Fault(self.url, f"cannot be written to ({error})", "Choose another --out")]) from error
+
+    def check(self, record: dict[str, Any], *, remedy: str, anew: bool = False) -> list[str]:
+        """Stages of the run here that the new record makes stale; refuses as `prepare` does, but writes nothing."""
+        before = self.record()
+        if before is None:
+            return []
+        stale = [s for s in STAGES if before["fingerprints"].get(s) != record["fingerprints"][s]]
+        if "encode" in stale and not anew:
+            changed = differences(before, record)
+            problem = f"holds another run's embeddings; changed: {', '.join(changed) or 'the release'}"
+            raise Refused([Fault(self.url, problem, f"Choose another --out, or start anew: {remedy}")])
+        return stale
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Dotted names of the config keys whose values differ between two records."""
+
+    def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+        if not isinstance(values, dict):
+            return {prefix: values}
+        return {k: v for name, value in values.items() for k, v in flat(value, f"{prefix}.{name}".lstrip(".")).items()}
+
+    a, b = flat(before.get("config", {})), flat(after.get("config", {}))
+    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))

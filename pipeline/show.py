@@ -1,0 +1,121 @@
+"""What the commands print for people: plans, refusals, statuses, summaries."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from catalogs import views
+from pipeline.progress import console
+
+if TYPE_CHECKING:
+    from catalogs.errors import Refused
+    from pipeline.plan import Plan
+    from pipeline.status import Status
+
+
+def plan(planned: Plan, seconds: float) -> None:
+    """What will run, with its resources, columns, bytes and time."""
+    release, config = planned.release, planned.config
+    survey, layout, encode = config.survey, config.survey.images, config.encode
+    slices = list(planned.slices())
+    selected = "not looked at yet" if release.selected is None else f"{release.selected:,}"
+    scale = f"{release.pixel_scale:.4g} arcsec" if release.pixel_scale else "unknown"
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("release", escape(f"{survey.name}: {len(release.shards)} shards, {release.rows:,} rows"))
+    grid.add_row("objects", f"{selected}, in {len(slices):,} slices of {config.run.slice_rows:,} rows at most")
+    bands = ", ".join(layout.bands)
+    stamp = f"{layout.layout}: {layout.size} px a side, bands {bands}, pixel {scale}, background {layout.background}"
+    grid.add_row("stamps", escape(stamp))
+    where = f"{encode.gpus:g} GPU" if encode.gpus else f"CPU, {encode.threads} threads"
+    steps = f"{'denoise, ' if config.denoise else ''}unwrap {encode.unwrap}, {encode.stretch}"
+    grid.add_row("encode", escape(f"{steps}, {encode.model} ({encode.checkpoint}) → {planned.features} features"))
+    grid.add_row("", f"{encode.workers} workers ({where}, {encode.precision}), batches of {encode.batch_size}")
+    fit = config.fit
+    members = fit.bags * len(fit.families)
+    grid.add_row("reduce", f"{config.reduce.components} principal components")
+    grid.add_row("fit", f"{fit.bags} bags x {', '.join(fit.families)} = {members} members, {fit.groups} groups")
+    rule = config.vote.rule if config.vote.rule == "unanimous" else f"agreement >= {config.vote.threshold}"
+    grid.add_row("vote", rule)
+    grid.add_row("columns", escape(", ".join(f"{f.name} {f.type}" for f in planned.schema)))
+    out = release.rows * (2 * planned.features * (2 if config.publish.embeddings else 1) + 120)
+    memory = planned.slice_bytes
+    grid.add_row("bytes", f"about {_bytes(out)} written; {_bytes(memory)} of memory a slice in flight")
+    time = "as the GPU goes" if math.isnan(seconds) else f"about {_time(seconds)} of encoding on this machine"
+    grid.add_row("time", time)
+    grid.add_row("run", escape(planned.run.url))
+    console.print(grid)
+    for note in planned.notes:
+        console.print(f"[bold yellow]note:[/] {escape(note)}")
+
+
+def refusal(refused: Refused) -> None:
+    """Everything that is wrong."""
+    count = len(refused.faults)
+    console.print(f"[bold red]refused:[/] {count} {'thing is' if count == 1 else 'things are'} wrong")
+    for fault in refused.faults:
+        console.print(f"  {escape(str(fault))}", soft_wrap=True, highlight=False)
+
+
+def summary(run: str) -> None:
+    """What came out: the groups, the kept fraction, where the catalog is and what to try next."""
+    with views.connect(run) as connection:
+        queries = views.canned()
+        groups = connection.execute(queries["groups"].sql)
+        table = Table(*[d[0] for d in groups.description or []], title="groups")
+        for row in groups.fetchall():
+            table.add_row(*[str(value) for value in row])
+        console.print(table)
+        objects, usable, kept, fraction, unanimous, _ = connection.execute(queries["kept"].sql).fetchone() or ()
+    console.print(f"{objects:,} objects, {usable:,} usable; kept {kept:,} ({fraction:.1%}), unanimous {unanimous:.1%}")
+    console.print(f"catalog: {escape(run.rstrip('/'))}/catalog", soft_wrap=True)
+    console.print("next:", style="bold")
+    console.print(f"  tuningfork query {escape(run)} --name agreement", soft_wrap=True)
+    again = f"""tuningfork query {run} 'SELECT "group", count(*) FROM objects WHERE kept GROUP BY ALL ORDER BY ALL'"""
+    console.print("  " + escape(again), soft_wrap=True)
+
+
+def status(found: Status, *, as_json: bool) -> None:
+    """How far a run is."""
+    if as_json:
+        stages = {
+            s.stage: {**vars(s), "done": s.done, "missing": len(s.missing), "first_missing": s.missing[:10]}
+            for s in found.stages
+        }
+        flags = {"reduced": found.reduced, "fitted": found.fitted, "published": found.published}
+        console.print_json(json.dumps({"rows": found.rows, "stages": stages, **flags}))
+        return
+    table = Table("stage", "slices", "objects", "usable", "objects/s", "missing")
+    for stage in found.stages:
+        rate = "" if stage.rate is None else f"{stage.rate:,.0f}"
+        missing = ", ".join(stage.missing[:3]) + (f" and {len(stage.missing) - 3} more" if len(stage.missing) > 3 else "")
+        slices = f"{stage.done:,}/{stage.total:,}"
+        table.add_row(stage.stage, slices, f"{stage.objects:,}", f"{stage.usable:,}", rate, missing or "nothing")
+        if stage.stage == "encode":
+            for name, done in (("reduce", found.reduced), ("fit", found.fitted)):
+                table.add_row(name, "done" if done else "to do", "", "", "", "")
+    table.add_row("publish", "done" if found.published else "to do", "", "", "", "")
+    console.print(table)
+    flags = found.stages[0].flags
+    console.print("flags: " + (", ".join(f"{name} {count:,}" for name, count in sorted(flags.items())) or "none"))
+    if not found.published:
+        console.print(f"continue: tuningfork run {escape(found.source)} --out {escape(found.run.url)}", soft_wrap=True)
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024 or unit == "TiB":
+            return f"{count:,.0f} {unit}"
+        count /= 1024
+    return ""
+
+
+def _time(seconds: float) -> str:
+    for limit, unit, size in ((90, "s", 1), (5400, "min", 60), (172_800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds / 86400:,.1f} days"

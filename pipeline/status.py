@@ -1,0 +1,103 @@
+"""How far a run is: slices, objects, flags, rate, and what is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from catalogs import parts, storage
+from catalogs.errors import Fault, Refused
+from pipeline.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One streaming stage."""
+
+    stage: str
+    total: int
+    missing: list[str]
+    objects: int
+    usable: int
+    rate: float | None
+    """Objects per second between the first and the last part's time; None where there is no clock to go by."""
+    flags: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        """Slices that have a part."""
+        return self.total - len(self.missing)
+
+
+@dataclass(frozen=True)
+class Status:
+    """A whole run."""
+
+    run: RunDirectory
+    source: str
+    rows: int
+    stages: list[StageStatus]
+    reduced: bool
+    fitted: bool
+    published: bool
+
+
+def status(url: str) -> Status:
+    """Look at a run directory; nothing is started or changed.
+
+    Raises
+    ------
+    Refused
+        If there is no run.
+    """
+    run = RunDirectory(url)
+    record = run.record()
+    if record is None:
+        raise Refused([Fault(url, "there is no run here", "Start one: tuningfork run CONFIG --out " + url)])
+    slices = [name for name, _ in slice_names(record)]
+    stages = [_stage(stage, folder, slices) for stage, folder in (("encode", run.objects), ("vote", run.votes))]
+    return Status(
+        run,
+        record["source"],
+        sum(shard["rows"] for shard in record["shards"]),
+        stages,
+        storage.exists(run.components),
+        storage.exists(run.electorate),
+        storage.exists(run.published),
+    )
+
+
+def slice_names(record: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """Name and rows of every slice that `run.json` promises."""
+    from catalogs.slices import Slice  # noqa: PLC0415
+
+    step = record["config"]["run"]["slice_rows"]
+    for number, shard in enumerate(record["shards"]):
+        for start in range(0, shard["rows"], step):
+            piece = Slice(number, start, min(start + step, shard["rows"]))
+            yield piece.name, piece.rows
+
+
+def _stage(stage: str, folder: str, slices: list[str]) -> StageStatus:
+    done = parts.done(folder)
+    names = [name for name in slices if name in done]
+    receipts = storage.parallel(lambda name: parts.receipt(folder, name), names)
+    flags: Counter[str] = Counter()
+    for receipt in receipts:
+        flags.update(receipt.flags)
+    objects = sum(receipt.objects for receipt in receipts)
+    usable = sum(receipt.usable for receipt in receipts)
+    missing = [name for name in slices if name not in done]
+    return StageStatus(stage, len(slices), missing, objects, usable, _rate(folder, names, objects), dict(flags))
+
+
+def _rate(folder: str, names: list[str], objects: int) -> float | None:
+    if len(names) < 2 or not storage.is_local(folder):
+        return None
+    times = [storage.local_path(parts.url(folder, name)).stat().st_mtime for name in names]
+    elapsed = max(times) - min(times)
+    return objects * (1 - 1 / len(names)) / elapsed if elapsed > 0 else None

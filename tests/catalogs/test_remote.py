@@ -1,0 +1,74 @@
+"""A release on an object store must read like the one on disk, byte ranges only."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from moto.server import ThreadedMotoServer
+
+from catalogs import storage
+from catalogs.inspect import inspect
+from catalogs.slices import slices_of
+from catalogs.survey import Survey
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """A real S3 server on loopback with an empty bucket."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    before = {key: os.environ.get(key) for key in keys}
+    os.environ.update(keys)
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir("s3://survey")
+    yield "s3://survey"
+    for key, value in before.items():
+        if value is None:
+            os.environ.pop(key)
+        else:
+            os.environ[key] = value
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+@pytest.mark.parametrize("kind", ["plain", "fz", "gz"])
+def test_release_on_s3_gives_the_same_objects(bucket, tiny, kind):
+    suffix = {"plain": "", "fz": ".fz", "gz": ".gz"}[kind]
+    plain = tiny.folder / "images" / "t0_r.fits"
+    if kind == "fz":
+        data, header = fits.getdata(plain, header=True)
+        plane = fits.CompImageHDU(data, header, compression_type="GZIP_2", quantize_level=0)
+        fits.HDUList([fits.PrimaryHDU(), plane]).writeto(f"{plain}.fz")
+    elif kind == "gz":
+        fits.writeto(f"{plain}.gz", *fits.getdata(plain, header=True))
+    base = f"{bucket}/{kind}"
+    for path in sorted(tiny.folder.rglob("*.fits*")):
+        storage.write(f"{base}/{path.relative_to(tiny.folder)}", path.read_bytes())
+    values = tiny.config(images={"path": "images/{TILE}_{band}.fits" + suffix})["survey"]
+    near = inspect(Survey.model_validate(values), str(tiny.folder))
+    far = inspect(Survey.model_validate({**values, "catalogs": f"{base}/catalogs/*.fits"}), base)
+    assert [s.label for s in far.shards] == [s.label for s in near.shards] == ["s00.fits", "s01.fits"]
+    for piece in slices_of(near.shards, 10):
+        here, there = near.read(piece), far.read(piece)
+        assert there.equals(here)
+        assert np.isfinite(here["stamp"].combine_chunks().values).all()
+
+
+def test_parts_written_to_s3_are_found_again(bucket):
+    storage.write(f"{bucket}/run/objects/part-1.parquet", b"whole")
+    assert storage.names(f"{bucket}/run/objects") == ["part-1.parquet"]
+    assert storage.read(f"{bucket}/run/objects/part-1.parquet") == b"whole"
+    storage.remove(f"{bucket}/run")
+    assert storage.names(f"{bucket}/run/objects") == []

@@ -1,0 +1,114 @@
+"""What all tests share: a tiny release written on the spot, and the real data where they are at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real data; only where it is absent are its tests skipped."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder of shared data is absent")
+    return SHARED / "data"
+
+
+def wcs_header(nx: int, ny: int, ra: float = 150.0, dec: float = 2.0, scale: float = 0.2) -> fits.Header:
+    """A plain TAN header."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [ra, dec]
+    wcs.wcs.crpix = [nx / 2 + 0.5, ny / 2 + 0.5]
+    wcs.wcs.cdelt = [-scale / 3600, scale / 3600]
+    return wcs.to_header()
+
+
+class TinyRelease:
+    """A release of blobs: one tile a band, objects on a grid, shards of equal size."""
+
+    def __init__(self, folder: Path, shards: int = 2, bands: tuple[str, ...] = ("r",), per_side: int = 8) -> None:
+        self.folder, self.bands = folder, bands
+        side = 40 * per_side
+        rng = np.random.default_rng(5)
+        yy, xx = np.mgrid[0:side, 0:side]
+        image = rng.normal(0, 1, (side, side)).astype(np.float32)
+        centres = [(40 * j + 20, 40 * i + 20) for i in range(per_side) for j in range(per_side)]
+        for k, (x, y) in enumerate(centres):
+            width = 2.0 + 3.0 * (k % 5) / 4
+            box = np.s_[max(y - 20, 0) : y + 20, max(x - 20, 0) : x + 20]
+            r2 = (xx[box] - x) ** 2 + (yy[box] - y) ** 2 * (1 + k % 3)
+            image[box] += 100 * np.exp(-r2 / (2 * width**2))
+        header = wcs_header(side, side)
+        (folder / "images").mkdir(parents=True)
+        (folder / "catalogs").mkdir()
+        for band in bands:
+            fits.PrimaryHDU(image, header).writeto(folder / "images" / f"t0_{band}.fits")
+        x, y = np.array(centres, float).T
+        ra, dec = WCS(header).all_pix2world(x, y, 0)
+        number = np.arange(len(x), dtype=np.int64) + 1
+        self.table = Table(
+            {
+                "NUMBER": number,
+                "RA": ra,
+                "DEC": dec,
+                "X_IMAGE": x + 1,
+                "Y_IMAGE": y + 1,
+                "MAG": 20 + 0.01 * number,
+                "TILE": np.full(len(x), "t0"),
+            }
+        )
+        self.table["RA"].unit = self.table["DEC"].unit = "deg"
+        self.table["MAG"].unit = "mag"
+        self.write(shards)
+
+    def write(self, shards: int = 2) -> None:
+        """Write the catalog anew from `table`."""
+        for old in (self.folder / "catalogs").glob("*.fits"):
+            old.unlink()
+        for s, rows in enumerate(np.array_split(np.arange(len(self.table)), shards)):
+            self.table[rows].write(self.folder / "catalogs" / f"s{s:02d}.fits")
+
+    def config(self, **sections: dict[str, Any]) -> dict[str, Any]:
+        """A small, quick config; keyword arguments replace keys of its sections."""
+        images = {
+            "layout": "tiles",
+            "path": "images/{TILE}_{band}.fits",
+            "bands": list(self.bands),
+            "size": 32,
+        }
+        values: dict[str, Any] = {
+            "survey": {
+                "name": "tiny",
+                "catalogs": "catalogs/*.fits",
+                "id": "NUMBER",
+                "ra": "RA",
+                "dec": "DEC",
+                "keep": ["MAG"],
+                "images": images,
+            },
+            "run": {"slice_rows": 16},
+            "encode": {"model": "timm:test_convnext", "input": 32, "batch_size": 16},
+            "reduce": {"components": 8},
+            "fit": {"groups": 4, "bags": 2},
+        }
+        for name, keys in sections.items():
+            if name == "images":
+                values["survey"]["images"] = {**images, **keys}
+            else:
+                values[name] = {**values.get(name, {}), **keys}
+        return values
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> TinyRelease:
+    """A tiny release of 64 objects in two shards."""
+    return TinyRelease(tmp_path / "release")

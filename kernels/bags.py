@@ -96,7 +96,9 @@ def stratify(pilot_codes: NDArray[np.floating], strata: int = 32, seed: int = 0)
     """
     codes = finite_matrix(pilot_codes, "pilot_codes").astype(np.float32, copy=False)
     if len(codes) == 0 or strata < 1:
-        raise ValueError(f"strata need a pilot and at least one cell, got {len(codes)} rows and {strata} strata")
+        raise ValueError(
+            f"strata need a pilot and at least one cell, got {len(codes)} rows and {strata} strata"
+        )
     centres = kmeans(codes, distinct_rows(codes, strata), seed, restarts=1)
     counts = np.bincount(nearest(codes, centres), minlength=len(centres))
     return Strata(centres, counts / len(codes))
@@ -202,7 +204,7 @@ def canonical_order(ids: NDArray[Any], seed: int) -> NDArray[np.intp]:
         names = array[order]
         twice = names[1:][(names[1:] == names[:-1]) & (hashes[order][1:] == hashes[order][:-1])]
         if len(twice):
-            raise ValueError(f"object ids must be unique, but {len(twice)} repeat, the first is {twice[0]!r}")
+            raise ValueError(f"object ids must be unique, but {len(twice)} repeat, the first is {twice[0]}")
     return order
 
 
@@ -220,7 +222,9 @@ def _plain(ids: NDArray[Any]) -> NDArray[Any]:
         elif all(issubclass(kind, int | np.integer) and kind is not bool for kind in kinds):
             array = np.array(array.tolist())
         else:
-            raise TypeError(f"ids must be all integers or all text, got {sorted(kind.__name__ for kind in kinds)}")
+            raise TypeError(
+                f"ids must be all integers or all text, got {sorted(kind.__name__ for kind in kinds)}"
+            )
     if array.dtype.kind == "U":
         return _utf8(array)
     if array.dtype.kind not in "iuS":

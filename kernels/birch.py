@@ -98,23 +98,28 @@ def leaves(
         block = Features.of(codes[start : start + _BLOCK])
         held, rest = _absorb(held, block, square)
         while len(rest):
-            founded, waiting = _found(rest[:_SEEDS], square)
-            held, rest = held + founded, waiting + rest[_SEEDS:]
+            held, rest = held + _found(rest[:_SEEDS], square), rest[_SEEDS:]
             if threshold is None and len(held) > most:
                 held, square, most = _coarsen(held, square, most, least)
-            # Everything that still waits meets the new leaves, those of its own batch first of all.
+            # What still waits meets the new leaves before it founds its own.
             held, rest = _absorb(held, rest, square)
     return held
 
 
 def _absorb(held: Features, items: Features, square: float) -> tuple[Features, Features]:
-    """Let each item join its nearest leaf while the leaf's squared radius stays within `square`; return the rest.
+    """Leaves with the items that could join, and the items that could not."""
+    held, out = _join(held, items, square)
+    return held, items[out]
+
+
+def _join(held: Features, items: Features, square: float) -> tuple[Features, NDArray[np.intp]]:
+    """Let each item join its nearest leaf while the leaf's squared radius stays within `square`.
 
     Items reach a leaf by rising distance. Prefix sums give the radius after every one of them; the first that breaks
-    the threshold and all after it stay out.
+    the threshold and all after it stay out. Returns the leaves and the positions of the items that stay out.
     """
     if len(held) == 0 or len(items) == 0:
-        return held, items
+        return held, np.arange(len(items))
     home = nearest(items.centre, held.centre)
     offset = items.centre - held.centre[home]
     squared = (offset * offset).sum(axis=1)
@@ -143,19 +148,28 @@ def _absorb(held: Features, items: Features, square: float) -> tuple[Features, F
     new_count[where] = count[last]
     new_centre[where] += shift[last] / count[last, None]
     new_scatter[where] = scatter[last]
-    return Features(new_count, new_centre, new_scatter), items[np.sort(order[~joins])]
+    return Features(new_count, new_centre, new_scatter), np.sort(order[~joins])
 
 
-def _found(items: Features, square: float) -> tuple[Features, Features]:
-    """Split items into founders of new leaves and those that wait because they fit an earlier founder."""
+def _found(items: Features, square: float) -> Features:
+    """Make new leaves of items: the first founds one, and so does each that would not fit an earlier founder.
+
+    The others join the founders; those that find their leaf full begin the next round.
+    """
     fits = _pair_radius(items) <= square
-    covered = np.zeros(len(items), dtype=np.bool_)
-    founder = np.zeros(len(items), dtype=np.bool_)
-    for item in range(len(items)):
-        if not covered[item]:
-            founder[item] = True
-            covered |= fits[item]
-    return items[founder], items[~founder]
+    left = np.arange(len(items))
+    made = items[:0]
+    while len(left):
+        covered = np.zeros(len(items), dtype=np.bool_)
+        founders = []
+        for item in left:
+            if not covered[item]:
+                founders.append(item)
+                covered |= fits[item]
+        waiting = np.setdiff1d(left, founders, assume_unique=True)
+        joined, out = _join(items[np.array(founders)], items[waiting], square)
+        made, left = made + joined, waiting[out]
+    return made
 
 
 def _pair_radius(items: Features) -> NDArray[np.float64]:
@@ -169,23 +183,33 @@ def _pair_radius(items: Features) -> NDArray[np.float64]:
 def _coarsen(held: Features, square: float, most: int, least: int) -> tuple[Features, float, int]:
     """Raise the threshold until the leaves number at most `most`, but not fewer than `least`.
 
-    The next threshold is the median, over the leaves, of the radius of a union with the best partner: about that
-    half finds a partner. Where leaves lie in tight clumps even that joins too many; lower quantiles are tried, and
-    if the smallest step joins too many as well (equidistant points), the bound is doubled instead.
+    The next threshold is the median, over the leaves, of the radius of a union with the best partner: about half of
+    them find one. Where that joins next to nothing (full leaves side by side) it grows further; where leaves lie in
+    tight clumps and it joins too many, lower quantiles are tried. If no step is small enough (equidistant points),
+    the bound is doubled instead.
     """
+    floor = max(least, most // 4)
     while len(held) > most:
         radius = _pair_radius(held)
         np.fill_diagonal(radius, np.inf)
-        partner = np.maximum(np.sort(radius.min(axis=1)), square)
+        partner = np.sort(radius.min(axis=1))
         for share in (0.5, 0.25, 0.1, 0.02, 0.0):
-            wider = float(partner[int(share * (len(partner) - 1))]) * (1.0 + 1e-12)
-            fewer, rest = held[:0], held
-            while len(rest):
-                founded, waiting = _found(rest[:_SEEDS], wider)
-                fewer, rest = _absorb(fewer + founded, waiting + rest[_SEEDS:], wider)
-            if max(least, most // 4) <= len(fewer) < len(held):
+            wider = max(float(partner[int(share * (len(partner) - 1))]), square) * (1.0 + 1e-12)
+            fewer = _reinsert(held, wider)
+            while len(fewer) > 0.95 * len(held):
+                wider = max(1.25 * wider, float(partner[0]))
+                fewer = _reinsert(held, wider)
+            if len(fewer) >= floor:
                 held, square = fewer, wider
                 break
         else:
             most *= 2
     return held, square, most
+
+
+def _reinsert(items: Features, square: float) -> Features:
+    """Leaves made of leaves, under a wider threshold."""
+    held, rest = items[:0], items
+    while len(rest):
+        held, rest = _absorb(held + _found(rest[:_SEEDS], square), rest[_SEEDS:], square)
+    return held

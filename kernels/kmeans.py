@@ -71,14 +71,16 @@ def kmeans(
     stop = tolerance * float(sample.var(axis=0, dtype=np.float64).mean())
     best, least = None, np.inf
     for restart in range(restarts):
-        generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed & (2**64 - 1), restart])))
+        generator = np.random.Generator(
+            np.random.PCG64(np.random.SeedSequence([seed & (2**64 - 1), restart]))
+        )
         trials = 2 + int(np.log(groups))
         centres = lloyd(sample, plus_plus(sample, groups, generator, trials), iterations, stop)
         scatter = float(squared_distances(sample, centres[nearest(sample, centres)]).sum())
         if best is None or scatter < least:
             best, least = centres, scatter
     assert best is not None
-    return best if sample is codes or len(sample) == len(codes) else lloyd(codes, best, iterations, stop)
+    return best if len(sample) == len(codes) else lloyd(codes, best, iterations, stop)
 
 
 def plus_plus(
@@ -133,13 +135,14 @@ def lloyd(
         labels = nearest(codes, centres)
         counts = np.bincount(labels, minlength=len(centres))
         moved = (_sums(wide, labels, len(centres)) / np.maximum(counts, 1)[:, None]).astype(np.float32)
-        empty = np.flatnonzero(counts == 0)
-        if len(empty):
-            distances = squared_distances(codes, centres[labels])
-            moved[empty] = codes[np.argsort(-distances, kind="stable")[: len(empty)]]
+        vacant = bool((counts == 0).any())
+        if vacant:
+            # One at a time: the two farthest rows may be copies of each other. The others keep their place and wait.
+            moved[counts == 0] = centres[counts == 0]
+            moved[counts.argmin()] = codes[squared_distances(codes, centres[labels]).argmax()]
         shift = float(squared_distances(moved, centres).sum())
         centres = moved
-        if shift <= stop:
+        if shift <= stop and not vacant:
             break
     return centres
 

@@ -128,11 +128,14 @@ def micro_clusters_of(codes: NDArray[np.float32], most: int, seed: int) -> Featu
     Returns
     -------
     Features
-        No empty ones; total count n. Ward minimises scatter, and k-means gives the micro-clusters of least scatter:
-        from 512 of them Ward's tree comes out closer to the tree of the objects than from BIRCH's leaves.
+        No empty ones; total count n. On a mixture without gaps (10,000 x 10, 20 groups) Ward of 512 of them agrees
+        with Ward of the objects about as well (ARI 0.36) as that does with itself on nine objects of ten (0.4).
     """
     sample = codes[:: max(1, len(codes) // (16 * most))]
     wanted = distinct_rows(sample, most)
+    if wanted < most:  # many copies of a few codes: the sample may miss the rest
+        sample = codes
+        wanted = distinct_rows(codes, most)
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 1])))
     # Ten rounds on a sample place the centres; two more on all rows settle them.
     centres = lloyd(codes, lloyd(sample, plus_plus(sample, wanted, generator), 10), 2)

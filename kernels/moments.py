@@ -20,10 +20,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Components", "Moments", "fixed_point_exponent", "merge", "moments", "principal_components", "project"]
+__all__ = [
+    "Components",
+    "Moments",
+    "fixed_point_exponent",
+    "merge",
+    "moments",
+    "principal_components",
+    "project",
+]
 
 _BITS = 20
 _ROWS = 4096  # 2 * 20 bits of product + 12 bits of rows = 52 < 53
+_AXIS_BITS = 24
 _LIMB = 32
 _MASK = np.int64((1 << _LIMB) - 1)
 _MOST = 1 << 43  # rows: beyond it the first moments could leave int64
@@ -86,17 +95,42 @@ class Components:
     mean
         (d,) float64.
     axes
-        (c, d) float64, orthonormal rows; the entry of largest magnitude of each is positive.
+        (c, d) float64, rows orthonormal within 1e-6; the entry of largest magnitude of each is positive. Entries are
+        multiples of 2**-24: LAPACK's last bits depend on the processor, those that are kept almost never do.
     variances
         (c,) float64, variance along each axis (divisor n - 1).
     total_variance
         Sum of the variances of all d dimensions.
+    exponent
+        Of the fixed-point grid of the moments, on which values are projected.
     """
 
     mean: NDArray[np.float64]
     axes: NDArray[np.float64]
     variances: NDArray[np.float64]
     total_variance: float
+    exponent: int
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """All fields as arrays, as safetensors stores them."""
+        return {
+            "mean": self.mean,
+            "axes": self.axes,
+            "variances": self.variances,
+            "total_variance": np.array([self.total_variance]),
+            "exponent": np.array([self.exponent]),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Components:
+        """Inverse of `to_arrays`; other arrays beside its own are left alone."""
+        return cls(
+            mean=np.asarray(arrays["mean"], np.float64),
+            axes=np.asarray(arrays["axes"], np.float64),
+            variances=np.asarray(arrays["variances"], np.float64),
+            total_variance=float(np.asarray(arrays["total_variance"], np.float64)[0]),
+            exponent=int(np.asarray(arrays["exponent"], np.int64)[0]),
+        )
 
 
 def fixed_point_exponent(max_abs: float) -> int:
@@ -151,7 +185,9 @@ def moments(values: NDArray[np.floating], exponent: int) -> Moments:
 def merge(a: Moments, b: Moments) -> Moments:
     """Moments of both sets of rows together. Raises ValueError if they lie on different grids or dimensions."""
     if a.exponent != b.exponent:
-        raise ValueError(f"moments on different fixed-point grids do not merge: {a.exponent} and {b.exponent}")
+        raise ValueError(
+            f"moments on different fixed-point grids do not merge: {a.exponent} and {b.exponent}"
+        )
     if a.first.shape != b.first.shape:
         raise ValueError(f"moments of {len(a.first)} and of {len(b.first)} dimensions do not merge")
     if a.count + b.count > _MOST:
@@ -182,7 +218,9 @@ def principal_components(moments: Moments, components: float) -> Components:
     if whole and not 1 <= components <= dimensions:
         raise ValueError(f"{components} components asked of embeddings that have {dimensions} dimensions")
     if not whole and not 0.0 < components < 1.0:
-        raise ValueError(f"components must be an int, or a share of the variance within (0, 1), got {components}")
+        raise ValueError(
+            f"components must be an int, or a share of the variance within (0, 1), got {components}"
+        )
     covariance, mean = _covariance(moments)
     total = float(np.trace(covariance))
     if total <= 0.0:
@@ -197,7 +235,8 @@ def principal_components(moments: Moments, components: float) -> Components:
     axes = axes[:kept]
     largest = np.abs(axes).argmax(axis=1)
     signs = np.where(axes[np.arange(kept), largest] < 0, -1.0, 1.0)
-    return Components(mean, np.ascontiguousarray(axes * signs[:, None]), variances[:kept].copy(), total)
+    axes = np.ldexp(np.rint(np.ldexp(axes * signs[:, None], _AXIS_BITS)), -_AXIS_BITS)
+    return Components(mean, np.ascontiguousarray(axes), variances[:kept].copy(), total, moments.exponent)
 
 
 def project(values: NDArray[np.floating], components: Components) -> NDArray[np.float32]:
@@ -213,21 +252,20 @@ def project(values: NDArray[np.floating], components: Components) -> NDArray[np.
     Returns
     -------
     ndarray
-        (n, c) float32. Products run in float64 on blocks of one fixed shape, padded with zeros, so that a row's
-        result depends neither on its neighbours nor on the size of the batch.
+        (n, c) float32. Values are rounded to the grid of the moments (20 bits of the largest; float16 has 11), so
+        both factors of the float64 product are integers. No partial sum exceeds |value| |axis| <= 2**44 sqrt(d),
+        hence the product is exact: a row's result depends on no neighbour, batch, thread or BLAS.
     """
     matrix = finite_matrix(values, "values")
     if matrix.shape[1] != len(components.mean):
         raise ValueError(f"values have {matrix.shape[1]} dimensions, the components {len(components.mean)}")
-    rows = 256
-    columns = np.ascontiguousarray(components.axes.T)
+    columns = np.ascontiguousarray(np.ldexp(components.axes.T, _AXIS_BITS))
+    origin = (components.axes * components.mean).sum(axis=1)
     result = np.empty((len(matrix), columns.shape[1]), dtype=np.float32)
-    block = np.zeros((rows, matrix.shape[1]))
-    for start in range(0, len(matrix), rows):
-        part = matrix[start : start + rows]
-        np.subtract(part, components.mean, out=block[: len(part)], dtype=np.float64)
-        block[len(part) :] = 0.0
-        result[start : start + rows] = (block @ columns)[: len(part)]
+    for start in range(0, len(matrix), _ROWS):
+        part = slice(start, start + _ROWS)
+        block = np.rint(np.ldexp(matrix[part].astype(np.float64), components.exponent))
+        result[part] = np.ldexp(block @ columns, -_AXIS_BITS - components.exponent) - origin
     return result
 
 
@@ -252,9 +290,10 @@ def _covariance(moments: Moments) -> tuple[NDArray[np.float64], NDArray[np.float
     centre = np.floor_divide(2 * first + count, 2 * count)
     rest = first - count * centre
     high, low = moments.high, moments.low
-    for large, small in ((first, centre), (rest, centre)):
-        part_high, part_low = _outer(small, large)
-        high, low = _carry(high - part_high, low - part_low)
+    part_high, part_low = _outer(centre, first)
+    high, low = _carry(high - part_high, low - part_low)
+    part_high, part_low = _outer(centre, rest)
+    high, low = _carry(high - part_high.T, low - part_low.T)
     # Both halves of the matrix are the same sum; rounding them alike keeps it symmetric.
     scatter = np.ldexp(high.astype(np.float64), _LIMB) + low
     scatter = np.tril(scatter) + np.tril(scatter, -1).T

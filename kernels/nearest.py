@@ -11,6 +11,7 @@ as fast as torch's, and its products cannot be switched to TF32 or bfloat16 by a
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,12 +102,15 @@ def nearest_in_segments(
     dimensions = points.shape[1]
     if rows.ndim != 2 or rows.shape[1] != dimensions:
         raise ValueError(f"rows have shape {rows.shape}, points {points.shape}: the second sizes must agree")
-    if edges[0] != 0 or edges[-1] != len(points) or any(b <= a for a, b in zip(edges, edges[1:], strict=False)):
+    if edges[0] != 0 or edges[-1] != len(points) or any(b <= a for a, b in pairwise(edges)):
         raise ValueError(f"segments must be non-empty and cover all {len(points)} points, got starts {edges}")
 
-    origin = points.mean(axis=0, dtype=np.float64)
-    centred = points - origin
-    scale = 2.0 ** -np.frexp(np.abs(centred).max() + np.finfo(float).tiny)[1]
+    # Any origin and any power of two will do. Rounded to float32, the origin may be taken off float32 rows in float32:
+    # that rounds once, as the conversion of a float64 difference would.
+    origin = points.mean(axis=0, dtype=np.float64).astype(np.float32)
+    working = np.float32 if rows.dtype.itemsize <= 4 else np.float64
+    centred = points - origin.astype(np.float64)
+    scale = np.float32(2.0 ** -np.clip(np.frexp(np.abs(centred).max())[1], -100, 120))
     centred *= scale
     norms = np.einsum("pd,pd->p", centred, centred)
     table = np.empty((dimensions + 1, len(points)), dtype=np.float32)
@@ -125,9 +129,10 @@ def nearest_in_segments(
     with np.errstate(over="ignore", invalid="ignore"):
         for begin in range(0, len(rows), step):
             block = rows[begin : begin + step]
-            local = (block - origin) * scale
             seen = augmented[: len(block)]
-            seen[:, :dimensions] = local
+            local = seen[:, :dimensions]
+            np.subtract(block, origin, out=local, dtype=working, casting="same_kind")
+            local *= scale
             lengths = np.sqrt(np.einsum("nd,nd->n", local, local))
             for first, last in products:
                 low, high = edges[first], edges[last]
@@ -136,6 +141,8 @@ def nearest_in_segments(
                 for segment in range(first, last):
                     start, stop = edges[segment], edges[segment + 1]
                     slack = margin * radii[segment] * (radii[segment] + 2.0 * lengths) + 1e-30
+                    # So far out float64 itself sees ties; then all candidates must be compared, not some.
+                    slack[lengths > 1e6 * radii[segment]] = np.inf
                     winners[begin : begin + step, segment] = start + _decide(
                         view[:, start - low : stop - low], slack.astype(np.float32), block, points[start:stop]
                     )

@@ -180,7 +180,12 @@ def _light(image: torch.Tensor, cell: int) -> tuple[torch.Tensor, torch.Tensor, 
 
 
 def _weighted(
-    light: torch.Tensor, x: torch.Tensor, y: torch.Tensor, centre: torch.Tensor, spread: torch.Tensor, order: int
+    light: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    centre: torch.Tensor,
+    spread: torch.Tensor,
+    order: int,
 ) -> list[list[torch.Tensor]]:
     """moments[p][q] = <dx^p dy^q>, each (n,), up to p + q = order, under a round Gaussian window about centre."""
     dx, dy = x - centre[:, :1], y - centre[:, 1:]  # (n, X), (n, Y)

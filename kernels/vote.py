@@ -135,7 +135,9 @@ def align(members: Sequence[Member], reference: Member, codes: NDArray[np.floati
     aligned = []
     for member in members:
         clusters = int(member.labels.max()) + 1
-        table = np.bincount(member(pilot) * groups + held, minlength=clusters * groups).reshape(clusters, groups)
+        table = np.bincount(member(pilot) * groups + held, minlength=clusters * groups).reshape(
+            clusters, groups
+        )
         renamed = table.argmax(axis=1).astype(np.int32)
         for cluster in np.flatnonzero(table.sum(axis=1) == 0):
             own = member.prototypes[member.labels == cluster]
@@ -153,7 +155,9 @@ def electorate(members: Sequence[Member], reference: Member) -> Electorate:
     groups = len(reference.prototypes)
     labels = np.concatenate([member.labels for member in members])
     if labels.min() < 0 or labels.max() >= groups:
-        raise ValueError(f"labels reach from {labels.min()} to {labels.max()} for {groups} groups: align first")
+        raise ValueError(
+            f"labels reach from {labels.min()} to {labels.max()} for {groups} groups: align first"
+        )
     centres = np.empty_like(reference.prototypes)
     centres[reference.labels] = reference.prototypes
     return Electorate(
@@ -215,9 +219,7 @@ def vote(codes: NDArray[np.floating], electorate: Electorate) -> Ballot:
         unopposed[part] = counts.max(axis=1) == 0
         second[part] = _winner(counts, squared)
     second[unopposed] = 0
-    return Ballot(
-        group, agreement, np.ma.array(second, mask=unopposed), distance, family_groups, reference
-    )
+    return Ballot(group, agreement, np.ma.array(second, mask=unopposed), distance, family_groups, reference)
 
 
 def kept(

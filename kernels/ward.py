@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ward"]
 
+_TILE = 128
+
 
 def ward(points: NDArray[np.floating], weights: NDArray[np.floating], groups: int) -> NDArray[np.int32]:
     """Group labels of Ward's tree cut into `groups` branches.
@@ -60,9 +62,17 @@ def _scatter_growth(points: NDArray[np.floating], weights: NDArray[np.floating])
     """Ward distances of all pairs, (n, n); infinite on the diagonal."""
     wide = points.astype(np.float64)
     mass = weights.astype(np.float64)
-    growth = cdist(wide, wide, "sqeuclidean")
-    for row, weight in enumerate(mass):
-        growth[row] *= weight * mass / (weight + mass)
+    growth = np.empty((len(wide), len(wide)))
+    # Half of the pairs are measured, a tile at a time, and copied across while the tile is in the cache.
+    for top in range(0, len(wide), _TILE):
+        rows = slice(top, top + _TILE)
+        for left in range(top, len(wide), _TILE):
+            columns = slice(left, left + _TILE)
+            tile = cdist(wide[rows], wide[columns], "sqeuclidean")
+            tile *= np.multiply.outer(mass[rows], mass[columns]) / np.add.outer(mass[rows], mass[columns])
+            growth[rows, columns] = tile
+            if left > top:
+                growth[columns, rows] = tile.T
     np.fill_diagonal(growth, np.inf)
     return growth
 

@@ -2,8 +2,9 @@
 
 After the convolutional autoencoder of arXiv 2501.00380 (two levels of 5x5 convolution and pooling), with three
 differences: it is fully convolutional, so the number of weights does not grow with the stamp (theirs has two layers of
-1e8); it learns to remove noise that was added to clean stamps (theirs reproduces its input); and the sharp cores
-of bright galaxies travel past the bottleneck, which alone would blur them (U-Net, arXiv 1505.04597).
+1e8); it learns to remove noise that was added to clean stamps (theirs reproduces its input); and what is sharp and
+bright travels past the bottleneck, which alone would blur it (U-Net, arXiv 1505.04597), in the end as a gate that
+leaves pixels far above the noise as they are.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ class Denoiser(nn.Module):
         self.expand = nn.Conv2d(bottleneck, 4 * width, 3, padding=1)
         self.decode3 = nn.Conv2d(4 * width, 2 * width, 3, padding=1)
         self.decode2 = nn.Conv2d(2 * width, width, 5, padding=2)
-        self.decode1 = nn.Conv2d(width, 1, 5, padding=2)
+        self.decode1 = nn.Conv2d(width, 2, 5, padding=2)
 
     def forward(self, stamps: torch.Tensor) -> torch.Tensor:
         n, b, height, width = stamps.shape
         x = stamps.reshape(n * b, 1, height, width)
         # zeros are the sky's mean; padded at the far sides only, and cropped again below
-        x = functional.pad(x, (0, -width % 4, 0, -height % 4))
+        noisy = functional.pad(x, (0, -width % 4, 0, -height % 4))
 
-        fine = functional.relu(self.encode1(x))  # (nb, w, y, x)
+        fine = functional.relu(self.encode1(noisy))  # (nb, w, y, x)
         half = functional.relu(self.encode2(functional.max_pool2d(fine, 2)))  # (nb, 2w, y/2, x/2)
         x = functional.relu(self.encode3(functional.max_pool2d(half, 2)))  # (nb, 4w, y/4, x/4)
         x = functional.relu(self.squeeze(x))  # (nb, bottleneck, y/4, x/4)
@@ -52,5 +53,6 @@ class Denoiser(nn.Module):
         x = functional.interpolate(self.decode3(x), scale_factor=2, mode="nearest")  # (nb, 2w, y/2, x/2)
         x = functional.relu(x + half)
         x = functional.interpolate(self.decode2(x), scale_factor=2, mode="nearest")  # (nb, w, y, x)
-        x = self.decode1(functional.relu(x + fine))  # (nb, 1, y, x)
+        answer, gate = self.decode1(functional.relu(x + fine)).chunk(2, dim=1)  # (nb, 1, y, x) each
+        x = answer + gate.sigmoid() * (noisy - answer)
         return x[..., :height, :width].reshape(n, b, height, width)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from actors.embeddings import embeddings_of
 from kernels.moments import Components, project
@@ -30,8 +29,6 @@ class Voter:
     rule : {"agreement", "unanimous"}
     threshold : float
         Smallest agreement that keeps an object under the rule "agreement".
-    threads : int
-        CPU threads.
     """
 
     def __init__(
@@ -41,9 +38,7 @@ class Voter:
         electorate: Mapping[str, NDArray[np.generic]],
         rule: Literal["agreement", "unanimous"],
         threshold: float,
-        threads: int = 1,
     ) -> None:
-        torch.set_num_threads(threads)
         self._components = Components.from_arrays(components)
         self._electorate = Electorate.from_arrays(electorate)
         self._rule, self._threshold = rule, threshold
@@ -78,7 +73,10 @@ class Voter:
         index = np.full(len(usable), -1, np.int64)
         index[where] = np.arange(len(where))
         take = pa.array(index, mask=index < 0)
-        arrays = [_to_arrow(found[name], columns.schema.field(name).type).take(take) for name in columns.column_names]
+        arrays = [
+            _to_arrow(found[name], columns.schema.field(name).type).take(take)
+            for name in columns.column_names
+        ]
         return pa.Table.from_arrays(
             [objects["object_id"].combine_chunks(), *arrays],
             schema=pa.schema([objects.schema.field("object_id"), *columns.schema]),
@@ -94,7 +92,10 @@ class Voter:
             ("runner_up", pa.int16(), "group with the second most votes, null if there is none"),
             ("distance", pa.float32(), "distance to the group's centre among the principal components"),
             ("reference_group", pa.int16(), "group by the single reference k-means, which does not vote"),
-            *((f"vote_{f}", pa.int16(), f"group with the most votes among the {f} members") for f in families),
+            *(
+                (f"vote_{f}", pa.int16(), f"group with the most votes among the {f} members")
+                for f in families
+            ),
         ]
         ucds = {"group": "meta.code.class", "agreement": "stat.fit.goodness", "kept": "meta.code.qual"}
         return pa.schema(

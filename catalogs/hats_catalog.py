@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -72,7 +72,9 @@ def partitions(counts: Mapping[int, int], most_rows: int) -> dict[Partition, set
 
 def write_partition(catalog: str, partition: Partition, rows: pa.Table) -> int:
     """Write a partition's rows, sorted by position and id, and say how many they are."""
-    path = paths.pixel_catalog_file(file_io.get_upath(catalog), HealpixPixel(partition.order, partition.pixel))
+    path = paths.pixel_catalog_file(
+        file_io.get_upath(catalog), HealpixPixel(partition.order, partition.pixel)
+    )
     write_sorted(str(path), rows, [INDEX, "object_id"])
     return rows.num_rows
 
@@ -94,18 +96,19 @@ def finish(catalog: str, name: str, found: Sequence[Partition], rows: int) -> No
     info = PartitionInfo.from_healpix([HealpixPixel(p.order, p.pixel) for p in found])
     info.write_to_file(catalog_path=base)
     write_parquet_metadata(base)
-    properties = TableProperties(
-        catalog_name=name,
-        catalog_type="object",
-        total_rows=rows,
-        ra_column="ra",
-        dec_column="dec",
-        healpix_column=INDEX,
-        healpix_order=29,
-        npix_suffix=".parquet",
-        hats_builder=f"tuningfork v{version('tuningfork')}, hats v{version('hats')}",
-        hats_version="v1.0",
-    )
+    values: dict[str, Any] = {
+        "catalog_name": name,
+        "catalog_type": "object",
+        "total_rows": rows,
+        "ra_column": "ra",
+        "dec_column": "dec",
+        "healpix_column": INDEX,
+        "healpix_order": 29,
+        "npix_suffix": ".parquet",
+        "hats_builder": f"tuningfork v{version('tuningfork')}, hats v{version('hats')}",
+        "hats_version": "v1.0",
+    }
+    properties = TableProperties(**values)
     properties.to_properties_file(base)
     for file in ("hats.properties", "properties"):
         _without_date(storage.join(catalog, file))

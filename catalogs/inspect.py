@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,19 @@ LOOKED_AT = 4 << 30
 
 CHUNK = 64 << 20
 RESERVED = {
-    *("object_id", "ra", "dec", "shard", "row", "flags", "usable", "stamp", "embedding", "class", "_healpix_29"),
+    *(
+        "object_id",
+        "ra",
+        "dec",
+        "shard",
+        "row",
+        "flags",
+        "usable",
+        "stamp",
+        "embedding",
+        "class",
+        "_healpix_29",
+    ),
     *("group", "kept", "agreement", "runner_up", "distance", "reference_group", "norder", "dir", "npix"),
 }
 
@@ -48,7 +59,9 @@ def inspect(survey: Survey, folder: str) -> Release:
     kept = _kept(survey, tables[0])
     columns = _columns(survey, kept, tables)
     labels = _labels([table.url for table in tables])
-    shards = tuple(Shard(i, label, table) for i, (label, table) in enumerate(zip(labels, tables, strict=True)))
+    shards = tuple(
+        Shard(i, label, table) for i, (label, table) in enumerate(zip(labels, tables, strict=True))
+    )
     image_folder = folder
     if survey.images.layout == "extensions":
         # The RealGalaxy format names files beside its catalog.
@@ -78,7 +91,9 @@ def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
     tables = [r for r in results if isinstance(r, TableHeader)]
     faults += [r for r in results if isinstance(r, Fault)]
     if not faults and sum(table.rows for table in tables) == 0:
-        faults.append(Fault(str(survey.catalogs), "the release is empty: no shard has a row", "Check the files"))
+        faults.append(
+            Fault(str(survey.catalogs), "the release is empty: no shard has a row", "Check the files")
+        )
     if faults:
         raise Refused(faults)
     return tables
@@ -89,7 +104,9 @@ def _kept(survey: Survey, table: TableHeader) -> dict[str, str]:
     kept: dict[str, str] = {}
     faults = []
     for entry in survey.keep:
-        source, _, name = (entry, "", entry) if entry in names or " as " not in entry else entry.rpartition(" as ")
+        source, _, name = (
+            (entry, "", entry) if entry in names or " as " not in entry else entry.rpartition(" as ")
+        )
         taken = {*RESERVED, *(other.lower() for other in kept)}
         if name.lower() in taken or name.lower().startswith("vote_"):
             remedy = f'Rename it: keep = ["{source} as survey_{name}"]'
@@ -109,7 +126,8 @@ def _columns(survey: Survey, kept: dict[str, str], tables: list[TableHeader]) ->
     schemas = storage.parallel(lambda table: table.empty.schema, tables)
     faults = []
     for table, schema in zip(tables, schemas, strict=True):
-        faults += _column_faults(survey, table.url, schema, schemas[0], needed, tables[0].url)
+        faults += _column_faults(table, schema, schemas[0], needed)
+    faults = faults or _type_faults(survey, tables[0].url, schemas[0])
     if faults:
         raise Refused(faults)
     columns = pa.schema([schemas[0].field(name) for name in needed])
@@ -121,53 +139,51 @@ def _columns(survey: Survey, kept: dict[str, str], tables: list[TableHeader]) ->
     return columns
 
 
-def _column_faults(
-    survey: Survey, url: str, schema: pa.Schema, first: pa.Schema, needed: list[str], first_url: str
-) -> list[Fault]:
+def _column_faults(table: TableHeader, schema: pa.Schema, first: pa.Schema, needed: list[str]) -> list[Fault]:
+    """Columns that a shard lacks, or has as another type than the first shard."""
     faults = []
     for name in needed:
         if name not in schema.names:
             similar = [n for n in schema.names if n.lower() == name.lower()]
             remedy = f"It is called {similar[0]!r} there" if similar else f"There are: {', '.join(schema.names)}"
-            faults.append(Fault(url, "no such column", remedy, name))
+            faults.append(Fault(table.url, "no such column", remedy, name))
         elif name in first.names and schema.field(name).type != first.field(name).type:
-            problem = f"is {schema.field(name).type} here, but {first.field(name).type} in {first_url}"
-            faults.append(Fault(url, problem, "Shards must agree: convert one of them", name))
-    if faults:
-        return faults
+            problem = f"is {schema.field(name).type} here, but {first.field(name).type} in the first shard"
+            faults.append(Fault(table.url, problem, "Shards must agree: convert one of them", name))
+    return faults
+
+
+def _type_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
+    """Columns that are there, but can't be what the config says they are."""
+    faults = []
     kind = schema.field(survey.id).type
     if not (pa.types.is_integer(kind) or pa.types.is_string(kind)):
         faults.append(Fault(url, f"an id must be an integer or a string, not {kind}", "Choose another", survey.id))
-    layout = survey.images
-    numeric = [survey.ra, survey.dec]
-    if layout.layout == "tiles" and layout.position == "pixel":
-        numeric += [layout.x, layout.y]
-    for name in (n for n in numeric if n is not None):
+    layout, positions = survey.images, [name for name in (survey.ra, survey.dec) if name is not None]
+    pixel = layout.layout == "tiles" and layout.position == "pixel"
+    for name in [*positions, *([layout.x, layout.y] if pixel else [])]:
         kind = schema.field(name).type
         if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
             faults.append(Fault(url, f"must be a number, not {kind}", "Choose another column", name))
-    for name in (n for n in (survey.ra, survey.dec) if n is not None):
+    for name in positions:
         unit = (schema.field(name).metadata or {}).get(b"unit", b"").decode()
         if unit and unit.lower() not in {"deg", "degree", "degrees", "degr"}:
             faults.append(Fault(url, "positions must be in degrees", "Convert the column", name, f"unit {unit!r}"))
     if layout.layout == "column":
-        field = schema.field(str(layout.column))
         try:
-            if not pa.types.is_fixed_size_list(field.type) or pa.types.is_string(field.type.value_type):
-                raise ValueError(f"is {field.type}, not a vector of pixels")  # noqa: TRY004
-            stored_shape(field, len(layout.bands))
+            stored_shape(schema.field(str(layout.column)), len(layout.bands))
         except ValueError as error:
-            remedy = "Check [survey.images] column and bands"
-            faults.append(Fault(url, str(error), remedy, layout.column))
+            faults.append(Fault(url, str(error), "Check [survey.images] column and bands", layout.column))
     return faults
 
 
 def _labels(urls: list[str]) -> list[str]:
-    """Paths below the folder that all shards share."""
-    common = os.path.commonpath([url.rpartition("/")[0] for url in urls]) if "://" not in urls[0] else ""
-    if not common:
-        common = os.path.commonprefix([url.rpartition("/")[0] + "/" for url in urls]).rpartition("/")[0]
-    return [url.removeprefix(common).lstrip("/") for url in urls]
+    """Paths below the deepest folder that all shards share."""
+    folders = [url.split("/")[:-1] for url in urls]
+    shared = 0
+    while all(len(f) > shared and f[shared] == folders[0][shared] for f in folders):
+        shared += 1
+    return ["/".join(url.split("/")[shared:]) for url in urls]
 
 
 def _look_at_rows(release: Release) -> tuple[pa.Table | None, int | None]:
@@ -186,7 +202,11 @@ def _look_at_rows(release: Release) -> tuple[pa.Table | None, int | None]:
         pieces = []
         for start in range(0, shard.table.rows, step):
             rows = shard.table.read(start, min(start + step, shard.table.rows), names)
-            pieces.append(rows.filter(pa.array(release.selected_rows(rows))).select([survey.id, *dict.fromkeys(pathlike)]))
+            pieces.append(
+                rows.filter(pa.array(release.selected_rows(rows))).select(
+                    [survey.id, *dict.fromkeys(pathlike)]
+                )
+            )
         rows = pa.concat_tables(pieces) if pieces else shard.table.empty.select([survey.id, *pathlike])
         number = pa.array([shard.number] * rows.num_rows, pa.int32())
         ids = pa.table({"id": rows[survey.id], "shard": number})
@@ -196,7 +216,9 @@ def _look_at_rows(release: Release) -> tuple[pa.Table | None, int | None]:
     ids = pa.concat_tables([f[0] for f in found])
     faults = _id_faults(release, ids)
     if ids.num_rows == 0:
-        faults.append(Fault("[survey] where", "selects no object", "Loosen the condition", None, survey.where))
+        faults.append(
+            Fault("[survey] where", "selects no object", "Loosen the condition", None, survey.where)
+        )
     if faults:
         raise Refused(faults)
     paths = pa.concat_tables([f[1] for f in found]) if pathlike else None

@@ -60,13 +60,17 @@ def _raise_if_any(faults: list[Fault]) -> None:
 
 def _tile_faults(release: Release, rows: list[dict[str, object]], scale: float | None) -> float | None:
     layout = release.survey.images
-    urls = sorted({path_of(str(layout.path), row, band, release.folder) for row in rows for band in layout.bands})
+    urls = sorted(
+        {path_of(str(layout.path), row, band, release.folder) for row in rows for band in layout.bands}
+    )
 
     def opened(url: str) -> tuple[str, float | None] | Fault:
         try:
             image = images.open_image(url, layout.hdu)
         except FileNotFoundError:
-            return Fault(url, "this image is missing", "Fetch it, or leave its objects out with [survey] where")
+            return Fault(
+                url, "this image is missing", "Fetch it, or leave its objects out with [survey] where"
+            )
         except (images.NotAnImage, OSError) as error:
             return Fault(url, str(error), "Fetch the file again")
         if (layout.position == "sky" or layout.scale_in_wcs) and image.wcs is None:
@@ -89,14 +93,17 @@ def _tile_faults(release: Release, rows: list[dict[str, object]], scale: float |
 def _extension_faults(release: Release, rows: list[dict[str, object]]) -> None:
     layout = release.survey.images
     column = str(layout.hdu_column)
-    faults, highest = [], {}
+    faults: list[Fault] = []
+    highest: dict[str, int] = {}
     for row in rows:
         for band in layout.bands:
             url = path_of(str(layout.path), row, band, release.folder)
             number = row[column]
             highest[url] = max(highest.get(url, 0), number if isinstance(number, int) else 0)
             if not isinstance(number, int) or number < 0:
-                faults.append(Fault(url, "an HDU number must be 0 or more", "Correct it", column, str(number)))
+                faults.append(
+                    Fault(url, "an HDU number must be 0 or more", "Correct it", column, str(number))
+                )
     for url, number in sorted(highest.items()):
         try:
             local = storage.is_local(url)
@@ -113,5 +120,7 @@ def _extension_faults(release: Release, rows: list[dict[str, object]]) -> None:
             continue
         if number >= count:
             problem = f"the file has only {count} HDUs"
-            faults.append(Fault(url, problem, "Fetch the file again, or correct the column", column, str(number)))
+            faults.append(
+                Fault(url, problem, "Fetch the file again, or correct the column", column, str(number))
+            )
     _raise_if_any(faults)

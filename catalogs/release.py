@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from catalogs import where
-from catalogs.flags import UNUSABLE, Flag
 from catalogs.flags import DESCRIPTION as FLAG_BITS
+from catalogs.flags import UNUSABLE, Flag
 from catalogs.stamps import image_columns, numbers, stamps_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ class Release:
     def objects_schema(self) -> pa.Schema:
         """The columns that every object has, before any stage adds its own."""
         survey = self.survey
-        fields = [_described("object_id", self.columns.field(survey.id).type, "", "meta.id;meta.main", "identifier")]
+        fields = [
+            _described("object_id", self.columns.field(survey.id).type, "", "meta.id;meta.main", "identifier")
+        ]
         if survey.ra is not None:
             fields += [
                 _described("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "right ascension"),

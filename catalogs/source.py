@@ -98,7 +98,10 @@ def pack(piece: Slice, rows: pa.Table | None, fault: str | None = None) -> pa.Ta
         buffer = sink.getvalue()
         offsets = pa.py_buffer(pa.array([0, buffer.size], pa.int64()).buffers()[1])
         body = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, buffer])
-    where = [pa.array([value], kind) for value, kind in zip((piece.shard, piece.start, piece.stop), SLICE.types, strict=False)]
+    where = [
+        pa.array([value], kind)
+        for value, kind in zip((piece.shard, piece.start, piece.stop), SLICE.types, strict=False)
+    ]
     return pa.Table.from_arrays([*where, body, pa.array([fault], pa.string())], schema=SLICE)
 
 

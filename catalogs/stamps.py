@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from astropy.io import fits
 
 from catalogs import images, storage
@@ -16,8 +17,6 @@ from catalogs.survey import PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    import pyarrow as pa
 
     from catalogs._types import Bools, Floats, Integers
     from catalogs.survey import Images, Survey
@@ -41,11 +40,17 @@ def stamps_of(survey: Survey, rows: pa.Table, folder: str) -> tuple[Floats, Inte
     flags : (n,) int32
         Bits of `Flag` that concern pixels.
     """
-    read = {"tiles": _from_tiles, "column": _from_column, "extensions": _from_extensions}[survey.images.layout]
+    read = {"tiles": _from_tiles, "column": _from_column, "extensions": _from_extensions}[
+        survey.images.layout
+    ]
     side, bands = survey.images.size, len(survey.images.bands)
     stamps = np.zeros((rows.num_rows, bands, side, side), np.float32)
     flags = np.zeros(rows.num_rows, np.int32)
-    read(survey, rows, folder, stamps, flags)
+    if survey.images.layout == "column":
+        _from_column(survey.images, rows, stamps, flags)
+    else:
+        read = _from_tiles if survey.images.layout == "tiles" else _from_extensions
+        read(survey, rows, folder, stamps, flags)
     return stamps, flags
 
 
@@ -126,8 +131,7 @@ def _separation(ra: Floats, dec: Floats, ra0: float, dec0: float) -> Floats:
     return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
-def _from_column(survey: Survey, rows: pa.Table, folder: str, stamps: Floats, flags: Integers) -> None:
-    layout = survey.images
+def _from_column(layout: Images, rows: pa.Table, stamps: Floats, flags: Integers) -> None:
     column = rows[str(layout.column)].combine_chunks()
     shape = stored_shape(rows.schema.field(str(layout.column)), len(layout.bands))
     values = column.values.to_numpy(zero_copy_only=False).reshape(rows.num_rows, *shape)
@@ -139,6 +143,8 @@ def _from_column(survey: Survey, rows: pa.Table, folder: str, stamps: Floats, fl
 
 def stored_shape(field: pa.Field, bands: int) -> tuple[int, int, int]:
     """Shape (band, y, x) of the stamps in a vector column, from its TDIM, or a square if there is none."""
+    if not pa.types.is_fixed_size_list(field.type) or pa.types.is_string(field.type.value_type):
+        raise ValueError(f"is {field.type}, not a vector of pixels")
     dims = (field.metadata or {}).get(b"dim", b"").decode()
     length = field.type.list_size
     if dims:

@@ -106,10 +106,12 @@ def view_definitions(run: str) -> dict[str, str]:
         if not storage.exists(base):
             continue
         pattern = "dataset/*/*/*.parquet" if storage.exists(storage.join(base, "dataset")) else "*.parquet"
-        definitions[view] = f"SELECT * FROM read_parquet({_quoted(storage.join(base, pattern))}, hive_partitioning = false)"  # noqa: S608
+        definitions[view] = (
+            f"SELECT * FROM read_parquet({_quoted(storage.join(base, pattern))}, hive_partitioning = false)"
+        )
     if storage.exists(_unplaced(run)):
         # Objects without a usable position have no place in a HATS catalog, but they are objects all the same.
-        unplaced = f"SELECT * FROM read_parquet({_quoted(_unplaced(run))})"  # noqa: S608
+        unplaced = f"SELECT * FROM read_parquet({_quoted(_unplaced(run))})"
         placed = definitions.get("objects")
         definitions["objects"] = f"{placed} UNION ALL BY NAME {unplaced}" if placed else unplaced
     return definitions

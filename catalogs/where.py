@@ -35,7 +35,9 @@ def columns_of(condition: str) -> list[str]:
         If it is not SQL, is more than one expression, or holds a subquery, a window or a random function.
     """
     with locked_database() as connection:
-        (answer,) = connection.execute("SELECT json_serialize_sql(?)", [_query(condition)]).fetchone() or ("",)
+        (answer,) = connection.execute("SELECT json_serialize_sql(?)", [_query(condition)]).fetchone() or (
+            "",
+        )
         tree = json.loads(answer)
         if tree.get("error"):
             raise BadCondition(f"not an SQL condition: {tree.get('error_message')}")

@@ -45,7 +45,7 @@ def denoise(stamps: torch.Tensor, net: nn.Module, noise: torch.Tensor | None = N
 
 
 def denoising_loss(
-    net: nn.Module, clean: torch.Tensor, generator: torch.Generator | None = None, flux_weight: float = 10.0
+    net: nn.Module, clean: torch.Tensor, generator: torch.Generator | None = None, flux_weight: float = 3.0
 ) -> torch.Tensor:
     """Loss of one training batch: pixels in compressed and in noise units, and the bias of the total flux.
 
@@ -53,11 +53,11 @@ def denoising_loss(
     twice, and goes the way of `denoise`. With x in units of the noise, u = asinh(x), primes for the net's answer and
     e = (sum x' - sum x) / (sum |x| + sqrt(pixels) / 4), the loss is
 
-        mean (u' - u)^2 + mean huber(x' - x) + flux_weight mean e1 e2
+        mean (u' - u)^2 + mean huber(x' - x) + flux_weight (mean e^2 + 3 mean e1 e2)
 
-    The compressed term alone is biased low in flux units (Jensen) and blind to small errors of bright pixels. The product of
-    the errors under two independent noises is, on average, the square of the stamp's flux bias, without the flux's scatter:
-    its square would reward shrinking uncertain fluxes towards the mean.
+    The compressed term alone is biased low in flux units (Jensen) and blind to small errors of bright pixels. The square of e alone
+    rewards shrinking uncertain fluxes towards the mean; the product of the errors under two independent noises is, on average, the
+    square of the stamp's flux bias without its scatter. It counts for S/N > 15: below, no bias would mean no denoising.
 
     Parameters
     ----------
@@ -76,7 +76,8 @@ def denoising_loss(
     power = clean.square().sum(dim=(2, 3)).sqrt()  # (n, b)
     low, high = (math.log(value) for value in _SN_RANGE)
     draw = torch.rand((n, b), generator=generator, device=clean.device)
-    sigma = torch.where(power > 0, power / torch.exp(low + (high - low) * draw), 1.0)[:, :, None, None]
+    sn = torch.where(power > 0, torch.exp(low + (high - low) * draw), 0.0)
+    sigma = torch.where(power > 0, power / sn, 1.0)[:, :, None, None]
     clean, sigma = torch.cat([clean, clean]), torch.cat([sigma, sigma])
     noisy = clean + sigma * torch.randn(clean.shape, generator=generator, device=clean.device)
 
@@ -86,5 +87,7 @@ def denoising_loss(
     light = answer.clamp(-12.0, 12.0).sinh()
     loss = (answer - wanted.asinh()).square().mean() + functional.smooth_l1_loss(light, wanted)
     scale = wanted.abs().sum(dim=(2, 3)) + clean[0, 0].numel() ** 0.5 / 4
-    first, second = ((light - wanted).sum(dim=(2, 3)) / scale).clamp(-1.0, 1.0).chunk(2)
-    return loss + flux_weight * (first * second).mean()
+    error = ((light - wanted).sum(dim=(2, 3)) / scale).clamp(-1.0, 1.0)
+    first, second = error.chunk(2)
+    bias = (first * second * (sn > 15)).mean()
+    return loss + flux_weight * (error.square().mean() + 3 * bias)

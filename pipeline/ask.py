@@ -44,20 +44,26 @@ def once(run: str, sql: str, form: str, to: Path | None) -> None:
     """Run one query and write its answer."""
     with views.connect(run) as connection:
         try:
-            answer = connection.execute(sql).to_arrow_table()
+            answer = connection.sql(sql)
+            table = answer.to_arrow_table() if answer is not None else None
         except duckdb.Error as error:
             raise views.BadQuery(str(error)) from error
-    _write(answer, form, to)
+    if table is not None:
+        _write(table, form, to)
 
 
 def prompt(run: str) -> None:
     """Read queries from the terminal, or from standard input, until it ends."""
     with views.connect(run) as connection:
         if sys.stdin.isatty():
-            console.print("SQL over [bold]objects[/] and [bold]embeddings[/]; a query ends with ; and Ctrl-D leaves.")
+            console.print(
+                "SQL over [bold]objects[/] and [bold]embeddings[/]; a query ends with ; and Ctrl-D leaves."
+            )
         for sql in _typed():
             try:
-                _write(connection.execute(sql).to_arrow_table(), "table", None)
+                answer = connection.sql(sql)
+                if answer is not None:
+                    _print(answer.to_arrow_table())
             except duckdb.Error as error:
                 console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
 

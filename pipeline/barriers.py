@@ -20,9 +20,9 @@ from pipeline.progress import StageProgress
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from catalogs.parts import Receipt
     from numpy.typing import NDArray
 
+    from catalogs.parts import Receipt
     from pipeline.plan import Plan
 
 MOST_TASKS = 256
@@ -41,7 +41,9 @@ def reduce(plan: Plan) -> None:
         receipts = read_receipts(plan)
         total = sum(receipt.usable for receipt in receipts)
         if total <= settings.groups:
-            raise TooFewObjects(f"{total} usable objects are too few for {settings.groups} groups: see [fit] groups.")
+            raise TooFewObjects(
+                f"{total} usable objects are too few for {settings.groups} groups: see [fit] groups."
+            )
         exponent = fixed_point_exponent(max(receipt.largest for receipt in receipts))
         answers = _on_parts(plan, _moments_and_pilot, exponent, total, settings.pilot_rows, settings.seed)
         summed: Moments | None = None
@@ -74,7 +76,10 @@ def fit(plan: Plan) -> None:
             strata = bags.stratify(pilot, seed=settings.seed)
             probabilities = bags.inclusion(strata.shares, total, settings.bag_rows)
         drawn = _on_parts(plan, _draw, saved, strata, probabilities, settings.bags, settings.seed)
-        ids, codes, masks = (np.concatenate(columns, axis=axis) for columns, axis in zip(zip(*drawn, strict=True), (0, 0, 1), strict=True))
+        ids, codes, masks = (
+            np.concatenate(columns, axis=axis)
+            for columns, axis in zip(zip(*drawn, strict=True), (0, 0, 1), strict=True)
+        )
         order = bags.canonical_order(ids, settings.seed)
         shared = ray.put((codes[order], masks[:, order]))
         tasks = [
@@ -110,7 +115,8 @@ def _on_parts(plan: Plan, function: Any, *arguments: Any) -> Iterator[Any]:
     step = -(-len(names) // MOST_TASKS)
     shared = [ray.put(argument) for argument in arguments]
     tasks = [
-        _apply.remote(function, plan.run.objects, names[i : i + step], *shared) for i in range(0, len(names), step)
+        _apply.remote(function, plan.run.objects, names[i : i + step], *shared)
+        for i in range(0, len(names), step)
     ]
     for task in tasks:
         yield answers([task])[0]

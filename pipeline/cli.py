@@ -104,8 +104,12 @@ def status(
 def query(
     run: RunPath,
     sql: Annotated[str | None, typer.Argument(help="SQL over `objects` and `embeddings`.")] = None,
-    name: Annotated[str | None, typer.Option(help="A canned query instead; `--name list` lists them.")] = None,
-    values: Annotated[list[str] | None, typer.Option("--set", help="A canned query's parameter, NAME=VALUE.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="A canned query instead; `--name list` lists them.")
+    ] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", help="A canned query's parameter, NAME=VALUE.")
+    ] = None,
     output: Annotated[Format, typer.Option("--format", help="How to write the answer.")] = Format.table,
     to: Annotated[Path | None, typer.Option("--to", help="File to write to; parquet needs one.")] = None,
 ) -> None:
@@ -141,7 +145,9 @@ def pack(
     labels: Annotated[Path, typer.Argument(metavar="LABELS.csv", help="Table with a column `file`.")],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the release; new or empty.")],
     shards: Annotated[int, typer.Option(help="Catalog files.")] = 1,
-    size: Annotated[int | None, typer.Option(help="Side of the stamps; default: the largest image's.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the stamps; default: the largest image's.")
+    ] = None,
     fit: Annotated[str, typer.Option(help="Other sizes: `pad` (and crop) or `resize`.")] = "pad",
 ) -> None:
     """Make a FITS release of a folder of JPEG, PNG or TIFF stamps and a table."""
@@ -155,7 +161,7 @@ def pack(
 def _interrupt_on_sigterm() -> None:
     """Let a cluster's polite stop end a run as Ctrl-C does."""
 
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.progress import console
@@ -31,25 +33,25 @@ def cluster(settings: Run, address: str | None = None, *, dashboard: bool = Fals
     # Ray reads these when it is imported and when its processes start.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    # Ray warns in red of restarts that cannot work; a run that loses an actor's arguments is run again anyway.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray  # noqa: PLC0415 - after the settings above
     import ray.data  # noqa: PLC0415
 
     joined = ray.is_initialized()
     if not joined:
-        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-        if address is not None:
-            ray.init(address=address, **quiet)
-        else:
-            wanted = dashboard or settings.dashboard
-            context = ray.init(
-                include_dashboard=wanted,
-                dashboard_host="127.0.0.1",
-                object_store_memory=int(settings.object_store_gib * 2**30),
-                **quiet,
-            )
-            if wanted:
-                console.print(f"Ray dashboard: http://{context.dashboard_url}")
+        options: dict[str, Any] = {"address": address}
+        if address is None:
+            options = {
+                "include_dashboard": dashboard or settings.dashboard,
+                "dashboard_host": "127.0.0.1",
+                "object_store_memory": int(settings.object_store_gib * 2**30),
+            }
+        with _silent_stderr():
+            context = ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+        if context.dashboard_url:
+            console.print(f"Ray dashboard: http://{context.dashboard_url}")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     execution = ray.data.DataContext.get_current()
     execution.enable_progress_bars = False
@@ -60,3 +62,17 @@ def cluster(settings: Run, address: str | None = None, *, dashboard: bool = Fals
     finally:
         if not joined:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what Ray's C++ prints while it starts: what goes wrong there is raised as well."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

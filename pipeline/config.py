@@ -150,7 +150,9 @@ def load(path: str | Path) -> tuple[Config, str]:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Refused([Fault(str(path), f"cannot be read ({error.strerror})", "Give the path of a config")]) from error
+        raise Refused(
+            [Fault(str(path), f"cannot be read ({error.strerror})", "Give the path of a config")]
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refused([Fault(str(path), f"is no TOML ({error})", "Correct the file")]) from error
     return parse(values, str(path)), str(path.resolve().parent)

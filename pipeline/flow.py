@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from catalogs import storage
 from pipeline import barriers, streams
 from pipeline.cluster import cluster
 from pipeline.publish import publish
@@ -36,6 +37,8 @@ def run(plan: Plan, address: str | None = None, *, dashboard: bool = False) -> N
     dashboard : bool
         Start the Ray dashboard with it.
     """
+    if storage.exists(plan.run.published):
+        return
     with cluster(plan.config.run, address, dashboard=dashboard):
         streams.encode(plan)
         barriers.reduce(plan)

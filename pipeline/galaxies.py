@@ -95,13 +95,17 @@ MERGERS = 0.4
 """Share of the irregulars that are mergers."""
 
 
+BRIGHTEST, FAINTEST = 18.3, 22.2
+"""Limits of the total i magnitudes."""
+
+
 def sample(seed: int, index: int) -> Galaxy:
     """Galaxy number `index` of the universe `seed`: it depends on nothing else."""
     rng = np.random.default_rng([seed, index, 0])
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
-    # Number counts rise by 10^0.15 a magnitude: flatter than on the sky, or nearly all would be faint.
-    low, high = 10**0.0, 10 ** (0.15 * (21.8 - 18.2))
-    magnitude = 18.2 + float(np.log10(rng.uniform(low, high))) / 0.15
+    # Number counts rise by 10^0.1 a magnitude: flatter than on the sky, or nearly all would be faint.
+    high = 10 ** (0.1 * (FAINTEST - BRIGHTEST))
+    magnitude = BRIGHTEST + float(np.log10(rng.uniform(1, high))) / 0.1
     # Brighter galaxies are larger.
     r_e = float(np.clip(1.9 * 10 ** (-0.06 * (magnitude - 20)) * rng.lognormal(0, 0.22), 1.0, 3.5))
     angle = float(rng.uniform(0, np.pi))
@@ -110,7 +114,9 @@ def sample(seed: int, index: int) -> Galaxy:
     if kind == "ETD":
         return _lenticular(rng, magnitude, r_e, angle)
     if kind == "LTD":
-        return _spiral(rng, magnitude, min(1.3 * r_e, 3.5), angle)
+        # At one surface brightness a larger disk has more light: arms should rise above the noise.
+        return _spiral(rng, magnitude - 0.6, float(np.clip(1.35 * r_e, 1.7, 3.5)), angle)
+    magnitude, r_e = magnitude - 0.3, max(r_e, 1.4)
     if rng.random() < MERGERS:
         return _merger(rng, magnitude, r_e, angle)
     return _irregular(rng, magnitude, r_e, angle)
@@ -138,12 +144,12 @@ def _lenticular(rng: np.random.Generator, magnitude: float, r_e: float, angle: f
 
 
 def _spiral(rng: np.random.Generator, magnitude: float, r_e: float, angle: float) -> Galaxy:
-    bulge = float(rng.uniform(0.04, 0.2))
+    bulge = float(rng.uniform(0.04, 0.18))
     bar = float(rng.uniform(0.08, 0.15)) if rng.random() < 0.35 else 0.0
     q = _inclined(float(rng.uniform(0.35, 1.0)), thickness=0.2)
     disk = r_e / _half_light(bulge, 2.0, 0.2)
     count = 2 if bar else int(rng.choice([2, 3, 4], p=[0.6, 0.25, 0.15]))
-    strength = float(rng.uniform(0.4, 0.7))
+    strength = float(rng.uniform(0.45, 0.75))
     pitch = float(np.radians(rng.uniform(14, 30))) * int(rng.choice([-1, 1]))
     phase = float(rng.uniform(0, 2 * np.pi))
     inner = (0.65 if bar else 0.35) * disk

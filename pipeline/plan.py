@@ -125,7 +125,9 @@ def make_plan(config: Config, folder: str, source: str, out: str) -> Plan:
         weights = Encoder.weights_fingerprint(**options)
     except (ValueError, OSError, RuntimeError) as error:
         checkpoint = config.encode.checkpoint
-        faults.append(Fault(source, str(error), "See [encode] in docs/config.md", "encode.checkpoint", checkpoint))
+        faults.append(
+            Fault(source, str(error), "See [encode] in docs/config.md", "encode.checkpoint", checkpoint)
+        )
     faults += _resource_faults(config, source, release, features)
     if faults or release is None:
         raise Refused(faults)
@@ -145,7 +147,17 @@ def _encoder_options(config: Config, folder: str) -> dict[str, Any]:
     if config.denoise is not None:
         denoise = config.denoise.checkpoint
         denoise = denoise if denoise == "bundled" else storage.absolute(denoise, folder)
-    copied = ("model", "input", "unwrap", "stretch", "normalise", "precision", "batch_size", "threads", "turns")
+    copied = (
+        "model",
+        "input",
+        "unwrap",
+        "stretch",
+        "normalise",
+        "precision",
+        "batch_size",
+        "threads",
+        "turns",
+    )
     return {
         **{name: getattr(settings, name) for name in copied},
         "checkpoint": checkpoint,
@@ -171,7 +183,9 @@ def _resource_faults(config: Config, source: str, release: Release | None, featu
         if bytes_each > LARGEST_SLICE:
             most = LARGEST_SLICE // (4 * release.stamp_values)
             problem = f"a slice would hold {bytes_each / 2**30:.1f} GiB of stamps"
-            faults.append(Fault(source, problem, f"Set at most {most}", "run.slice_rows", str(config.run.slice_rows)))
+            faults.append(
+                Fault(source, problem, f"Set at most {most}", "run.slice_rows", str(config.run.slice_rows))
+            )
         if release.selected is not None and release.selected <= config.fit.groups:
             problem = f"{config.fit.groups} groups are too many for {release.selected} objects"
             faults.append(Fault(source, problem, "Lower it", "fit.groups", str(config.fit.groups)))
@@ -182,7 +196,9 @@ def fingerprints(config: Config, release: Release, weights: str) -> dict[str, st
     """One fingerprint a stage: equal where the stage would write the same, and resting on the stage before."""
     # How the work is spread (workers, threads, batch size) does not change what comes out.
     spread = {"workers", "cpus", "gpus", "threads", "batch_size"}
-    shards = [[s.label, s.table.rows, hashlib.sha256(s.table.header.encode()).hexdigest()] for s in release.shards]
+    shards = [
+        [s.label, s.table.rows, hashlib.sha256(s.table.header.encode()).hexdigest()] for s in release.shards
+    ]
     own = {
         "encode": {
             "values": VALUES_VERSION,
@@ -248,5 +264,3 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "notes": plan.notes,
         "encoder": {k: v for k, v in plan.encoder_options.items() if not isinstance(v, Path)},
     }
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 if TYPE_CHECKING:
     from types import TracebackType
 
-console = Console()
+# A log has no width: 160 columns keep tables whole there.
+console = Console(width=None if sys.stdout.isatty() else 160)
 
 
 class StageProgress:
@@ -43,7 +44,7 @@ class StageProgress:
             console=console,
         )
 
-    def __enter__(self) -> StageProgress:
+    def __enter__(self) -> Self:
         self._start = self._spoke = time.monotonic()
         if console.is_terminal:
             self._bar.start()

@@ -158,7 +158,9 @@ def joined(url: str, names: Sequence[str], *, with_embeddings: bool) -> pa.Table
         objects = parts.read(storage.join(url, "objects"), name)
         votes = parts.read(storage.join(url, "votes"), name)
         if not objects["object_id"].equals(votes["object_id"]):
-            raise CatalogMismatch(f"{name}: votes and objects name different ids. Delete both parts and run again.")
+            raise CatalogMismatch(
+                f"{name}: votes and objects name different ids. Delete both parts and run again."
+            )
         if not with_embeddings:
             objects = objects.drop_columns("embedding")
         for field in votes.schema:

@@ -120,9 +120,13 @@ class RunDirectory:
                 storage.remove(output)
         try:
             record = {"tuningfork": version("tuningfork"), **record}
-            storage.write(storage.join(self.url, "run.json"), json.dumps(record, indent=1, sort_keys=True).encode())
+            storage.write(
+                storage.join(self.url, "run.json"), json.dumps(record, indent=1, sort_keys=True).encode()
+            )
         except OSError as error:
-            raise Refused([Fault(self.url, f"cannot be written to ({error})", "Choose another --out")]) from error
+            raise Refused(
+                [Fault(self.url, f"cannot be written to ({error})", "Choose another --out")]
+            ) from error
 
     def check(self, record: dict[str, Any], *, remedy: str, anew: bool = False) -> list[str]:
         """Stages of the run here that the new record makes stale; refuses as `prepare` does, but writes nothing."""
@@ -143,7 +147,11 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     def flat(values: Any, prefix: str = "") -> dict[str, Any]:
         if not isinstance(values, dict):
             return {prefix: values}
-        return {k: v for name, value in values.items() for k, v in flat(value, f"{prefix}.{name}".lstrip(".")).items()}
+        return {
+            k: v
+            for name, value in values.items()
+            for k, v in flat(value, f"{prefix}.{name}".lstrip(".")).items()
+        }
 
     a, b = flat(before.get("config", {})), flat(after.get("config", {}))
     return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))

@@ -27,18 +27,26 @@ def plan(planned: Plan, seconds: float) -> None:
     scale = f"{release.pixel_scale:.4g} arcsec" if release.pixel_scale else "unknown"
     grid = Table.grid(padding=(0, 2))
     grid.add_row("release", escape(f"{survey.name}: {len(release.shards)} shards, {release.rows:,} rows"))
-    grid.add_row("objects", f"{selected}, in {len(slices):,} slices of {config.run.slice_rows:,} rows at most")
+    grid.add_row(
+        "objects", f"{selected}, in {len(slices):,} slices of {config.run.slice_rows:,} rows at most"
+    )
     bands = ", ".join(layout.bands)
     stamp = f"{layout.layout}: {layout.size} px a side, bands {bands}, pixel {scale}, background {layout.background}"
     grid.add_row("stamps", escape(stamp))
     where = f"{encode.gpus:g} GPU" if encode.gpus else f"CPU, {encode.threads} threads"
     steps = f"{'denoise, ' if config.denoise else ''}unwrap {encode.unwrap}, {encode.stretch}"
-    grid.add_row("encode", escape(f"{steps}, {encode.model} ({encode.checkpoint}) → {planned.features} features"))
-    grid.add_row("", f"{encode.workers} workers ({where}, {encode.precision}), batches of {encode.batch_size}")
+    grid.add_row(
+        "encode", escape(f"{steps}, {encode.model} ({encode.checkpoint}) → {planned.features} features")
+    )
+    grid.add_row(
+        "", f"{encode.workers} workers ({where}, {encode.precision}), batches of {encode.batch_size}"
+    )
     fit = config.fit
     members = fit.bags * len(fit.families)
     grid.add_row("reduce", f"{config.reduce.components} principal components")
-    grid.add_row("fit", f"{fit.bags} bags x {', '.join(fit.families)} = {members} members, {fit.groups} groups")
+    grid.add_row(
+        "fit", f"{fit.bags} bags x {', '.join(fit.families)} = {members} members, {fit.groups} groups"
+    )
     rule = config.vote.rule if config.vote.rule == "unanimous" else f"agreement >= {config.vote.threshold}"
     grid.add_row("vote", rule)
     grid.add_row("columns", escape(", ".join(f"{f.name} {f.type}" for f in planned.schema)))
@@ -70,8 +78,12 @@ def summary(run: str) -> None:
         for row in groups.fetchall():
             table.add_row(*[str(value) for value in row])
         console.print(table)
-        objects, usable, kept, fraction, unanimous, _ = connection.execute(queries["kept"].sql).fetchone() or ()
-    console.print(f"{objects:,} objects, {usable:,} usable; kept {kept:,} ({fraction:.1%}), unanimous {unanimous:.1%}")
+        objects, usable, kept, fraction, unanimous, _ = (
+            connection.execute(queries["kept"].sql).fetchone() or ()
+        )
+    console.print(
+        f"{objects:,} objects, {usable:,} usable; kept {kept:,} ({fraction:.1%}), unanimous {unanimous:.1%}"
+    )
     console.print(f"catalog: {escape(run.rstrip('/'))}/catalog", soft_wrap=True)
     console.print("next:", style="bold")
     console.print(f"  tuningfork query {escape(run)} --name agreement", soft_wrap=True)
@@ -86,24 +98,32 @@ def status(found: Status, *, as_json: bool) -> None:
             s.stage: {**vars(s), "done": s.done, "missing": len(s.missing), "first_missing": s.missing[:10]}
             for s in found.stages
         }
-        flags = {"reduced": found.reduced, "fitted": found.fitted, "published": found.published}
-        console.print_json(json.dumps({"rows": found.rows, "stages": stages, **flags}))
+        barriers = {"reduced": found.reduced, "fitted": found.fitted, "published": found.published}
+        console.print_json(json.dumps({"rows": found.rows, "stages": stages, **barriers}))
         return
     table = Table("stage", "slices", "objects", "usable", "objects/s", "missing")
     for stage in found.stages:
         rate = "" if stage.rate is None else f"{stage.rate:,.0f}"
-        missing = ", ".join(stage.missing[:3]) + (f" and {len(stage.missing) - 3} more" if len(stage.missing) > 3 else "")
+        missing = ", ".join(stage.missing[:3]) + (
+            f" and {len(stage.missing) - 3} more" if len(stage.missing) > 3 else ""
+        )
         slices = f"{stage.done:,}/{stage.total:,}"
-        table.add_row(stage.stage, slices, f"{stage.objects:,}", f"{stage.usable:,}", rate, missing or "nothing")
+        table.add_row(
+            stage.stage, slices, f"{stage.objects:,}", f"{stage.usable:,}", rate, missing or "nothing"
+        )
         if stage.stage == "encode":
             for name, done in (("reduce", found.reduced), ("fit", found.fitted)):
                 table.add_row(name, "done" if done else "to do", "", "", "", "")
     table.add_row("publish", "done" if found.published else "to do", "", "", "", "")
     console.print(table)
     flags = found.stages[0].flags
-    console.print("flags: " + (", ".join(f"{name} {count:,}" for name, count in sorted(flags.items())) or "none"))
+    console.print(
+        "flags: " + (", ".join(f"{name} {count:,}" for name, count in sorted(flags.items())) or "none")
+    )
     if not found.published:
-        console.print(f"continue: tuningfork run {escape(found.source)} --out {escape(found.run.url)}", soft_wrap=True)
+        console.print(
+            f"continue: tuningfork run {escape(found.source)} --out {escape(found.run.url)}", soft_wrap=True
+        )
 
 
 def _bytes(count: float) -> str:

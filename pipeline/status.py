@@ -59,7 +59,9 @@ def status(url: str) -> Status:
     if record is None:
         raise Refused([Fault(url, "there is no run here", "Start one: tuningfork run CONFIG --out " + url)])
     slices = [name for name, _ in slice_names(record)]
-    stages = [_stage(stage, folder, slices) for stage, folder in (("encode", run.objects), ("vote", run.votes))]
+    stages = [
+        _stage(stage, folder, slices) for stage, folder in (("encode", run.objects), ("vote", run.votes))
+    ]
     return Status(
         run,
         record["source"],
@@ -92,7 +94,9 @@ def _stage(stage: str, folder: str, slices: list[str]) -> StageStatus:
     objects = sum(receipt.objects for receipt in receipts)
     usable = sum(receipt.usable for receipt in receipts)
     missing = [name for name in slices if name not in done]
-    return StageStatus(stage, len(slices), missing, objects, usable, _rate(folder, names, objects), dict(flags))
+    return StageStatus(
+        stage, len(slices), missing, objects, usable, _rate(folder, names, objects), dict(flags)
+    )
 
 
 def _rate(folder: str, names: list[str], objects: int) -> float | None:

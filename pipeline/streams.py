@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 import ray
 import ray.data
 
-from actors.encoder import Encoder
-from actors.voter import Voter
 from catalogs import parts
 from catalogs.errors import TuningforkError
 from catalogs.slices import Slice
-from catalogs.source import SliceSource, pack, unpack
+from catalogs.source import SliceSource
 from pipeline import stores
 from pipeline.progress import StageProgress
+from pipeline.slicework import ONE_SLICE, Encode, Vote, write_part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import pyarrow as pa
 
     from pipeline.plan import Plan
 
@@ -68,57 +66,23 @@ def vote(plan: Plan) -> None:
         "threshold": config.vote.threshold,
     }
     dataset = ray.data.read_datasource(
-        SliceSource(read, missing, plan.slice_bytes), num_cpus=config.run.read_cpus, override_num_blocks=len(missing)
+        SliceSource(read, missing, plan.slice_bytes),
+        num_cpus=config.run.read_cpus,
+        override_num_blocks=len(missing),
     ).map_batches(
         Vote,
         fn_constructor_args=(ray.put(options),),
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, int(ray.cluster_resources().get("CPU", 1)) - 1)),
+        compute=ray.data.ActorPoolStrategy(
+            min_size=1, max_size=max(1, int(ray.cluster_resources().get("CPU", 1)) - 1)
+        ),
         num_cpus=1,
         **ONE_SLICE,
     )
     _write_all(plan, "vote", dataset, run.votes, missing)
 
 
-# One row is one slice: it is handed over whole, and without a copy.
-ONE_SLICE: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
-
-
-class _OnSlices:
-    """Applies one of our actors to whole slices; a slice that came as a fault is handed on as one."""
-
-    def __init__(self, work: Callable[[pa.Table], pa.Table]) -> None:
-        self._work = work
-
-    def __call__(self, row: pa.Table) -> pa.Table:
-        if row["fault"][0].is_valid:
-            return row
-        piece = _slice_of(row)
-        try:
-            return pack(piece, self._work(unpack(row)))
-        except ValueError as error:
-            return pack(piece, None, str(error))
-
-
-class Encode(_OnSlices):
-    """The encoder as Ray Data sees it."""
-
-    def __init__(self, options: dict[str, Any]) -> None:
-        super().__init__(Encoder(**options))
-
-
-class Vote(_OnSlices):
-    """The voter as Ray Data sees it."""
-
-    def __init__(self, options: Any) -> None:
-        super().__init__(Voter(**ray.get(options)))
-
-
 def _embeddings(folder: str, piece: Slice) -> pa.Table:
     return parts.read(folder, piece.name, ["object_id", "embedding"])
-
-
-def _slice_of(row: pa.Table) -> Slice:
-    return Slice(row["shard"][0].as_py(), row["start"][0].as_py(), row["stop"][0].as_py())
 
 
 def _write_all(plan: Plan, stage: str, dataset: ray.data.Dataset, folder: str, missing: list[Slice]) -> None:
@@ -137,38 +101,3 @@ def _write_all(plan: Plan, stage: str, dataset: ray.data.Dataset, folder: str, m
                 raise SlicesFailed(stage, faults)
     if faults:
         raise SlicesFailed(stage, faults)
-
-
-def write_part(row: pa.Table, *, folder: str, fingerprint: str) -> pa.Table:
-    """Write one slice's part and say so; a disk that is full or read-only stops the run."""
-    piece, fault, stop = _slice_of(row), row["fault"][0].as_py(), False
-    if fault is None:
-        rows = unpack(row)
-        try:
-            parts.write(folder, piece, rows, _receipt(piece, rows, fingerprint))
-        except OSError as error:
-            fault, stop = f"{folder} cannot be written to: {error}", True
-    values = {"shard": piece.shard, "start": piece.start, "stop": piece.stop, "fault": fault, "stop_run": stop}
-    return pa.Table.from_pylist([values], schema=WRITTEN)
-
-
-WRITTEN = pa.schema(
-    [("shard", pa.int32()), ("start", pa.int64()), ("stop", pa.int64()), ("fault", pa.string()), ("stop_run", pa.bool_())]
-)
-
-
-def _receipt(piece: Slice, rows: pa.Table, fingerprint: str) -> parts.Receipt:
-    from actors.embeddings import embeddings_of
-    from catalogs.flags import count
-
-    receipt = parts.Receipt(piece.shard, piece.start, piece.stop, rows.num_rows, 0, fingerprint)
-    if "embedding" not in rows.column_names:
-        usable = rows.num_rows - rows["group"].null_count
-        return parts.Receipt(**{**vars(receipt), "usable": usable})
-    values, usable_mask = embeddings_of(rows["embedding"])
-    found = {
-        "usable": int(usable_mask.sum()),
-        "flags": count(rows["flags"].to_numpy()),
-        "largest": float(abs(values).max()) if values.size else 0.0,
-    }
-    return parts.Receipt(**{**vars(receipt), **found})

@@ -35,7 +35,9 @@ def wcs_header(nx: int, ny: int, ra: float = 150.0, dec: float = 2.0, scale: flo
 class TinyRelease:
     """A release of blobs: one tile a band, objects on a grid, shards of equal size."""
 
-    def __init__(self, folder: Path, shards: int = 2, bands: tuple[str, ...] = ("r",), per_side: int = 8) -> None:
+    def __init__(
+        self, folder: Path, shards: int = 2, bands: tuple[str, ...] = ("r",), per_side: int = 8
+    ) -> None:
         self.folder, self.bands = folder, bands
         side = 40 * per_side
         rng = np.random.default_rng(5)

@@ -3,8 +3,8 @@ SELECT
     "group",
     count(*) AS objects,
     count(*) FILTER (kept) AS kept,
-    round(avg(agreement), 3) AS mean_agreement,
-    round(median(distance), 3) AS median_distance
+    round(avg(agreement)::DOUBLE, 3) AS mean_agreement,
+    round(median(distance)::DOUBLE, 3) AS median_distance
 FROM objects
 WHERE "group" IS NOT NULL
 GROUP BY "group"

@@ -4,7 +4,7 @@
 WITH target AS (SELECT embedding FROM embeddings WHERE object_id::VARCHAR = {id})
 SELECT
     objects.object_id,
-    round(list_cosine_similarity(embeddings.embedding, target.embedding), 5) AS similarity,
+    round(list_cosine_similarity(embeddings.embedding, target.embedding)::DOUBLE, 5) AS similarity,
     objects."group", objects.agreement
 FROM embeddings
 CROSS JOIN target

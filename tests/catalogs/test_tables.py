@@ -69,7 +69,7 @@ def test_reading_few_rows_touches_few_bytes(file, monkeypatch):
     opened = open_table(str(file))
     read = []
 
-    import catalogs.storage as storage
+    from catalogs import storage
 
     real = storage.reading
 

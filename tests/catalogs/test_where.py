@@ -44,7 +44,9 @@ def test_what_is_not_one_plain_condition_is_refused(condition):
         where.columns_of(condition)
 
 
-@pytest.mark.parametrize("condition", ["sum(MAG) > 1", "MAG + 1", "MAG < 'bright'", "read_text('/etc/passwd') = ''"])
+@pytest.mark.parametrize(
+    "condition", ["sum(MAG) > 1", "MAG + 1", "MAG < 'bright'", "read_text('/etc/passwd') = ''"]
+)
 def test_conditions_that_do_not_fit_the_columns_are_refused(condition):
     with pytest.raises(where.BadCondition):
         where.check(condition, ROWS.schema)

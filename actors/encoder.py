@@ -1,0 +1,278 @@
+"""The encoder: stamps in, embeddings out. Denoises, unwraps, stretches and runs one network on one device."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import nn
+from torch.nn import functional
+
+from kernels import nets
+from kernels.denoise import denoise as remove_noise
+from kernels.nets import weights
+from kernels.polar import unwrap as unwrap_stamps
+from kernels.stretch import noise_level
+from kernels.stretch import stretch as stretch_stamps
+
+__all__ = ["EmbeddingError", "Encoder", "resolve_precision"]
+
+# of the images that timm's pretrained weights were trained on, red, green, blue
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_LARGEST = float(torch.finfo(torch.float16).max)
+_CHOICES = {
+    "unwrap": ("moments", "apct", "none"),
+    "stretch": ("asinh", "linear"),
+    "normalise": ("none", "imagenet"),
+    "precision": ("auto", "float32", "bfloat16"),
+    "turns": (1, 2, 4),
+}
+
+
+class EmbeddingError(ValueError):
+    """The network gave values that no embedding can hold; the message names the objects."""
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """What "auto" means on this machine: bfloat16 where the hardware multiplies it, else float32.
+
+    CUDA devices do; CPUs with AVX512-BF16 or AMX do (measured: 1.9 times as many stamps a second). Decided from capability flags,
+    never by timing. Embeddings of the two differ by a few hundredths of their scatter, so workers of one run should agree:
+    resolve it once and hand the answer to all.
+    """
+    if precision != "auto":
+        return precision
+    if device.startswith("cuda"):
+        return "bfloat16"
+    flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return "bfloat16" if any(getattr(torch.cpu, flag, bool)() for flag in flags) else "float32"
+
+
+class Encoder:
+    """One loaded network; call it with a table of stamps.
+
+    An object's embedding has the same bits whatever slice, batch and neighbours it came with: every batch is padded to
+    ``batch_size``, so that the network always sees one shape.
+
+    Parameters
+    ----------
+    model : str
+        Name of the network, see `kernels.nets.create`.
+    bands, size : int
+        Bands and side (pixels) of the stamps.
+    checkpoint : str, optional
+        None: untrained, the same weights everywhere; "pretrained": timm's own; else path of a .safetensors file.
+    input : int
+        Side of the image that the network sees. Unwrapped: ``input`` angles by ``input // 2`` radii, mirrored; else the
+        stamp, resized.
+    unwrap : {"moments", "apct", "none"}
+        How the pole is found, see `kernels.polar`.
+    denoise : str, optional
+        "bundled", or path of a denoiser's .safetensors.
+    stretch : {"asinh", "linear"}
+        See `kernels.stretch`.
+    normalise : {"none", "imagenet"}
+        Subtract and divide by ImageNet's mean and deviation (their averages unless there are three bands), or not, as in arXiv 2501.00380.
+    precision : {"auto", "float32", "bfloat16"}
+        Of the network; see `resolve_precision`.
+    batch_size : int
+    device : str
+        "cpu", "cuda" or "cuda:0" and so on.
+    threads : int, optional
+        CPU threads of this process; None leaves torch's setting.
+    turns : {1, 2, 4}
+        Average the embedding over this many equal turns of the object. Two remove the 180-degree ambiguity of its axis.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        bands: int,
+        size: int,
+        checkpoint: str | None = None,
+        input: int = 64,  # noqa: A002
+        unwrap: str = "moments",
+        denoise: str | None = None,
+        stretch: str = "asinh",
+        normalise: str = "none",
+        precision: str = "auto",
+        batch_size: int = 128,
+        device: str = "cpu",
+        threads: int | None = None,
+        turns: int = 1,
+    ) -> None:
+        given = {"unwrap": unwrap, "stretch": stretch, "normalise": normalise, "precision": precision, "turns": turns}
+        for option, value in given.items():
+            if value not in _CHOICES[option]:
+                raise ValueError(f"{option} = {value!r}: it is one of {_CHOICES[option]}")
+        if unwrap != "none" and input % max(2, turns):
+            raise ValueError(f"input = {input}: unwrapping needs an even number, divisible by turns = {turns}")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._bands, self._size, self._input = bands, size, input
+        self._unwrap, self._stretch, self._turns = unwrap, stretch, turns
+        self._batch_size, self._device = batch_size, torch.device(device)
+        self._precision = resolve_precision(precision, device)
+        self._features = nets.features(model, bands=bands, size=input)
+        self._net = _network(model, checkpoint, bands, input).to(self._device, memory_format=torch.channels_last)
+        if self._precision == "bfloat16":
+            # cast once what autocast would cast for every batch; norms stay in float32
+            for layer in self._net.modules():
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    layer.to(torch.bfloat16)
+        self._denoiser = None
+        if denoise is not None:
+            self._denoiser = _denoiser(denoise).to(self._device, memory_format=torch.channels_last)
+        self._mean, self._std = _normalisation(normalise, bands)
+
+    def __call__(self, objects: pa.Table) -> pa.Table:
+        """Replace columns ``stamp`` and ``usable`` by ``embedding``, null where usable is false.
+
+        Parameters
+        ----------
+        objects : pa.Table
+            With ``stamp``, fixed-size lists of bands * size * size float32, and ``usable``, booleans; other columns are kept.
+
+        Raises
+        ------
+        EmbeddingError
+            When an embedding is not finite or overflows float16; names the objects by ``object_id``.
+        """
+        stamps = self._stamps(objects.column("stamp"))
+        usable = np.asarray(objects.column("usable").fill_null(False), dtype=bool)
+        rows = np.flatnonzero(usable)
+        found = self._encode(stamps, rows)
+        wrong = ~(np.abs(found) <= _LARGEST).all(axis=1)  # not finite is not <= either
+        if wrong.any():
+            bad = rows[wrong]
+            named = objects.column("object_id").take(bad[:5]).to_pylist() if "object_id" in objects.column_names else bad[:5]
+            raise EmbeddingError(
+                f"{len(bad)} of {len(rows)} embeddings are not finite or exceed float16, of objects {list(named)}: "
+                "check the network's checkpoint, normalise and stretch"
+            )
+        values = np.zeros((len(usable), self._features), dtype=np.float16)
+        values[rows] = found
+        field = _field(self._features)
+        embedding = pa.FixedSizeListArray.from_arrays(
+            pa.array(values.reshape(-1)), type=field.type, mask=pa.array(~usable)
+        )
+        return objects.drop_columns(["stamp", "usable"]).append_column(field, embedding)
+
+    @classmethod
+    def columns(cls, **options: Any) -> pa.Table:  # noqa: ANN401
+        """Empty table of the added column, for the options of `Encoder`; loads no weights."""
+        given = cls._given(options)
+        length = nets.features(given["model"], bands=given["bands"], size=given["input"])
+        return pa.schema([_field(length)]).empty_table()
+
+    @classmethod
+    def weights_fingerprint(cls, **options: Any) -> str:  # noqa: ANN401
+        """SHA-256, in hex, of all weights that these options load."""
+        given = cls._given(options)
+        digest = weights.fingerprint(
+            _network(given["model"], given["checkpoint"], given["bands"], given["input"])
+        )
+        if given["denoise"] is None:
+            return digest
+        return hashlib.sha256((digest + weights.fingerprint(_denoiser(given["denoise"]))).encode()).hexdigest()
+
+    @classmethod
+    def _given(cls, options: dict[str, Any]) -> dict[str, Any]:
+        bound = inspect.signature(cls).bind(**options)
+        bound.apply_defaults()
+        return bound.arguments
+
+    def _stamps(self, column: pa.ChunkedArray) -> np.ndarray:
+        """View of the stamps, (n, b, y, x); a copy only if they came in several chunks."""
+        length = self._bands * self._size * self._size
+        if column.type != pa.list_(pa.float32(), length):
+            raise ValueError(
+                f"column stamp is {column.type}, not lists of {length} float32: bands = {self._bands}, size = {self._size}"
+            )
+        array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks) if len(column) else None
+        if array is None:
+            return np.zeros((0, self._bands, self._size, self._size), dtype=np.float32)
+        # .values has a slot for null lists too, and knows nothing of the array's own offset
+        flat = array.values.slice(array.offset * length, len(array) * length).to_numpy(zero_copy_only=True)
+        return flat.reshape(-1, self._bands, self._size, self._size)
+
+    @torch.inference_mode()
+    def _encode(self, stamps: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Embeddings (rows, features) float32 of these rows."""
+        answers = [np.zeros((0, self._features), dtype=np.float32)]
+        batch = np.zeros((self._batch_size, *stamps.shape[1:]), dtype=np.float32)
+        for start in range(0, len(rows), self._batch_size):
+            part = rows[start : start + self._batch_size]
+            np.take(stamps, part, axis=0, out=batch[: len(part)])
+            batch[len(part) :] = 0
+            images = self._prepare(torch.from_numpy(batch).to(self._device))
+            answers.append(self._embed(images)[: len(part)].cpu().numpy())
+        return np.concatenate(answers)
+
+    def _prepare(self, stamps: torch.Tensor) -> torch.Tensor:
+        """Stamps (n, b, y, x) to the network's images (n, b, input, input)."""
+        noise = noise_level(stamps)
+        if self._denoiser is not None:
+            stamps = remove_noise(stamps, self._denoiser, noise)
+        images = stretch_stamps(stamps, self._stretch, noise)
+        if self._unwrap != "none":
+            images = unwrap_stamps(images, self._input, self._input // 2, self._unwrap)
+        elif self._size != self._input:
+            side = (self._input, self._input)
+            images = functional.interpolate(images, side, mode="bilinear", align_corners=False, antialias=True)
+        if self._mean is not None and self._std is not None:
+            images = (images - self._mean.to(images.device)) / self._std.to(images.device)
+        return images
+
+    def _embed(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (n, b, input, input) to embeddings (n, features) float32, averaged over turns."""
+        total: torch.Tensor | None = None
+        for turn in range(self._turns):
+            if self._unwrap == "none":
+                turned = images.rot90(turn * (4 // self._turns), dims=(2, 3)) if turn else images
+            else:  # a turn of the object is a shift along the angle
+                turned = images.roll(turn * (self._input // self._turns), dims=2) if turn else images
+            with contextlib.ExitStack() as stack:
+                if self._device.type == "cuda":
+                    # an algorithm chosen by timing may differ from process to process; TF32 is no float32
+                    flags = torch.backends.cudnn.flags(True, False, True, False)  # enabled, benchmark, deterministic, tf32
+                    stack.enter_context(flags)
+                if self._precision == "bfloat16":
+                    stack.enter_context(torch.autocast(self._device.type, torch.bfloat16))
+                answer = self._net(turned.contiguous(memory_format=torch.channels_last)).float()
+            total = answer if total is None else total + answer
+        assert total is not None
+        return total / self._turns
+
+
+def _network(model: str, checkpoint: str | None, bands: int, side: int) -> nn.Module:
+    net = nets.create(model, bands=bands, size=side, pretrained=checkpoint == "pretrained")
+    if checkpoint not in (None, "pretrained"):
+        weights.load(net, str(checkpoint))
+    return net
+
+
+def _denoiser(path: str) -> nn.Module:
+    net = nets.create("denoiser")
+    weights.load(net, weights.bundled("denoiser") if path == "bundled" else path)
+    return net
+
+
+def _normalisation(normalise: str, bands: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    if normalise == "none":
+        return None, None
+    mean, std = torch.tensor(_IMAGENET_MEAN), torch.tensor(_IMAGENET_STD)
+    if bands != len(mean):
+        mean, std = mean.mean().expand(bands), std.mean().expand(bands)
+    return mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)
+
+
+def _field(length: int) -> pa.Field:
+    return pa.field("embedding", pa.list_(pa.float16(), length), metadata={"description": "encoder's pooled features"})

@@ -1,0 +1,77 @@
+"""Runs end to end: in this process on one shared Ray, or as the command that a user types."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from catalogs import views
+from pipeline import flow
+from pipeline.cluster import cluster
+from pipeline.config import Run, parse
+from pipeline.plan import Plan, make_plan
+
+COMMAND = str(Path(sys.executable).with_name("tuningfork"))
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """One Ray for all runs in this process: starting it takes longer than a tiny run."""
+    with cluster(Run()):
+        yield
+
+
+class Runner:
+    """Runs configs, given as dictionaries, in this process."""
+
+    def plan(self, values: dict[str, Any], folder: Path, out: Path) -> Plan:
+        return make_plan(parse(values, "survey.toml"), str(folder), str(folder / "survey.toml"), str(out))
+
+    def __call__(self, values: dict[str, Any], folder: Path, out: Path, *, anew: bool = False) -> Plan:
+        plan = self.plan(values, folder, out)
+        plan.run.prepare(plan.record, anew=anew, remedy=f"{plan.command} --anew")
+        flow.run(plan)
+        return plan
+
+
+@pytest.fixture
+def runner(ray_cluster) -> Runner:
+    return Runner()
+
+
+def write_toml(values: dict[str, Any], path: Path) -> Path:
+    """Write a config file."""
+
+    def section(keys: dict[str, Any], name: str) -> str:
+        plain = [f"{k} = {json.dumps(v)}\n" for k, v in keys.items() if not isinstance(v, dict)]
+        text = (f"[{name}]\n" if name else "") + "".join(plain)
+        return text + "".join(
+            section(v, f"{name}.{k}".lstrip(".")) for k, v in keys.items() if isinstance(v, dict)
+        )
+
+    path.write_text(section(values, ""), encoding="utf-8")
+    return path
+
+
+def tuningfork(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Type a command, in a process group of its own."""
+    command = [COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, start_new_session=True)
+
+
+def objects_of(out: Path) -> pa.Table:
+    """The whole catalog, ordered by id."""
+    with views.connect(str(out)) as connection:
+        return connection.sql("SELECT * FROM objects ORDER BY object_id").to_arrow_table()
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    """Every published file and its bytes; the database of views names its own folder, so it is left out."""
+    published = [out / "unplaced.parquet", *(out / "catalog").rglob("*"), *(out / "embeddings").rglob("*")]
+    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(published) if p.is_file()}

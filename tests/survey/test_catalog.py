@@ -1,0 +1,127 @@
+"""What comes out of a run is complete and opens in the tools that people use."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import duckdb
+import lsdb
+import numpy as np
+import pandas as pd
+import pytest
+from tests.survey.conftest import objects_of, tuningfork, write_toml
+
+from pipeline.status import status
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run as a user types it, with objects that can't be used among the others."""
+    from tests.conftest import TinyRelease
+
+    base = tmp_path_factory.mktemp("finished")
+    tiny = TinyRelease(base / "release", bands=("g", "r"))
+    tiny.table["RA"][3] = np.nan
+    tiny.table["DEC"][4] = -95.0
+    tiny.table["DEC"][5] = 40.0
+    tiny.write(3)
+    config = write_toml(tiny.config(), tiny.folder / "survey.toml")
+    done = tuningfork("run", config, "--out", base / "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return tiny, base / "run", done.stdout
+
+
+def test_every_row_comes_out_once_and_the_unusable_ones_say_why(finished):
+    tiny, out, _ = finished
+    objects = objects_of(out)
+    assert objects["object_id"].to_pylist() == sorted(tiny.table["NUMBER"].tolist())
+    flags = dict(zip(objects["object_id"].to_pylist(), objects["flags"].to_pylist(), strict=True))
+    assert {i: f for i, f in flags.items() if f & 65} == {4: 65, 5: 65, 6: 1}
+    groups = dict(zip(objects["object_id"].to_pylist(), objects["group"].to_pylist(), strict=True))
+    assert {i for i, group in groups.items() if group is None} == {4, 5, 6}
+    assert all(0 <= group < 4 for group in groups.values() if group is not None)
+
+
+def test_output_ends_with_groups_and_what_to_type_next(finished):
+    _, out, text = finished
+    assert "kept" in text
+    assert f"catalog: {out}/catalog" in text
+    commands = [line.strip() for line in text.splitlines() if line.strip().startswith("tuningfork query")]
+    assert len(commands) == 2
+    for command in commands:
+        typed = subprocess.run(
+            f"{sys.executable} -m pipeline.cli {command.removeprefix('tuningfork ')}",
+            shell=True,
+            capture_output=True,
+            text=True,
+        )
+        assert typed.returncode == 0, typed.stderr
+
+
+def test_progress_is_json_lines_where_there_is_no_terminal(finished):
+    lines = [json.loads(line) for line in finished[2].splitlines() if line.startswith("{")]
+    assert {line["stage"] for line in lines} == {"encode", "reduce", "fit", "vote", "publish"}
+    assert next(x for x in lines if (x["stage"], x["state"]) == ("encode", "done"))["objects"] == 64
+
+
+def test_catalog_opens_in_lsdb_duckdb_and_pandas(finished):
+    _, out, _ = finished
+    catalog = lsdb.open_catalog(out / "catalog").compute()
+    assert len(catalog) == 62
+    assert catalog.index.name == "_healpix_29"
+    embeddings = lsdb.open_catalog(out / "embeddings").compute()
+    known = embeddings["embedding"].dropna()
+    assert len(known) == 61
+    assert len({len(values) for values in known}) == 1
+    with duckdb.connect(out / "catalog.duckdb", read_only=True) as connection:
+        assert connection.sql("SELECT count(*) FROM objects").fetchone() == (64,)
+    assert len(pd.read_parquet(out / "unplaced.parquet")) == 2
+
+
+def test_units_ucds_and_descriptions_travel_with_the_columns(finished):
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(finished[1] / "catalog" / "dataset" / "_common_metadata")
+    assert schema.field("ra").metadata[b"unit"] == b"deg"
+    assert schema.field("MAG").metadata[b"unit"] == b"mag"
+    assert schema.field("ra").metadata[b"ucd"] == b"pos.eq.ra;meta.main"
+    for name in ("flags", "group", "agreement", "kept", "vote_ward"):
+        assert schema.field(name).metadata[b"description"]
+
+
+def test_status_counts_slices_objects_and_flags(finished):
+    found = status(str(finished[1]))
+    assert found.published
+    assert [(s.stage, s.done, s.total, s.objects) for s in found.stages] == [
+        ("encode", 6, 6, 64),
+        ("vote", 6, 6, 64),
+    ]
+    assert found.stages[0].flags == {"off_image": 3, "bad_position": 2}
+    assert found.stages[0].usable == 61
+
+
+def test_release_without_positions_becomes_plain_parquet_and_says_so(tiny, runner, tmp_path):
+    values = tiny.config(images={"position": "pixel", "pixel_scale": 0.2})
+    del values["survey"]["ra"], values["survey"]["dec"]
+    plan = runner(values, tiny.folder, tmp_path / "run")
+    assert any("plain Parquet" in note for note in plan.notes)
+    objects = objects_of(tmp_path / "run")
+    assert objects.num_rows == 64
+    assert "ra" not in objects.column_names
+    assert not (tmp_path / "run" / "catalog" / "dataset").exists()
+
+
+@pytest.mark.parametrize("kind", ["int32", "string"])
+def test_ids_of_every_kind_survive(tiny, runner, tmp_path, kind):
+    numbers = tiny.table["NUMBER"]
+    tiny.table["NUMBER"] = (
+        numbers.astype(np.int32) if kind == "int32" else [f"J{n:04d} é".encode() for n in numbers]
+    )
+    tiny.write(2)
+    runner(tiny.config(), tiny.folder, tmp_path / "run")
+    ids = objects_of(tmp_path / "run")["object_id"]
+    assert str(ids.type) == kind
+    expected = numbers.tolist() if kind == "int32" else [f"J{n:04d} é" for n in numbers]
+    assert ids.to_pylist() == expected

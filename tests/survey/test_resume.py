@@ -1,0 +1,118 @@
+"""A run that was stopped anywhere goes on and ends with the bytes of one that never was."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+from tests.survey.conftest import COMMAND, files_of, tuningfork, write_toml
+
+from catalogs.errors import Refused
+
+
+def killed(config, out, after: float) -> bool:
+    """Start a run, `kill -9` its whole process group after some seconds; False if it had ended by itself."""
+    process = subprocess.Popen(
+        [COMMAND, "run", config, "--out", out],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(after)
+    alive = process.poll() is None
+    if alive:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return alive
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    from tests.conftest import TinyRelease
+
+    base = tmp_path_factory.mktemp("undisturbed")
+    tiny = TinyRelease(base / "release", per_side=12)
+    tiny.table["RA"][7] = float("nan")
+    tiny.write(3)
+    config = write_toml(tiny.config(run={"slice_rows": 8}), tiny.folder / "survey.toml")
+    start = time.monotonic()
+    done = tuningfork("run", config, "--out", base / "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return config, files_of(base / "run"), time.monotonic() - start
+
+
+def test_killed_run_goes_on_to_the_same_bytes(undisturbed, tmp_path):
+    config, expected, seconds = undisturbed
+    assert killed(config, tmp_path / "run", seconds * 0.6)
+    done = tuningfork("run", config, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert files_of(tmp_path / "run") == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_killed_at_a_random_moment_goes_on_to_the_same_bytes(undisturbed, tmp_path, seed):
+    config, expected, seconds = undisturbed
+    killed(config, tmp_path / "run", random.Random(seed).uniform(0.15, 1.0) * seconds)
+    done = tuningfork("run", config, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert files_of(tmp_path / "run") == expected
+
+
+def test_interrupt_leaves_a_resumable_run_and_says_how_to_go_on(undisturbed, tmp_path):
+    config, expected, seconds = undisturbed
+    process = subprocess.Popen(
+        [COMMAND, "run", config, "--out", tmp_path / "run"],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(seconds * 0.5)
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, text
+    assert f"tuningfork run {config} --out {tmp_path / 'run'}" in text
+    assert tuningfork("run", config, "--out", tmp_path / "run").returncode == 0
+    assert files_of(tmp_path / "run") == expected
+
+
+def test_changed_vote_keeps_the_embeddings_and_changes_the_catalog(tiny, runner, tmp_path):
+    out = tmp_path / "run"
+    runner(tiny.config(), tiny.folder, out)
+    parts = {p: p.stat().st_mtime_ns for p in (out / "objects").iterdir()}
+    models = {p: p.stat().st_mtime_ns for p in (out / "models").iterdir()}
+    before = files_of(out)
+    runner(tiny.config(vote={"rule": "unanimous"}), tiny.folder, out)
+    assert {p: p.stat().st_mtime_ns for p in (out / "objects").iterdir()} == parts
+    assert {p: p.stat().st_mtime_ns for p in (out / "models").iterdir()} == models
+    assert files_of(out) != before
+
+
+def test_changed_encoder_is_refused_and_the_remedy_works(tiny, runner, tmp_path):
+    out = tmp_path / "run"
+    runner(tiny.config(), tiny.folder, out)
+    other = tiny.config(encode={"unwrap": "none"})
+    with pytest.raises(Refused, match="encode.unwrap") as refused:
+        runner(other, tiny.folder, out)
+    assert "--anew" in str(refused.value)
+    runner(other, tiny.folder, out, anew=True)
+    runner(other, tiny.folder, tmp_path / "fresh")
+    assert files_of(out) == files_of(tmp_path / "fresh")
+
+
+def test_a_part_that_was_lost_is_made_again(tiny, runner, tmp_path):
+    out = tmp_path / "run"
+    runner(tiny.config(), tiny.folder, out)
+    expected = files_of(out)
+    for path in (
+        *list((out / "objects").iterdir())[:2],
+        *list((out / "votes").iterdir())[1:3],
+        out / "published.json",
+    ):
+        path.unlink()
+    runner(tiny.config(), tiny.folder, out)
+    assert files_of(out) == expected

@@ -1,0 +1,23 @@
+"""The same objects give the same catalog however they are cut up and in whatever order they come."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.survey.conftest import objects_of
+
+
+def groups_of(out):
+    table = objects_of(out)
+    columns = ["object_id", "group", "kept", "agreement", "runner_up", "distance", "reference_group"]
+    return table.select(columns)
+
+
+@pytest.mark.parametrize(("shards", "slice_rows"), [(3, 7), (16, 1), (2, 16384)])
+def test_groups_do_not_depend_on_shards_slices_or_order(tiny, runner, tmp_path, shards, slice_rows):
+    tiny.write(1)
+    runner(tiny.config(run={"slice_rows": 64}), tiny.folder, tmp_path / "one")
+    tiny.table = tiny.table[np.random.default_rng(shards).permutation(len(tiny.table))]
+    tiny.write(shards)
+    runner(tiny.config(run={"slice_rows": slice_rows}), tiny.folder, tmp_path / "many")
+    assert groups_of(tmp_path / "many").equals(groups_of(tmp_path / "one"))

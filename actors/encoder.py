@@ -199,8 +199,8 @@ class Encoder:
         array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks) if len(column) else None
         if array is None:
             return np.zeros((0, self._bands, self._size, self._size), dtype=np.float32)
-        # .values has a slot for null lists too, and knows nothing of the array's own offset
-        flat = array.values.slice(array.offset * length, len(array) * length).to_numpy(zero_copy_only=True)
+        # .values has a slot for null lists too, and knows nothing of the array's own offset; no copy unless it has nulls
+        flat = array.values.slice(array.offset * length, len(array) * length).to_numpy(zero_copy_only=False)
         return flat.reshape(-1, self._bands, self._size, self._size)
 
     @torch.inference_mode()

@@ -55,7 +55,9 @@ def write_release(folder: Path, objects: int, shards: int, size: int = 64, confi
     pitch = size + 8
     side = pitch * (BLOBS_A_SIDE + 1)
     image = rng.standard_normal((side, side), dtype=np.float32)
-    centres = np.array([(pitch * (j + 1), pitch * (i + 1)) for i in range(BLOBS_A_SIDE) for j in range(BLOBS_A_SIDE)])
+    centres = np.array(
+        [(pitch * (j + 1), pitch * (i + 1)) for i in range(BLOBS_A_SIDE) for j in range(BLOBS_A_SIDE)]
+    )
     for x, y in centres:
         half = size // 2
         image[y - half : y + half, x - half : x + half] += _blob(size, rng)

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong: where it is, which column and value show it, and the remedy."""
+    """One thing that is wrong: where it is, which column (or key of the config) and value show it, and the remedy."""
 
     file: str
     problem: str
     remedy: str
     column: str | None = None
     value: str | None = None
+    key: str | None = None
+    """Dotted name of a key of the config."""
 
     def __str__(self) -> str:
         where = self.file
+        if self.key is not None:
+            where += f", key {self.key}"
         if self.column is not None:
             where += f", column {self.column!r}"
         if self.value is not None:
             where += f", value {self.value}"
         return f"{where}: {self.problem}. {self.remedy}"
+
+
+def grouped(faults: list[Fault]) -> list[Fault]:
+    """One fault for what is wrong in the same way in many files: a release has thousands."""
+    alike: dict[tuple[str | None, ...], list[Fault]] = {}
+    for fault in faults:
+        alike.setdefault((fault.problem, fault.remedy, fault.column), []).append(fault)
+    return [
+        replace(first, problem=f"{first.problem}; the same in {len(others)} more files") if others else first
+        for first, *others in alike.values()
+    ]
 
 
 class TuningforkError(Exception):
@@ -32,7 +47,7 @@ class Refused(TuningforkError):
     """The work cannot start: `faults` is the complete list of what is wrong."""
 
     def __init__(self, faults: list[Fault]) -> None:
-        self.faults = sorted(set(faults))
+        self.faults = sorted(set(faults), key=str)
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 

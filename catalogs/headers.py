@@ -17,10 +17,25 @@ if TYPE_CHECKING:
 
 BLOCK = 2880
 LONGEST_HEADER = 4_000_000
+BITS = (8, 16, 32, 64, -32, -64)
+"""What BITPIX may be (FITS standard 4.0, section 4.4.1.1)."""
+
+
+MALFORMED = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, fits.VerifyError)
+"""What astropy and our own parsing raise over headers that are not what the standard says."""
 
 
 class NotFits(ValueError):
     """The file is no FITS file, or ends where it must not."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; KeyError's quotes and wcslib's traces add nothing."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # wcslib's first line says where in its source the fault is, the next one what it is.
+    told = [line for line in lines if not line.startswith("ERROR ")] or lines
+    return told[0].rstrip(".") if told else type(error).__name__
 
 
 def walk(stream: IO[bytes]) -> Iterator[tuple[int, fits.Header, int]]:
@@ -29,7 +44,7 @@ def walk(stream: IO[bytes]) -> Iterator[tuple[int, fits.Header, int]]:
     Raises
     ------
     NotFits
-        If the stream does not begin like a FITS file or ends inside a header.
+        If the stream does not begin like a FITS file, ends where it must not, or has a header that makes no sense.
     """
     if stream.read(6) != b"SIMPLE":
         msg = "is not a FITS file"
@@ -37,22 +52,34 @@ def walk(stream: IO[bytes]) -> Iterator[tuple[int, fits.Header, int]]:
     stream.seek(0)
     number, position = 0, 0
     while (text := _header_text(stream)) is not None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
-            header = fits.Header.fromfile(BytesIO(text), padding=True)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AstropyWarning)
+                header = fits.Header.fromfile(BytesIO(text), padding=True)
+                length = data_bytes(header)
+        except MALFORMED as error:
+            msg = f"the header of HDU {number} is damaged ({first_line(error)})"
+            raise NotFits(msg) from error
         offset = position + len(text)
         yield number, header, offset
-        number, position = number + 1, offset + data_bytes(header)
+        if length:
+            stream.seek(offset + length - 1)
+            if not stream.read(1):
+                msg = f"is truncated: it ends inside HDU {number}"
+                raise NotFits(msg)
+        number, position = number + 1, offset + length + -length % BLOCK
         stream.seek(position)
 
 
 def data_bytes(header: fits.Header) -> int:
-    """Bytes that the data of an HDU take in the file, padding included."""
+    """Bytes that the data of an HDU take in the file, without the padding up to the next multiple of 2880."""
     axes = [int(header[f"NAXIS{i + 1}"]) for i in range(int(header["NAXIS"]))]
+    bits, groups, heap = int(header["BITPIX"]), int(header.get("GCOUNT", 1)), int(header.get("PCOUNT", 0))
+    if bits not in BITS or min([groups, heap, *axes]) < 0:
+        msg = f"BITPIX = {bits}, axes {axes}, PCOUNT = {heap} and GCOUNT = {groups} describe no data"
+        raise NotFits(msg)
     values = int(np.prod(axes, dtype=object)) if axes else 0
-    bits = abs(int(header["BITPIX"])) * int(header.get("GCOUNT", 1))
-    size = bits // 8 * (int(header.get("PCOUNT", 0)) + values)
-    return -(-size // BLOCK) * BLOCK
+    return abs(bits) // 8 * groups * (heap + values)
 
 
 def is_complete(url: str, needed: int) -> bool:

@@ -14,6 +14,7 @@ from astropy.wcs import WCS
 
 from catalogs import headers, storage
 from catalogs.errors import CorruptFile
+from catalogs.sky import celestial_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,11 +47,23 @@ class ImageHeader:
 
     @property
     def wcs(self) -> WCS | None:
-        """The celestial WCS, or None when the header has none."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
-            wcs = WCS(self.header, naxis=2)
-        return wcs if wcs.has_celestial else None
+        """The celestial WCS, or None when the header has none.
+
+        Raises
+        ------
+        NotAnImage
+            If there is one, but it makes no sense.
+        """
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AstropyWarning)
+                wcs = WCS(self.header, naxis=2)
+                found = wcs if wcs.has_celestial else None
+                if found is not None:
+                    celestial_frame(found)
+        except (*headers.MALFORMED, AssertionError, MemoryError) as error:
+            raise NotAnImage(f"has a WCS that cannot be used ({headers.first_line(error)})") from error
+        return found
 
     @property
     def pixel_scale(self) -> float | None:
@@ -84,14 +97,17 @@ def open_image(url: str, hdu: int | str | None = None) -> ImageHeader:
                     continue
                 if header.get("XTENSION", "IMAGE").strip() != "IMAGE" and not compressed:
                     continue
-                if not headers.is_complete(url, offset + headers.data_bytes(header) - headers.BLOCK + 1):
+                image = ImageHeader(url, number, header, offset, compressed)
+                if min(image.shape) < 1:
+                    raise NotAnImage(f"has no pixels: its axes are {image.shape[1]} x {image.shape[0]}")
+                if not headers.is_complete(url, offset + headers.data_bytes(header)):
                     msg = "is truncated"
                     raise NotAnImage(msg)
-                return ImageHeader(url, number, header, offset, compressed)
-    except (OSError, EOFError, headers.NotFits, KeyError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
+                return image
+    except headers.MALFORMED as error:
+        if isinstance(error, NotAnImage | FileNotFoundError | PermissionError):
             raise
-        raise NotAnImage(str(error).splitlines()[0]) from error
+        raise NotAnImage(headers.first_line(error)) from error
     raise NotAnImage("has no two-dimensional image" + ("" if hdu is None else f" in HDU {hdu!r}"))
 
 
@@ -137,8 +153,9 @@ def cut(image: ImageHeader, x: Floats, y: Floats, size: int) -> tuple[Floats, In
                 strip = rows.strip(first, last)
                 _gather(strip, x0[now], y0[now] - first, inside[now], stamps, now)
                 wanted = wanted[len(now) :]
-    except (OSError, EOFError, ValueError, IndexError) as error:
-        raise CorruptFile(f"{image.url}: pixels cannot be read ({error}). Fetch the file again.") from error
+    except headers.MALFORMED as error:
+        told = headers.first_line(error)
+        raise CorruptFile(f"{image.url}: pixels cannot be read ({told}). Fetch the file again.") from error
     covered = _overlap(x0, size, nx) * _overlap(y0, size, ny)
     return stamps, covered
 
@@ -152,11 +169,14 @@ def _gather(strip: Array, x0: Integers, y0: Integers, inside: Array, stamps: Flo
     if inside.any():
         # One fancy index over windows copies every whole stamp in C, byte order and dtype fixed on the way.
         windows = np.lib.stride_tricks.sliding_window_view(strip, (size, size))
-        stamps[to[inside]] = windows[y0[inside], x0[inside]]
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is flagged as such
+            stamps[to[inside]] = windows[y0[inside], x0[inside]]
     for i in np.flatnonzero(~inside):
         ys = slice(max(y0[i], 0), min(y0[i] + size, strip.shape[0]))
         xs = slice(max(x0[i], 0), min(x0[i] + size, strip.shape[1]))
-        stamps[to[i], ys.start - y0[i] : ys.stop - y0[i], xs.start - x0[i] : xs.stop - x0[i]] = strip[ys, xs]
+        target = np.s_[to[i], ys.start - y0[i] : ys.stop - y0[i], xs.start - x0[i] : xs.stop - x0[i]]
+        with np.errstate(over="ignore"):
+            stamps[target] = strip[ys, xs]
 
 
 class _Rows(Protocol):
@@ -213,7 +233,10 @@ class _CompressedRows:
         self._hdu = hdu
 
     def strip(self, first: int, last: int) -> Array:
-        return np.asarray(self._hdu.section[first:last, :])
+        try:
+            return np.asarray(self._hdu.section[first:last, :])
+        except Exception as error:  # astropy's decoders raise classes of their own, which it does not export
+            raise OSError(str(error)) from error
 
 
 class _Scale:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from catalogs import storage, where
-from catalogs.errors import Fault, Refused
+from catalogs import headers, storage, where
+from catalogs.errors import Fault, Refused, grouped
 from catalogs.inspect_images import image_faults
+from catalogs.inspect_rows import look_at_rows
 from catalogs.release import Release, needed_columns
 from catalogs.slices import Shard
 from catalogs.stamps import stored_shape
@@ -19,10 +21,10 @@ from catalogs.tables import NotATable, TableHeader, open_table
 if TYPE_CHECKING:
     from catalogs.survey import Survey
 
-LOOKED_AT = 4 << 30
-"""Bytes of catalog rows up to which a plan reads every row (ids, `where`, paths), not just the headers."""
-
-CHUNK = 64 << 20
+RENAMED = re.compile(r"(.+?)\s+as\s+(\S.*?)\s*", re.IGNORECASE)
+"""`NAME as other` in `keep`."""
+COLUMNS_SHOWN = 60
+FETCH = "Fetch the file again, or leave it out of [survey] catalogs"
 RESERVED = {
     *(
         "object_id",
@@ -67,7 +69,7 @@ def inspect(survey: Survey, folder: str) -> Release:
         # The RealGalaxy format names files beside its catalog.
         image_folder = str(PurePosixPath(tables[0].url).parent)
     release = Release(survey, image_folder, shards, columns, kept, None, None)
-    paths, selected = _look_at_rows(release)
+    paths, selected = look_at_rows(release)
     scale = image_faults(release, paths)
     return Release(survey, image_folder, shards, columns, kept, scale, selected)
 
@@ -75,42 +77,53 @@ def inspect(survey: Survey, folder: str) -> Release:
 def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
     faults, urls = [], []
     for pattern in survey.patterns:
-        found = storage.expand(storage.absolute(pattern, folder))
+        try:
+            found, problem = storage.expand(pattern, folder), "no such catalog"
+        except (OSError, ValueError, ImportError) as error:  # a host that is not there, a scheme nobody knows
+            found, problem = [], f"cannot be listed ({headers.first_line(error)})"
         if not found:
             absolute = storage.absolute(pattern, folder)
-            faults.append(Fault(absolute, "no such catalog", "Check [survey] catalogs; globs are allowed"))
+            faults.append(Fault(absolute, problem, "Check [survey] catalogs; globs are allowed"))
         urls += found
 
     def opened(url: str) -> TableHeader | Fault:
         try:
             return open_table(url, survey.hdu)
-        except (NotATable, OSError) as error:
-            return Fault(url, str(error), "Fetch the file again, or leave it out of [survey] catalogs")
+        except NotATable as error:
+            return Fault(url, str(error), error.remedy)
+        except IsADirectoryError:
+            return Fault(url, "is a folder", f'Name the files in it: catalogs = "{url}/*.fits"')
+        except OSError as error:
+            return Fault(url, f"cannot be read ({headers.first_line(error)})", FETCH)
 
     results = storage.parallel(opened, sorted(set(urls)))
     tables = [r for r in results if isinstance(r, TableHeader)]
     faults += [r for r in results if isinstance(r, Fault)]
     if not faults and sum(table.rows for table in tables) == 0:
-        faults.append(
-            Fault(str(survey.catalogs), "the release is empty: no shard has a row", "Check the files")
-        )
+        where_ = storage.absolute(survey.patterns[0], folder)
+        problem = f"the release is empty: none of its {len(tables)} shards has a row"
+        faults.append(Fault(where_, problem, "Check [survey] catalogs and hdu"))
     if faults:
-        raise Refused(faults)
+        raise Refused(grouped(faults))
     return tables
 
 
 def _kept(survey: Survey, table: TableHeader) -> dict[str, str]:
-    names = {column.name for column in table.columns}
+    names = set(table.columns.names)
     kept: dict[str, str] = {}
     faults = []
     for entry in survey.keep:
-        source, _, name = (
-            (entry, "", entry) if entry in names or " as " not in entry else entry.rpartition(" as ")
-        )
-        taken = {*RESERVED, *(other.lower() for other in kept)}
-        if name.lower() in taken or name.lower().startswith("vote_"):
-            remedy = f'Rename it: keep = ["{source} as survey_{name}"]'
-            faults.append(Fault(table.url, "the catalog has a column of that name already", remedy, name))
+        renamed = None if entry in names else RENAMED.fullmatch(entry)
+        source, name = (renamed[1], renamed[2]) if renamed else (entry, entry)
+        problem = None
+        if name.lower() in RESERVED or name.lower().startswith("vote_"):
+            problem = f"the catalog that comes out has a column {name.lower()!r} of its own"
+        elif name.lower() in {other.lower() for other in kept}:
+            problem = f"two kept columns would be called {name!r}"
+        if problem:
+            faults.append(
+                Fault(table.url, problem, f'Rename it: keep = ["{source} as survey_{name}"]', source)
+            )
         kept[name] = source
     if faults:
         raise Refused(faults)
@@ -118,16 +131,15 @@ def _kept(survey: Survey, table: TableHeader) -> dict[str, str]:
 
 
 def _columns(survey: Survey, kept: dict[str, str], tables: list[TableHeader]) -> pa.Schema:
-    config = "[survey] where"
     try:
         needed = needed_columns(survey, kept)
     except where.BadCondition as error:
-        raise Refused([Fault(config, str(error), "Write one SQL condition", None, survey.where)]) from error
+        raise Refused([_where_fault(survey, error)]) from error
     schemas = storage.parallel(lambda table: table.empty.schema, tables)
     faults = []
     for table, schema in zip(tables, schemas, strict=True):
         faults += _column_faults(table, schema, schemas[0], needed)
-    faults = faults or _type_faults(survey, tables[0].url, schemas[0])
+    faults = grouped(faults) or _type_faults(survey, tables[0].url, schemas[0])
     if faults:
         raise Refused(faults)
     columns = pa.schema([schemas[0].field(name) for name in needed])
@@ -135,21 +147,43 @@ def _columns(survey: Survey, kept: dict[str, str], tables: list[TableHeader]) ->
         try:
             where.check(survey.where, columns)
         except where.BadCondition as error:
-            raise Refused([Fault(config, str(error), "Correct the condition", None, survey.where)]) from error
+            raise Refused([_where_fault(survey, error)]) from error
     return columns
+
+
+def _where_fault(survey: Survey, error: where.BadCondition) -> Fault:
+    remedy = "Write one SQL condition over the catalog's own columns"
+    return Fault("[survey] where", str(error).rstrip("."), remedy, None, survey.where)
 
 
 def _column_faults(table: TableHeader, schema: pa.Schema, first: pa.Schema, needed: list[str]) -> list[Fault]:
     """Columns that a shard lacks, or has as another type than the first shard."""
     faults = []
+    unusable = table.unusable
     for name in needed:
-        if name not in schema.names:
-            similar = [n for n in schema.names if n.lower() == name.lower()]
-            remedy = f"It is called {similar[0]!r} there" if similar else f"There are: {', '.join(schema.names)}"
-            faults.append(Fault(table.url, "no such column", remedy, name))
+        if name in unusable:
+            problem = f"is {unusable[name]}, which cannot be read row by row"
+            faults.append(Fault(table.url, problem, "Choose another column", name))
+        elif name not in schema.names:
+            similar = difflib.get_close_matches(name.lower(), [n.lower() for n in schema.names], 1)
+            meant = [n for n in schema.names if n.lower() in similar]
+            listed = ", ".join(schema.names[:COLUMNS_SHOWN]) + (
+                " …" if len(schema.names) > COLUMNS_SHOWN else ""
+            )
+            remedy = f"Did you mean {meant[0]!r}" if meant else "Name one that is there"
+            faults.append(
+                Fault(
+                    table.url,
+                    "no such column",
+                    f"{remedy}? There are: {listed}" if meant else f"{remedy}: {listed}",
+                    name,
+                )
+            )
         elif name in first.names and schema.field(name).type != first.field(name).type:
             problem = f"is {schema.field(name).type} here, but {first.field(name).type} in the first shard"
-            faults.append(Fault(table.url, problem, "Shards must agree: convert one of them", name))
+            faults.append(
+                Fault(table.url, problem, "Shards must agree: convert the column in one of them", name)
+            )
     return faults
 
 
@@ -158,7 +192,9 @@ def _type_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
     faults = []
     kind = schema.field(survey.id).type
     if not (pa.types.is_integer(kind) or pa.types.is_string(kind)):
-        faults.append(Fault(url, f"an id must be an integer or a string, not {kind}", "Choose another", survey.id))
+        faults.append(
+            Fault(url, f"an id must be an integer or a string, not {kind}", "Choose another", survey.id)
+        )
     layout, positions = survey.images, [name for name in (survey.ra, survey.dec) if name is not None]
     pixel = layout.layout == "tiles" and layout.position == "pixel"
     for name in [*positions, *([layout.x, layout.y] if pixel else [])]:
@@ -168,7 +204,9 @@ def _type_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
     for name in positions:
         unit = (schema.field(name).metadata or {}).get(b"unit", b"").decode()
         if unit and unit.lower() not in {"deg", "degree", "degrees", "degr"}:
-            faults.append(Fault(url, "positions must be in degrees", "Convert the column", name, f"unit {unit!r}"))
+            faults.append(
+                Fault(url, "positions must be in degrees", "Convert the column", name, f"unit {unit!r}")
+            )
     if layout.layout == "column":
         try:
             stored_shape(schema.field(str(layout.column)), len(layout.bands))
@@ -184,59 +222,3 @@ def _labels(urls: list[str]) -> list[str]:
     while all(len(f) > shared and f[shared] == folders[0][shared] for f in folders):
         shared += 1
     return ["/".join(url.split("/")[shared:]) for url in urls]
-
-
-def _look_at_rows(release: Release) -> tuple[pa.Table | None, int | None]:
-    """Distinct image paths and the number of selected objects; ids must be there and be unique."""
-    survey = release.survey
-    if sum(shard.table.rows * shard.table.row_bytes for shard in release.shards) > LOOKED_AT:
-        return None, None
-    pathlike = survey.images.path_columns
-    if survey.images.layout == "extensions":
-        pathlike = [*pathlike, str(survey.images.hdu_column)]
-    condition = where.columns_of(survey.where) if survey.where is not None else []
-    names = list(dict.fromkeys([survey.id, *pathlike, *condition]))
-
-    def looked(shard: Shard) -> tuple[pa.Table, pa.Table]:
-        step = max(1, CHUNK // max(shard.table.row_bytes, 1))
-        pieces = []
-        for start in range(0, shard.table.rows, step):
-            rows = shard.table.read(start, min(start + step, shard.table.rows), names)
-            pieces.append(
-                rows.filter(pa.array(release.selected_rows(rows))).select(
-                    [survey.id, *dict.fromkeys(pathlike)]
-                )
-            )
-        rows = pa.concat_tables(pieces) if pieces else shard.table.empty.select([survey.id, *pathlike])
-        number = pa.array([shard.number] * rows.num_rows, pa.int32())
-        ids = pa.table({"id": rows[survey.id], "shard": number})
-        return ids, rows.select(pathlike).group_by(pathlike).aggregate([]) if pathlike else rows.select([])
-
-    found = storage.parallel(looked, release.shards)
-    ids = pa.concat_tables([f[0] for f in found])
-    faults = _id_faults(release, ids)
-    if ids.num_rows == 0:
-        faults.append(
-            Fault("[survey] where", "selects no object", "Loosen the condition", None, survey.where)
-        )
-    if faults:
-        raise Refused(faults)
-    paths = pa.concat_tables([f[1] for f in found]) if pathlike else None
-    return paths, ids.num_rows
-
-
-def _id_faults(release: Release, ids: pa.Table) -> list[Fault]:
-    name = release.survey.id
-    remedy = "An id names one object: choose a unique column, or select with [survey] where"
-    faults = []
-    if ids["id"].null_count:
-        at = ids.filter(pc.is_null(ids["id"]))["shard"][0].as_py()
-        faults.append(Fault(release.shards[at].table.url, "an id is null", remedy, name, "null"))
-    if pc.count_distinct(ids["id"]).as_py() < ids.num_rows - ids["id"].null_count:
-        counts = ids.group_by("id", use_threads=False).aggregate([("id", "count"), ("shard", "max")])
-        twice = counts.filter(pc.greater(counts["id_count"], 1))
-        for row in twice.slice(0, 5).to_pylist():
-            url = release.shards[row["shard_max"]].table.url
-            problem = f"this id stands {row['id_count']} times in the release ({twice.num_rows} such ids)"
-            faults.append(Fault(url, problem, remedy, name, repr(row["id"])))
-    return faults

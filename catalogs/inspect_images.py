@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
-from astropy.io import fits
-
-from catalogs import images, storage
+from catalogs import headers, images, storage
 from catalogs.errors import Fault, Refused
 from catalogs.stamps import path_of
 
@@ -15,9 +12,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from catalogs.release import Release
+    from catalogs.survey import Images
 
 SHOWN = 20
 SAME_SCALE = 0.01
+FETCH_IMAGE = "Fetch it, or leave its objects out with [survey] where"
+WITHOUT_WCS = 'Use [survey.images] position = "pixel" and give pixel_scale, or mend the header'
 
 
 def image_faults(release: Release, paths: pa.Table | None) -> float | None:
@@ -41,7 +41,8 @@ def image_faults(release: Release, paths: pa.Table | None) -> float | None:
     """
     layout = release.survey.images
     scale = layout.pixel_scale if isinstance(layout.pixel_scale, float) else None
-    if layout.layout == "column" or (paths is None and layout.path_columns):
+    unknown = layout.path_columns or layout.layout == "extensions"
+    if layout.layout == "column" or (paths is None and unknown):
         return scale
     rows = [{}] if paths is None else paths.to_pylist()
     if layout.layout == "extensions":
@@ -53,7 +54,7 @@ def image_faults(release: Release, paths: pa.Table | None) -> float | None:
 def _raise_if_any(faults: list[Fault]) -> None:
     if len(faults) > SHOWN:
         more = f"and {len(faults) - SHOWN} more images"
-        faults = [*sorted(faults)[:SHOWN], Fault("~", more, "They have the same or similar faults")]
+        faults = [*sorted(faults, key=str)[:SHOWN], Fault("~", more, "They have the same or similar faults")]
     if faults:
         raise Refused(faults)
 
@@ -63,64 +64,83 @@ def _tile_faults(release: Release, rows: list[dict[str, object]], scale: float |
     urls = sorted(
         {path_of(str(layout.path), row, band, release.folder) for row in rows for band in layout.bands}
     )
-
-    def opened(url: str) -> tuple[str, float | None] | Fault:
-        try:
-            image = images.open_image(url, layout.hdu)
-        except FileNotFoundError:
-            return Fault(
-                url, "this image is missing", "Fetch it, or leave its objects out with [survey] where"
-            )
-        except (images.NotAnImage, OSError) as error:
-            return Fault(url, str(error), "Fetch the file again")
-        if (layout.position == "sky" or layout.scale_in_wcs) and image.wcs is None:
-            return Fault(url, "has no WCS", 'Use position = "pixel" and give pixel_scale')
-        return url, image.pixel_scale if layout.scale_in_wcs else scale
-
-    found = storage.parallel(opened, urls)
+    found = storage.parallel(lambda url: _scale_or_fault(layout, url), urls)
     faults = [f for f in found if isinstance(f, Fault)]
-    scales = [f for f in found if not isinstance(f, Fault)]
-    if scales and layout.scale_in_wcs:
-        scale = scales[0][1]
+    if layout.scale_in_wcs:
+        scales = [(url, f) for url, f in zip(urls, found, strict=True) if not isinstance(f, Fault)]
         for url, other in scales:
-            if scale and other and abs(other / scale - 1.0) > SAME_SCALE:
-                problem = f"has {other:.4f} arcsec a pixel, but {scales[0][0]} has {scale:.4f}"
+            first = scales[0][1]
+            if first and other and abs(other / first - 1.0) > SAME_SCALE:
+                problem = f"has {other:.4f} arcsec a pixel, but {scales[0][0]} has {first:.4f}"
                 faults.append(Fault(url, problem, "Bring all bands and tiles on one scale first"))
+        scale = scales[0][1] if scales else None
     _raise_if_any(faults)
     return scale
+
+
+def _scale_or_fault(layout: Images, url: str) -> float | Fault | None:
+    """A tile's pixel scale if it is asked for, or what is wrong with the tile."""
+    try:
+        image = images.open_image(url, layout.hdu)
+    except FileNotFoundError:
+        return Fault(url, "this image is missing", FETCH_IMAGE)
+    except images.NotAnImage as error:
+        return Fault(url, str(error), "Fetch the file again, or check [survey.images] path and hdu")
+    except OSError as error:
+        return Fault(url, f"cannot be read ({headers.first_line(error)})", "Fetch the file again")
+    try:
+        scale = image.pixel_scale if layout.position == "sky" or layout.scale_in_wcs else 0.0
+    except images.NotAnImage as error:
+        return Fault(url, str(error), WITHOUT_WCS)
+    return Fault(url, "has no WCS", WITHOUT_WCS) if scale is None else scale
 
 
 def _extension_faults(release: Release, rows: list[dict[str, object]]) -> None:
     layout = release.survey.images
     column = str(layout.hdu_column)
+    wanted: dict[str, set[int]] = {}
     faults: list[Fault] = []
-    highest: dict[str, int] = {}
     for row in rows:
+        number = row[column]
         for band in layout.bands:
             url = path_of(str(layout.path), row, band, release.folder)
-            number = row[column]
-            highest[url] = max(highest.get(url, 0), number if isinstance(number, int) else 0)
             if not isinstance(number, int) or number < 0:
-                faults.append(
-                    Fault(url, "an HDU number must be 0 or more", "Correct it", column, str(number))
-                )
-    for url, number in sorted(highest.items()):
-        try:
-            local = storage.is_local(url)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                file = fits.open(url, memmap=local) if local else fits.open(url, use_fsspec=True)
-                with file:
-                    count = len(file)
-        except FileNotFoundError:
-            faults.append(Fault(url, "this image is missing", "Fetch it"))
-            continue
-        except OSError as error:
-            faults.append(Fault(url, f"cannot be read as FITS ({error})", "Fetch the file again"))
-            continue
-        if number >= count:
-            problem = f"the file has only {count} HDUs"
-            faults.append(
-                Fault(url, problem, "Fetch the file again, or correct the column", column, str(number))
-            )
-    _raise_if_any(faults)
+                problem = "the number of an HDU is an integer from 0"
+                faults.append(Fault(url, problem, "Correct the column", column, repr(number)))
+            else:
+                wanted.setdefault(url, set()).add(number)
+    checked = storage.parallel(lambda item: _hdu_faults(*item, column), sorted(wanted.items()))
+    _raise_if_any(faults + [fault for found in checked for fault in found])
+
+
+def _hdu_faults(url: str, numbers: set[int], column: str) -> list[Fault]:
+    """HDUs that are wanted of a file, but are not there or hold no image."""
+    faults, last, left = [], -1, set(numbers)
+    correct = "Fetch the file again, or correct the column"
+    try:
+        with storage.reading(url) as stream:
+            for last, header, offset in headers.walk(stream):
+                if last not in left:
+                    continue
+                left.remove(last)
+                compressed = bool(header.get("ZIMAGE", False))
+                image = compressed or header.get("XTENSION", "IMAGE").strip() == "IMAGE"
+                if not image or int(header.get("ZNAXIS" if compressed else "NAXIS", 0)) != 2:
+                    problem = "this HDU is no two-dimensional image"
+                    faults.append(Fault(url, problem, correct, column, str(last)))
+                if not left:
+                    if not headers.is_complete(url, offset + headers.data_bytes(header)):
+                        faults.append(
+                            Fault(url, f"is truncated: it ends inside HDU {last}", "Fetch the file again")
+                        )
+                    break
+    except FileNotFoundError:
+        return [Fault(url, "this image is missing", FETCH_IMAGE)]
+    except headers.MALFORMED as error:
+        told = headers.first_line(error)
+        told = told if isinstance(error, headers.NotFits) else f"cannot be read ({told})"
+        return [*faults, Fault(url, told, "Fetch the file again")]
+    if left:
+        problem = f"the file has only {last + 1} HDUs (counted from 0)"
+        faults.append(Fault(url, problem, correct, column, str(max(left))))
+    return faults

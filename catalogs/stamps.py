@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
 
-from catalogs import images, storage
+from catalogs import headers, images, storage
 from catalogs.errors import CorruptFile
 from catalogs.flags import Flag
+from catalogs.sky import sky_to_pixel
 from catalogs.survey import PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from catalogs._types import Bools, Floats, Integers
+    from catalogs._types import Array, Bools, Floats, Integers
     from catalogs.survey import Images, Survey
 
 
@@ -40,9 +42,6 @@ def stamps_of(survey: Survey, rows: pa.Table, folder: str) -> tuple[Floats, Inte
     flags : (n,) int32
         Bits of `Flag` that concern pixels.
     """
-    read = {"tiles": _from_tiles, "column": _from_column, "extensions": _from_extensions}[
-        survey.images.layout
-    ]
     side, bands = survey.images.size, len(survey.images.bands)
     stamps = np.zeros((rows.num_rows, bands, side, side), np.float32)
     flags = np.zeros(rows.num_rows, np.int32)
@@ -97,7 +96,9 @@ def _from_tiles(survey: Survey, rows: pa.Table, folder: str, stamps: Floats, fla
             url = path_of(str(layout.path), values, band, folder)
             try:
                 tile = images.open_image(url, layout.hdu)
-            except (images.NotAnImage, FileNotFoundError) as error:
+            except FileNotFoundError as error:
+                raise CorruptFile(f"{url}: this image is missing. Fetch it.") from error
+            except images.NotAnImage as error:
                 raise CorruptFile(f"{url}: {error}. Fetch the file again.") from error
             x, y = _pixels(survey, part, tile)
             raw, covered = images.cut(tile, x, y, layout.size)
@@ -110,25 +111,13 @@ def _pixels(survey: Survey, rows: pa.Table, tile: images.ImageHeader) -> tuple[F
     layout = survey.images
     if layout.position == "pixel":
         return numbers(rows[layout.x]) - 1.0, numbers(rows[layout.y]) - 1.0
-    wcs = tile.wcs
+    try:
+        wcs = tile.wcs
+    except images.NotAnImage as error:
+        raise CorruptFile(f"{tile.url}: {error}. Fetch the file again.") from error
     if wcs is None:
         raise CorruptFile(f'{tile.url}: has no WCS. Use position = "pixel", or give the tile a WCS.')
-    ra, dec = numbers(rows[str(survey.ra)]), numbers(rows[str(survey.dec)])
-    x, y = np.full_like(ra, np.nan), np.full_like(ra, np.nan)
-    centre = wcs.celestial.pixel_to_world(tile.shape[1] / 2, tile.shape[0] / 2)
-    # A gnomonic projection maps the far side of the sky onto the tile too: only this hemisphere counts.
-    near = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90.0)
-    near[near] = _separation(ra[near], dec[near], centre.ra.deg, centre.dec.deg) < 80.0
-    if near.any():
-        x[near], y[near] = wcs.all_world2pix(ra[near], dec[near], 0, quiet=True)
-    return x, y
-
-
-def _separation(ra: Floats, dec: Floats, ra0: float, dec0: float) -> Floats:
-    """Angle between positions, degrees."""
-    a, d, a0, d0 = (np.radians(v) for v in (ra, dec, ra0, dec0))
-    cosine = np.sin(d) * np.sin(d0) + np.cos(d) * np.cos(d0) * np.cos(a - a0)
-    return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+    return sky_to_pixel(wcs, tile.shape, numbers(rows[str(survey.ra)]), numbers(rows[str(survey.dec)]))
 
 
 def _from_column(layout: Images, rows: pa.Table, stamps: Floats, flags: Integers) -> None:
@@ -136,7 +125,7 @@ def _from_column(layout: Images, rows: pa.Table, stamps: Floats, flags: Integers
     shape = stored_shape(rows.schema.field(str(layout.column)), len(layout.bands))
     values = column.values.to_numpy(zero_copy_only=False).reshape(rows.num_rows, *shape)
     for b in range(len(layout.bands)):
-        clear, found = clean(values[:, b].astype(np.float32), layout)
+        clear, found = clean(_float32(values[:, b]), layout)
         _centre(clear, stamps[:, b])
         flags |= found
 
@@ -175,9 +164,12 @@ def _from_extensions(survey: Survey, rows: pa.Table, folder: str, stamps: Floats
 def _opened(url: str) -> Iterator[fits.HDUList]:
     try:
         local = storage.is_local(url)
-        file = fits.open(url, memmap=local) if local else fits.open(url, use_fsspec=True)
-    except OSError as error:
-        raise CorruptFile(f"{url}: cannot be read as FITS ({error}). Fetch the file again.") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            file = fits.open(url, memmap=local) if local else fits.open(url, use_fsspec=True)
+    except headers.MALFORMED as error:
+        told = headers.first_line(error)
+        raise CorruptFile(f"{url}: cannot be read as FITS ({told}). Fetch the file again.") from error
     with file:
         yield file
 
@@ -185,13 +177,20 @@ def _opened(url: str) -> Iterator[fits.HDUList]:
 def _plane(file: fits.HDUList, url: str, number: int | None) -> Floats:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+            warnings.simplefilter("ignore", AstropyWarning)
             plane = file[number].data
-    except (IndexError, KeyError, TypeError, OSError, ValueError) as error:
-        raise CorruptFile(f"{url}: HDU {number} cannot be read ({error}).") from error
-    if plane is None or plane.ndim != 2:
-        raise CorruptFile(f"{url}: HDU {number} is no two-dimensional image.")
-    return np.asarray(plane, np.float32)
+    except Exception as error:  # astropy's decoders raise classes of their own, which it does not export
+        told = headers.first_line(error)
+        raise CorruptFile(f"{url}: HDU {number} cannot be read ({told}). Fetch the file again.") from error
+    if plane is None or plane.ndim != 2 or not plane.size:
+        raise CorruptFile(f"{url}: HDU {number} is no two-dimensional image. Correct the catalog.")
+    return _float32(plane)
+
+
+def _float32(pixels: Array) -> Floats:
+    """What float32 cannot hold becomes infinite, and is flagged as such."""
+    with np.errstate(over="ignore"):
+        return np.asarray(pixels, np.float32)
 
 
 def _centre(planes: Floats, stamps: Floats) -> None:
@@ -248,8 +247,14 @@ def clean(raw: Floats, layout: Images, covered: Integers | None = None) -> tuple
     flags[low == high] |= Flag.BLANK
     if layout.saturation is not None:
         flags[high >= layout.saturation] |= Flag.SATURATED
-    stamps = raw - background[:, None, None]
-    stamps[~whole] = np.where(np.isfinite(raw[~whole]), stamps[~whole], np.float32(0.0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        stamps = raw - background[:, None, None]
+        # Sentinels near float32's limits are finite, but need not be so any more above their background.
+        known = np.isfinite(low) & np.isfinite(high)
+        burst = known & ~(np.isfinite(low - background) & np.isfinite(high - background))
+    flags[burst] |= Flag.BAD_PIXELS
+    mend = ~whole | burst
+    stamps[mend] = np.where(np.isfinite(stamps[mend]), stamps[mend], np.float32(0.0))
     return stamps, flags
 
 

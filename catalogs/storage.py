@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import uuid
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -49,10 +51,16 @@ def absolute(path: str, base: str) -> str:
     return join(base, path)
 
 
-def expand(pattern: str) -> list[str]:
-    """Files that a path, glob or URL names, sorted; empty when there is none."""
-    if "*" not in pattern and "?" not in pattern and "[" not in pattern:
-        return [pattern] if exists(pattern) else []
+def expand(pattern: str, base: str) -> list[str]:
+    """Files that a path, glob or URL names, sorted; empty when there is none.
+
+    A relative one is below the folder `base`, whose own name is taken as it stands, whatever characters are in it.
+    """
+    plain = absolute(pattern, base)
+    if not re.search(r"[*?\[]", pattern) or ("://" not in pattern and exists(plain)):
+        return [plain] if exists(plain) else []
+    if plain != pattern:
+        pattern = join(re.sub(r"([*?\[])", r"[\1]", base), pattern)
     fs, path = url_to_fs(pattern)
     scheme = "" if is_local(pattern) else pattern.split("://", 1)[0] + "://"
     found = [str(match) for match in fs.glob(path)]
@@ -75,10 +83,20 @@ def size(url: str) -> int:
 
 @contextlib.contextmanager
 def reading(url: str, *, decompress: bool = True) -> Iterator[IO[bytes]]:
-    """Open a file for reading, gunzipped if its name says so."""
+    """Open a file for reading, gunzipped if its name says so.
+
+    Raises
+    ------
+    OSError
+        Also where it is the gzip stream that is cut short or damaged.
+    """
     compression = "gzip" if decompress and url.endswith(".gz") else None
     with fsspec.open(url, "rb", compression=compression) as stream:
-        yield stream
+        try:
+            yield stream
+        except (EOFError, zlib.error) as error:
+            msg = f"its gzip stream is damaged ({error})"
+            raise OSError(msg) from error
 
 
 def write(url: str, data: bytes) -> None:

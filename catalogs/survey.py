@@ -11,9 +11,11 @@ PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
 class Section(BaseModel):
-    """A table of the TOML file: unknown keys are errors, values never change after loading."""
+    """A table of the TOML file: unknown keys are errors, a value is of its type, and never changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Images(Section):
@@ -109,6 +111,14 @@ class Survey(Section):
     keep: list[str] = []
     """Columns carried to the output with units and UCDs; `"NAME as other"` renames one."""
     images: Images
+
+    @field_validator("catalogs")
+    @classmethod
+    def _some(cls, catalogs: str | list[str]) -> str | list[str]:
+        if not catalogs or not all(catalogs):
+            msg = "names no file: give a path, a glob or a list of them"
+            raise ValueError(msg)
+        return catalogs
 
     @model_validator(mode="after")
     def _positions_come_in_pairs(self) -> Survey:

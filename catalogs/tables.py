@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 
     from catalogs._types import Array
 
-VARIABLE_LENGTH = re.compile(r"\d?[PQ]")
+UNUSABLE = {"P": "of variable length", "Q": "of variable length", "C": "complex", "M": "complex"}
+"""TFORM letters of columns that Arrow has no rows for, and what to call them."""
 
 
 class NotATable(ValueError):
     """The file is no FITS file, or holds no binary table where one is expected."""
+
+    def __init__(
+        self, problem: str, remedy: str = "Fetch the file again, or leave it out of [survey] catalogs"
+    ) -> None:
+        super().__init__(problem)
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -44,12 +51,19 @@ class TableHeader:
         return self._hdu(b"", 0).columns
 
     @property
+    def unusable(self) -> dict[str, str]:
+        """Columns that cannot be read row by row into Arrow, and why."""
+        letters = {c.name: re.sub(r"^\d*", "", str(c.format))[:1] for c in self.columns}
+        return {name: UNUSABLE[letter] for name, letter in letters.items() if letter in UNUSABLE}
+
+    @property
     def empty(self) -> pa.Table:
         """A table of no rows with every column's type and, as field metadata, its unit, UCD and description.
 
-        Columns of variable length have no place in it: they cannot be read row by row.
+        Columns that `unusable` names have no place in it.
         """
-        names = [c.name for c in self.columns if not VARIABLE_LENGTH.match(c.format)]
+        unusable = self.unusable
+        names = [name for name in self.columns.names if name not in unusable]
         # Types are read off one row of zero bytes: a column of no rows has lost its width.
         return self._arrow(b"\0" * self.row_bytes, 1, names).slice(0, 0)
 
@@ -59,12 +73,17 @@ class TableHeader:
         Raises
         ------
         CorruptFile
-            If the file ends before row `stop`.
+            If the file ends before row `stop`, or is damaged.
         """
         count = stop - start
-        with storage.reading(self.url) as stream:
-            stream.seek(self.offset + start * self.row_bytes)
-            data = stream.read(count * self.row_bytes)
+        try:
+            with storage.reading(self.url) as stream:
+                stream.seek(self.offset + start * self.row_bytes)
+                data = stream.read(count * self.row_bytes)
+                if stop == self.rows and self.url.endswith(".gz"):
+                    stream.read()  # gzip compares its checksum at the end of the file, and not before
+        except OSError as error:
+            raise CorruptFile(f"{self.url}: cannot be read ({error}). Fetch the file again.") from error
         if len(data) < count * self.row_bytes:
             raise CorruptFile(f"{self.url}: ends before row {stop} of {self.rows}. Fetch the file again.")
         return self._arrow(data, count, columns)
@@ -75,7 +94,7 @@ class TableHeader:
             hdu = self._hdu(data, count)
             arrays = [_to_arrow(hdu.data, hdu.columns[name]) for name in columns]
         fields = [
-            pa.field(name, array.type, metadata=_metadata(hdu.columns[name], hdu.header))
+            pa.field(name, array.type, metadata=_metadata(hdu.columns, name, hdu.header))
             for name, array in zip(columns, arrays, strict=True)
         ]
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
@@ -109,10 +128,10 @@ def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
     with storage.reading(url) as stream:
         try:
             return _find_table(url, stream, hdu)
-        except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
+        except (*headers.MALFORMED, pa.ArrowException) as error:
             if isinstance(error, NotATable | FileNotFoundError | PermissionError):
                 raise
-            raise NotATable(f"cannot be read as FITS ({str(error).splitlines()[0]})") from error
+            raise NotATable(headers.first_line(error)) from error
 
 
 def _find_table(url: str, stream: IO[bytes], wanted: int | str | None) -> TableHeader:
@@ -121,24 +140,48 @@ def _find_table(url: str, stream: IO[bytes], wanted: int | str | None) -> TableH
         if is_table and wanted in (None, number, header.get("EXTNAME", "").strip()):
             return _checked(url, header, offset)
     what = "binary table" if wanted is None else f"HDU {wanted!r} with a binary table"
-    raise NotATable(f"has no {what}")
+    raise NotATable(f"has no {what}", "Check [survey] catalogs and hdu")
 
 
 def _checked(url: str, header: fits.Header, offset: int) -> TableHeader:
     if header.get("ZTABLE", False):
         msg = "holds a tile-compressed table (ZTABLE), which cannot be read row by row"
         raise NotATable(msg)
+    _name_columns(header)
     table = TableHeader(url, header.tostring(), offset, int(header["NAXIS1"]), int(header["NAXIS2"]))
     if not headers.is_complete(url, offset + table.rows * table.row_bytes):
         raise NotATable(f"is truncated: its header promises {table.rows} rows")
+    try:
+        width = table.columns.dtype.itemsize
+        if width != table.row_bytes:
+            msg = f"its columns take {width} bytes a row, not NAXIS1 = {table.row_bytes}"
+            raise NotATable(msg)
+        _ = table.empty
+    except (*headers.MALFORMED, pa.ArrowException, OverflowError, MemoryError) as error:
+        if isinstance(error, NotATable):
+            raise
+        raise NotATable(f"the header of its table is damaged ({headers.first_line(error)})") from error
     return table
+
+
+def _name_columns(header: fits.Header) -> None:
+    """Every column needs a name of its own: the standard allows none (they become col1 …), astropy does not."""
+    seen: set[str] = set()
+    for number in range(1, int(header["TFIELDS"]) + 1):
+        name = str(header.setdefault(f"TTYPE{number}", f"col{number}")).strip()
+        if name in seen:
+            raise NotATable(f"two of its columns are called {name!r}", "Rename one of them in the file")
+        seen.add(name)
 
 
 def _to_arrow(rows: fits.FITS_rec, column: fits.Column) -> pa.Array:
     """One column in native byte order: strings stripped, TNULL values and unset logicals null, vectors as lists."""
     raw = rows.view(np.ndarray)[column.name]
     if raw.dtype.kind == "S":
-        return pa.array([_decode(text) for text in raw.reshape(-1)], pa.string())
+        texts = pa.array([_decode(text) for text in raw.reshape(-1)], pa.string())
+        return (
+            texts if raw.ndim == 1 else pa.FixedSizeListArray.from_arrays(texts, int(np.prod(raw.shape[1:])))
+        )
     values: Array = np.ascontiguousarray(rows.field(column.name))
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.ndim == 1:
@@ -155,8 +198,8 @@ def _decode(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def _metadata(column: fits.Column, header: fits.Header) -> dict[str, str]:
-    number = next(i for i in range(1, int(header["TFIELDS"]) + 1) if header.get(f"TTYPE{i}") == column.name)
+def _metadata(columns: fits.ColDefs, name: str, header: fits.Header) -> dict[str, str]:
+    column, number = columns[name], columns.names.index(name) + 1
     found = {
         "unit": str(column.unit or ""),
         "ucd": str(header.get(f"TUCD{number}", "")),

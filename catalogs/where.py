@@ -9,13 +9,15 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from catalogs.errors import TuningforkError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from catalogs._types import Bools
 
 
-class BadCondition(ValueError):
+class BadCondition(TuningforkError, ValueError):
     """The `where` expression is not a plain condition over the catalog's columns."""
 
 
@@ -32,8 +34,12 @@ def columns_of(condition: str) -> list[str]:
     Raises
     ------
     BadCondition
-        If it is not SQL, is more than one expression, or holds a subquery, a window or a random function.
+        If it is not SQL, is more than one expression, or holds a subquery, a window, a * or a function whose
+        answer changes (random, the time).
     """
+    if not condition.strip():
+        msg = "is empty: leave the key out to select every row"
+        raise BadCondition(msg)
     with locked_database() as connection:
         (answer,) = connection.execute("SELECT json_serialize_sql(?)", [_query(condition)]).fetchone() or (
             "",
@@ -57,6 +63,9 @@ def columns_of(condition: str) -> list[str]:
         for forbidden in ("SUBQUERY", "WINDOW"):
             if any(part.get("class") == forbidden for part in parts):
                 raise BadCondition(f"a {forbidden.lower()} is not allowed: every row is judged by itself")
+        if any(part.get("class") == "STAR" for part in parts):
+            msg = "a * is not allowed: name the columns"
+            raise BadCondition(msg)
         _refuse_volatile(connection, {p["function_name"] for p in parts if p.get("class") == "FUNCTION"})
     references = (p["column_names"] for p in parts if p.get("class") == "COLUMN_REF")
     return sorted({str(names[-1]) for names in references})
@@ -116,8 +125,8 @@ def _walk(node: Any) -> Iterator[dict[str, Any]]:
 def _refuse_volatile(connection: duckdb.DuckDBPyConnection, functions: set[str]) -> None:
     found = connection.execute(
         "SELECT DISTINCT function_name FROM duckdb_functions() "
-        "WHERE stability = 'VOLATILE' AND function_name IN (SELECT unnest(?))",
+        "WHERE stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY') AND function_name IN (SELECT unnest(?))",
         [sorted(functions)],
     ).fetchall()
     if found:
-        raise BadCondition(f"{found[0][0]}() gives another answer at every call")
+        raise BadCondition(f"{found[0][0]}() does not give the same answer every time")

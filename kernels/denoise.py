@@ -45,7 +45,7 @@ def denoise(stamps: torch.Tensor, net: nn.Module, noise: torch.Tensor | None = N
 
 
 def denoising_loss(
-    net: nn.Module, clean: torch.Tensor, generator: torch.Generator | None = None, flux_weight: float = 3.0
+    net: nn.Module, clean: torch.Tensor, generator: torch.Generator | None = None, flux_weight: float = 2.0
 ) -> torch.Tensor:
     """Loss of one training batch: pixels in compressed and in noise units, and the bias of the total flux.
 
@@ -53,7 +53,7 @@ def denoising_loss(
     twice, and goes the way of `denoise`. With x in units of the noise, u = asinh(x), primes for the net's answer and
     e = (sum x' - sum x) / (sum |x| + sqrt(pixels) / 4), the loss is
 
-        mean (u' - u)^2 + mean huber(x' - x) + flux_weight (mean e^2 + 3 mean e1 e2)
+        mean (u' - u)^2 + mean huber(x' - x) + flux_weight (mean e^2 + 8 mean e1 e2)
 
     The compressed term alone is biased low in flux units (Jensen) and blind to small errors of bright pixels. The square of e alone
     rewards shrinking uncertain fluxes towards the mean; the product of the errors under two independent noises is, on average, the
@@ -90,4 +90,4 @@ def denoising_loss(
     error = ((light - wanted).sum(dim=(2, 3)) / scale).clamp(-1.0, 1.0)
     first, second = error.chunk(2)
     bias = (first * second * (sn > 15)).mean()
-    return loss + flux_weight * (error.square().mean() + 3 * bias)
+    return loss + flux_weight * (error.square().mean() + 8 * bias)

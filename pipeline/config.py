@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -63,6 +64,14 @@ class Encode(Section):
     """GPUs of an actor; 0 encodes on the CPU."""
     threads: Annotated[int, Field(ge=1)] = 2
     """Threads of an actor on the CPU."""
+
+    @model_validator(mode="after")
+    def _turns_divide_the_angles(self) -> Encode:
+        if self.unwrap != "none" and self.input % max(2, self.turns):
+            raise ValueError(
+                f"input = {self.input}: unwrapping needs an even number, divisible by turns = {self.turns}"
+            )
+        return self
 
 
 class Reduce(Section):
@@ -151,7 +160,7 @@ def load(path: str | Path) -> tuple[Config, str]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise Refused(
-            [Fault(str(path), f"cannot be read ({error.strerror})", "Give the path of a config")]
+            [Fault(str(path), f"cannot be read ({error.strerror})", "Give the path of a config (TOML)")]
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refused([Fault(str(path), f"is no TOML ({error})", "Correct the file")]) from error
@@ -163,14 +172,75 @@ def parse(values: dict[str, Any], name: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise Refused([_fault(name, details) for details in error.errors()]) from error
+        wrong: dict[str, list[Any]] = {}
+        for details in error.errors():
+            wrong.setdefault(".".join(_keys(values, details)), []).append(details)
+        # A value that may be a list, and is one with a wrong entry, is not wrong for being no string.
+        wrong = {
+            key: d for key, d in wrong.items() if not any(other.startswith(f"{key}.") for other in wrong)
+        }
+        raise Refused([_fault(name, key, details) for key, details in wrong.items()]) from error
 
 
-def _fault(name: str, details: Any) -> Fault:
-    key = ".".join(str(part) for part in details["loc"]) or None
-    value = repr(details["input"])[:80] if not isinstance(details["input"], dict) else None
+def _keys(values: Any, details: Any) -> list[str]:
+    """The keys to the wrong value; where a value may be of several types, pydantic's path goes on into the types."""
+    keys = []
+    for part in details["loc"]:
+        here = isinstance(values, dict) and part in values
+        if not here and not (isinstance(values, list) and isinstance(part, int) and part < len(values)):
+            if details["type"] == "missing" and part == details["loc"][-1]:
+                keys.append(str(part))
+            # The rest of the path names a type, or an entry of a list behind one.
+            continue
+        keys.append(str(part))
+        values = values[part]
+    return keys
+
+
+def _fault(name: str, key: str, alternatives: list[Any]) -> Fault:
+    # Where one of several types fitted but for something inside it, that is what the author meant.
+    deepest = max(len(details["loc"]) for details in alternatives)
+    details = next(d for d in alternatives if len(d["loc"]) == deepest)
+    value = None if isinstance(details["input"], dict) else repr(details["input"])[:80]
+    section, _, rest = key.partition(".")
+    see = f"See [{section}] in docs/config.md" if rest else "See docs/config.md"
     if details["type"] == "extra_forbidden":
-        return Fault(name, "unknown key", "See docs/config.md for the keys there are", key, value)
+        near = difflib.get_close_matches(key.rpartition(".")[2], _known(key), 1)
+        remedy = f"Did you mean {near[0]}? {see}" if near else f"{see} for the keys there are"
+        return Fault(name, "unknown key", remedy, value=value, key=key)
     if details["type"] == "missing":
-        return Fault(name, "this key is missing", "See docs/config.md", key)
-    return Fault(name, details["msg"].removeprefix("Value error, "), "See docs/config.md", key, value)
+        return Fault(name, "this key is missing", f"Add it. {see}", key=key)
+    problems = list(dict.fromkeys(_problem(d) for d in alternatives))
+    problem = " or ".join([problems[0], *(p.removeprefix("must be ") for p in problems[1:])])
+    return Fault(name, problem, see, value=value, key=key or None)
+
+
+def _problem(details: Any) -> str:
+    kinds = {"model_type": "must be a table", "list_type": "must be a list", "float_type": "must be a number"}
+    kinds |= {
+        "string_type": "must be a text",
+        "int_type": "must be a whole number",
+        "bool_type": "must be true or false",
+    }
+    if details["type"] in kinds:
+        return kinds[details["type"]]
+    told = str(details["msg"]).removeprefix("Value error, ")
+    for pydantic, plain in (
+        ("Input should be", "must be"),
+        ("String should match pattern", "must match"),
+        ("List should have", "must have"),
+        (" after validation", ""),
+    ):
+        told = told.replace(pydantic, plain)
+    return told.rstrip(".")
+
+
+def _known(key: str) -> list[str]:
+    """Keys of the table that a dotted name is in."""
+    fields = Config.model_fields
+    for part in key.split(".")[:-1]:
+        if part not in fields:
+            return []
+        kinds = [fields[part].annotation, *get_args(fields[part].annotation)]
+        fields = next((k.model_fields for k in kinds if isinstance(k, type) and issubclass(k, Section)), {})
+    return list(fields)

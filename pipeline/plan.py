@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from actors.encoder import Encoder
+from actors.encoder import Encoder, resolve_precision
 from actors.voter import Voter
-from catalogs import parts, storage
+from catalogs import headers, parts, storage
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, slices_of
@@ -112,6 +112,7 @@ def make_plan(config: Config, folder: str, source: str, out: str) -> Plan:
     Refused
         With everything that is wrong.
     """
+    config = _resolved(config)
     faults: list[Fault] = []
     release = None
     try:
@@ -119,21 +120,50 @@ def make_plan(config: Config, folder: str, source: str, out: str) -> Plan:
     except Refused as refused:
         faults += refused.faults
     options = _encoder_options(config, folder)
-    features, weights = 0, ""
-    try:
-        features = Encoder.columns(**options).schema.field("embedding").type.list_size
-        weights = Encoder.weights_fingerprint(**options)
-    except (ValueError, OSError, RuntimeError) as error:
-        checkpoint = config.encode.checkpoint
-        faults.append(
-            Fault(source, str(error), "See [encode] in docs/config.md", "encode.checkpoint", checkpoint)
-        )
+    features, weights, found = _look_at_encoder(config, source, options)
+    faults += found
     faults += _resource_faults(config, source, release, features)
     if faults or release is None:
         raise Refused(faults)
     run = RunDirectory(out)
     prints = fingerprints(config, release, weights)
     return Plan(config, source, release, run, options, features, prints, _notes(config, release))
+
+
+def _look_at_encoder(config: Config, source: str, options: dict[str, Any]) -> tuple[int, str, list[Fault]]:
+    """Features and weights' fingerprint of the encoder, or what is wrong with it."""
+    settings = config.encode
+    try:
+        features = Encoder.columns(**options).schema.field("embedding").type.list_size
+    except (ValueError, OSError, RuntimeError) as error:
+        problem = f"cannot be built for input = {settings.input}: {headers.first_line(error)}"
+        if isinstance(error, ValueError):  # our own, which speak for themselves
+            problem = headers.first_line(error)
+        remedy = "Choose another model or input"
+        return 0, "", [Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")]
+    faults, weights = [], ""
+    # Network and denoiser one by one, so that a fault names the key that it comes from.
+    alone = {"encode.checkpoint": {**options, "denoise": None}}
+    values = {"encode.checkpoint": settings.checkpoint}
+    if config.denoise is not None:
+        alone["denoise.checkpoint"] = {**options, "checkpoint": None}
+        values["denoise.checkpoint"] = config.denoise.checkpoint
+    for key, tried in alone.items():
+        try:
+            weights = Encoder.weights_fingerprint(**tried)
+        except (ValueError, OSError, RuntimeError) as error:
+            problem = headers.first_line(error).removeprefix(f"{tried['checkpoint'] or tried['denoise']}: ")
+            faults.append(Fault(source, problem, "Give another one", value=repr(values[key]), key=key))
+    if config.denoise is not None and not faults:
+        weights = Encoder.weights_fingerprint(**options)
+    return features, weights, faults
+
+
+def _resolved(config: Config) -> Config:
+    """The config with `auto` replaced by what it means here, so that every worker does the same."""
+    device = "cuda" if config.encode.gpus else "cpu"
+    precision = resolve_precision(config.encode.precision, device)
+    return config.model_copy(update={"encode": config.encode.model_copy(update={"precision": precision})})
 
 
 def _encoder_options(config: Config, folder: str) -> dict[str, Any]:
@@ -170,25 +200,28 @@ def _encoder_options(config: Config, folder: str) -> dict[str, Any]:
 
 def _resource_faults(config: Config, source: str, release: Release | None, features: int) -> list[Fault]:
     faults = []
+
+    def wrong(key: str, value: object, problem: str, remedy: str) -> None:
+        faults.append(Fault(source, problem, remedy, value=str(value), key=key))
+
     if config.encode.gpus and not torch.cuda.is_available():
         problem = "asks for a GPU, but this machine shows none"
         remedy = "Set gpus = 0, or plan on a machine like those of the cluster"
-        faults.append(Fault(source, problem, remedy, "encode.gpus", str(config.encode.gpus)))
-    wanted = config.reduce.components
+        wrong("encode.gpus", config.encode.gpus, problem, remedy)
+    wanted, groups = config.reduce.components, config.fit.groups
     if features and isinstance(wanted, int) and wanted > features:
-        problem = f"more components than the encoder's {features} features"
-        faults.append(Fault(source, problem, "Lower it", "reduce.components", str(wanted)))
+        problem = f"more components than the {features} features of {config.encode.model}"
+        wrong("reduce.components", wanted, problem, f"Set at most {features}")
     if release is not None:
         bytes_each = config.run.slice_rows * 4 * release.stamp_values
         if bytes_each > LARGEST_SLICE:
-            most = LARGEST_SLICE // (4 * release.stamp_values)
+            most = max(1, LARGEST_SLICE // (4 * release.stamp_values))
             problem = f"a slice would hold {bytes_each / 2**30:.1f} GiB of stamps"
-            faults.append(
-                Fault(source, problem, f"Set at most {most}", "run.slice_rows", str(config.run.slice_rows))
-            )
-        if release.selected is not None and release.selected <= config.fit.groups:
-            problem = f"{config.fit.groups} groups are too many for {release.selected} objects"
-            faults.append(Fault(source, problem, "Lower it", "fit.groups", str(config.fit.groups)))
+            wrong("run.slice_rows", config.run.slice_rows, problem, f"Set at most {most}")
+        objects = release.rows if release.selected is None else release.selected
+        if objects <= groups:
+            problem = f"{groups} groups are too many for {objects} objects"
+            wrong("fit.groups", groups, problem, f"Set at most {objects - 1}")
     return faults
 
 

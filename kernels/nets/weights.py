@@ -30,7 +30,7 @@ def load(module: nn.Module, path: str | Path) -> None:
 
     Two things may differ. Weights of a classifier (``head.fc.weight`` and the like, as timm declares it) are
     dropped when the module was made without one. An input layer of three bands is summed into one band, or repeated and scaled by 3 / bands
-    for another number, as timm does: grey images then give what they would give three times over.
+    for another number, as timm does: one band then gives what it would give as a grey RGB image.
     Half-precision weights are widened to the module's type.
 
     Parameters

@@ -76,7 +76,7 @@ def test_catalog_opens_in_lsdb_duckdb_and_pandas(finished):
     assert len(known) == 61
     assert len({len(values) for values in known}) == 1
     with duckdb.connect(out / "catalog.duckdb", read_only=True) as connection:
-        assert connection.sql("SELECT count(*) FROM objects").fetchone() == (64,)
+        assert connection.sql("SELECT count(*) FROM objects").fetchall() == [(64,)]
     assert len(pd.read_parquet(out / "unplaced.parquet")) == 2
 
 

@@ -1,0 +1,123 @@
+"""The page docs/performance.md: one section a benchmark, its table straight from its CSV."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from benchmarks.common import machine, read_csv, write_csv
+
+HEAD = """# Performance
+
+Every number on this page is remade by `make bench` (or `python -m benchmarks NAME` for one table) and written here from
+the CSV files in `benchmarks/results`. Contestants of a table ran in the same run, on the same machine, on the same input;
+where there is a physical ceiling, it stands beside the numbers. How each is measured, and why that is fair, is said in the
+script's docstring.
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page says about one benchmark."""
+
+    name: str
+    title: str
+    measured: str
+    against: str
+    target: str
+    quick: list[str] = field(default_factory=list)
+    """Arguments of a smoke run."""
+
+
+SECTIONS = (
+    Section(
+        "stamps",
+        "Stamps from a tile",
+        "64-pixel float32 stamps a second, cut around 20,000 positions of one 4000 x 4000 tile in the page cache, on one core.",
+        "astropy's `Cutout2D` in a loop, Cutana from PyPI, and plain copying of as many bytes (the ceiling). "
+        "Ratios are to the faster `Cutout2D` loop, the one on pixel positions.",
+        "at least 40,000 stamps a second and core.",
+        ["--positions", "3000", "--few", "400", "--side", "1000", "--repeats", "1"],
+    ),
+    Section(
+        "unwrap",
+        "Polar unwrapping",
+        "Time for one 100-pixel stamp to become a polar image of 125 angles by 200 radii.",
+        "the published algorithm as a Python loop.",
+        "at least 1,000 times the loop.",
+        ["--stamps", "128"],
+    ),
+    Section(
+        "members",
+        "Fitting and voting",
+        "Seconds to draw 8 bags, fit 24 members (k-means, BIRCH and Ward on each bag), align them and let all of them vote "
+        "on every object; 40 dimensions, 20 groups, two worker processes.",
+        "one scikit-learn clusterer of each kind, fitted to all objects with its defaults.",
+        "1,000,000 objects with 24 members fitted and voted on in at most 60 s.",
+        ["--sizes", "5000"],
+    ),
+    Section(
+        "pipeline",
+        "The pipeline's efficiency",
+        "Objects a second of `tuningfork run` (64-pixel stamps, one band, `timm:convnext_atto`, two threads).",
+        "the bare encoder, called in a loop on stamps that are in memory already.",
+        "at least 0.8 of the bare loop in the encoding stage.",
+        ["--objects", "1500"],
+    ),
+    Section(
+        "memory",
+        "Memory and the number of objects",
+        "Peak memory (PSS, every page counted once) of a whole run with all its processes, in MiB; `processes_mib` is the "
+        "private part at that moment, the rest libraries and Ray's object store. `stages` gives each stage's peak and seconds.",
+        "itself, on releases of growing size.",
+        "flat from 10,000 to 1,000,000 objects.",
+        ["--objects", "3000"],
+    ),
+)
+
+
+def remember_machine(name: str) -> None:
+    """Note the machine on which a benchmark has just run."""
+    known = {row["benchmark"]: row["machine"] for row in read_csv("machines")}
+    known[name] = machine()
+    write_csv("machines", ("benchmark", "machine"), sorted(known.items()))
+
+
+def render(remark: str = "") -> str:
+    """The whole page."""
+    machines = {row["benchmark"]: row["machine"] for row in read_csv("machines")}
+    parts = [HEAD, *([remark + "\n"] if remark else [])]
+    for section in SECTIONS:
+        command = f"python -m benchmarks {section.name}"
+        rows = read_csv(section.name)
+        parts.append(f"## {section.title}\n")
+        parts.append(f"{section.measured}\n")
+        parts.append(f"- Against: {section.against}\n- Target: {section.target}\n- Remade by: `{command}`")
+        parts.append(f"- Machine: {machines.get(section.name, 'not noted')}\n")
+        parts.append(_table(rows) if rows else f"Not measured yet: `{command}` makes this table.\n")
+    return "\n".join(parts)
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    columns = list(rows[0])
+    numeric = [
+        all(_shown(row[name]) != row[name] or _is_number(row[name]) for row in rows if row[name])
+        for name in columns
+    ]
+    lines = [
+        "| " + " | ".join(name.replace("_", " ") for name in columns) + " |",
+        "|" + "|".join("---:" if right else "---" for right in numeric) + "|",
+    ]
+    lines += [
+        "| " + " | ".join(_shown(row[name]).replace("|", "\\|") for name in columns) + " |" for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.\d+)?", text) is not None
+
+
+def _shown(text: str) -> str:
+    """Whole numbers with separators, everything else as it is."""
+    return f"{int(text):,}" if re.fullmatch(r"-?\d{4,}", text) else text

@@ -1,0 +1,145 @@
+"""Pipeline efficiency: objects a second of a real run, over the bare encoder on stamps that are in memory already.
+
+    python -m benchmarks.pipeline [--objects 20000]
+
+The bare loop is `actors.encoder.Encoder`, loaded and warm, called on tables that the release gave beforehand: no FITS, no
+Ray, no Parquet, nobody else on the cores. The run is `tuningfork run` on the same release with the same options, from
+FITS on disk to a published catalog. Its encoding stage counts everything: start of the workers, loading of the model,
+cutting of the stamps, writing of the parts; the line "without its start" leaves out what came before the first slices
+were written. The bare loop is timed before and after the run, each time in processes of their own with OpenMP threads
+that spin while they wait and with threads that sleep (OMP_WAIT_POLICY); the best of the four counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from actors.encoder import Encoder
+from benchmarks.common import write_csv
+from benchmarks.releases import write_release
+from pipeline.plan import plan_of
+
+SIZE, SHARDS, THREADS = 64, 4, 2
+CONFIG = f"""
+[run]
+interval = 0.5
+
+[encode]
+model = "timm:convnext_atto"
+input = {SIZE}
+unwrap = "moments"
+threads = {THREADS}
+"""
+
+
+def bare(config: Path) -> dict[str, float]:
+    """Objects a second of the encoder alone, by OpenMP's wait policy."""
+    rates, before = {}, os.environ.get("OMP_WAIT_POLICY")
+    for policy in ("ACTIVE", "PASSIVE"):
+        os.environ["OMP_WAIT_POLICY"] = policy  # read when a process loads its libraries
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            rates[policy.lower()] = process.submit(encode_all, config).result()
+        os.environ.pop("OMP_WAIT_POLICY")
+    if before is not None:
+        os.environ["OMP_WAIT_POLICY"] = before
+    return rates
+
+
+def encode_all(config: Path) -> float:
+    """Objects a second of the encoder on tables in memory, in a fresh process."""
+    plan = plan_of(config, "nowhere")
+    tables = [plan.release.read(piece) for piece in plan.slices()]
+    encoder = Encoder(**plan.encoder_options)
+    encoder(tables[0].slice(0, 256))
+    start = time.perf_counter()
+    for table in tables:
+        encoder(table)
+    return plan.release.rows / (time.perf_counter() - start)
+
+
+def run(config: Path, out: Path) -> tuple[list[dict], float]:
+    """The progress lines of a whole run in a process of its own, and its seconds."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "pipeline.cli", "run", str(config), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet())
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        sys.exit(f"tuningfork run failed:\n{done.stdout}\n{done.stderr}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"stage"')], seconds
+
+
+def quiet() -> dict[str, str]:
+    """An environment in which a run writes JSON lines."""
+    return {**os.environ, "TERM": "dumb", "NO_COLOR": "1"}
+
+
+def without_start(lines: list[dict]) -> float | None:
+    """Objects a second of the encoding stage from the first slices written to the last."""
+    counted = [line for line in lines if line["stage"] == "encode" and line["objects"]]
+    first, last = counted[0], counted[-1]
+    if last["seconds"] <= first["seconds"]:
+        return None
+    return (last["objects"] - first["objects"]) / (last["seconds"] - first["seconds"])
+
+
+def main() -> None:
+    """Measure and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--objects", type=int, default=20_000)
+    options = parser.parse_args()
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        config = write_release(folder / "release", options.objects, SHARDS, SIZE, CONFIG)
+        before = bare(config)
+        lines, seconds = run(config, folder / "run")
+        after = bare(config)
+    alone = max(*before.values(), *after.values())
+    note = "; ".join(
+        f"{when} the run {', '.join(f'{policy} {rate:.0f}/s' for policy, rate in rates.items())}"
+        for when, rates in (("before", before), ("after", after))
+    )
+    stage = next(line for line in lines if line["stage"] == "encode" and line["state"] == "done")
+    n = options.objects
+    rows = [
+        ("bare encoder loop", n, f"{n / alone:.1f}", f"{alone:.0f}", "1.00", note),
+        stage_row(
+            "run: encoding stage", n, n / stage["seconds"], alone, "with the start of workers and model"
+        ),
+    ]
+    steady = without_start(lines)
+    if steady is not None:
+        rows.append(
+            stage_row(
+                "run: encoding stage, without its start", n, steady, alone, "from the first slices written on"
+            )
+        )
+    others = {
+        line["stage"]: line["seconds"]
+        for line in lines
+        if line["state"] == "done" and line["stage"] != "encode"
+    }
+    note = "FITS to published catalog; " + ", ".join(
+        f"{name} {value:.0f} s" for name, value in others.items()
+    )
+    rows.append(stage_row("run: all", n, n / seconds, alone, note))
+    write_csv("pipeline", ("what", "objects", "seconds", "objects_per_s", "share_of_bare", "note"), rows)
+
+
+def stage_row(what: str, objects: int, rate: float, alone: float, note: str) -> tuple:
+    """One line of the table."""
+    return what, objects, f"{objects / rate:.1f}", f"{rate:.0f}", f"{rate / alone:.2f}", note
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The voter's results land on the right rows, and unusable objects stay without any."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from actors.embeddings import embeddings_of
+from actors.voter import Voter
+from kernels.members import fit_member
+from kernels.moments import fixed_point_exponent, moments, principal_components, project
+from kernels.vote import align, electorate, vote
+
+FAMILIES = ["kmeans", "birch", "ward"]
+
+
+@pytest.fixture(scope="module")
+def parts():
+    rng = np.random.default_rng(4)
+    centres = rng.normal(size=(3, 12)) * 6
+    values = (centres[np.arange(300) % 3] + rng.normal(size=(300, 12))).astype(np.float16)
+    components = principal_components(moments(values, fixed_point_exponent(float(np.abs(values).max()))), 4)
+    codes = project(values, components)
+    reference = fit_member("kmeans", codes, 3, 0)
+    members = [fit_member(family, codes, 3, 1) for family in FAMILIES]
+    return values, components, electorate(align(members, reference, codes), reference)
+
+
+def voter_of(parts, rule="agreement"):
+    _, components, chosen = parts
+    arrays = {"components": components.to_arrays(), "electorate": chosen.to_arrays()}
+    return Voter(**arrays, rule=rule, threshold=0.66)
+
+
+def table_of(values, missing):
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+    index = pa.array(np.arange(len(values)), mask=missing)
+    return pa.table({"object_id": pa.array(np.arange(len(values)) * 10), "embedding": lists.take(index)})
+
+
+def test_unusable_objects_get_nulls_and_shift_nobody(parts):
+    values = parts[0]
+    missing = np.arange(300) % 7 == 0
+    found = voter_of(parts)(table_of(values, missing))
+    whole = voter_of(parts)(table_of(values, np.zeros(300, bool)))
+    assert found["object_id"].to_pylist() == [10 * i for i in range(300)]
+    for name in found.column_names[1:]:
+        here, there = found[name].to_pylist(), whole[name].to_pylist()
+        assert here == [None if m else v for v, m in zip(there, missing)]
+
+
+def test_columns_declare_what_a_vote_adds(parts):
+    found = voter_of(parts)(table_of(parts[0], np.zeros(300, bool)))
+    declared = Voter.columns(FAMILIES).schema
+    assert found.schema.names == ["object_id", *declared.names]
+    assert [found.schema.field(n).type for n in declared.names] == list(declared.types)
+    assert all(found.schema.field(n).metadata[b"description"] for n in declared.names)
+
+
+def test_vote_in_the_actor_is_the_kernels_vote(parts):
+    values, components, chosen = parts
+    ballot = vote(project(values, components), chosen)
+    found = voter_of(parts)(table_of(values, np.zeros(300, bool)))
+    np.testing.assert_array_equal(found["group"].to_numpy(), ballot.group)
+    np.testing.assert_array_equal(found["agreement"].to_numpy(), ballot.agreement)
+    strict = voter_of(parts, "unanimous")(table_of(values, np.zeros(300, bool)))
+    np.testing.assert_array_equal(strict["kept"].to_numpy(zero_copy_only=False), ballot.agreement == 1)
+
+
+@pytest.mark.parametrize("missing", [np.ones(300, bool), np.zeros(0, bool)])
+def test_batches_without_any_usable_object_pass(parts, missing):
+    found = voter_of(parts)(table_of(parts[0][: len(missing)], missing))
+    assert found.num_rows == len(missing)
+    assert found["group"].null_count == len(missing)
+
+
+def test_embeddings_skip_null_lists_also_in_slices_of_a_column(parts):
+    column = table_of(parts[0], np.arange(300) % 2 == 0)["embedding"].slice(10, 20)
+    values, usable = embeddings_of(column)
+    np.testing.assert_array_equal(values, parts[0][11:30:2])
+    assert usable.tolist() == [False, True] * 10

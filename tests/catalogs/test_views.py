@@ -1,0 +1,105 @@
+"""Canned queries answer rightly, take odd column names, and refuse what they can't take."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from catalogs import views
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run as published, by hand: 12 objects of known group and truth."""
+    n = 12
+    objects = pa.table(
+        {
+            "object_id": [f"o{i}" for i in range(n)],
+            "flags": pa.array([0] * 11 + [64 + 1], pa.int32()),
+            'odd "name" of': [i % 2 for i in range(n)],
+            "t_type": pa.array([-5.0] * 4 + [4.0] * 8),
+            "group": pa.array([0] * 4 + [1] * 7 + [None], pa.int16()),
+            "kept": pa.array([True] * 9 + [False, False, None]),
+            "agreement": pa.array([1.0] * 6 + [0.7] * 3 + [0.4] * 2 + [None], pa.float32()),
+            "distance": pa.array([1.0] * 11 + [None], pa.float32()),
+            "reference_group": pa.array([0] * 5 + [1] * 6 + [None], pa.int16()),
+        }
+    )
+    vectors = [[1.0, 0.1 * i] for i in range(11)] + [None]
+    embeddings = pa.table({"object_id": objects["object_id"], "embedding": pa.array(vectors, pa.list_(pa.float32(), 2))})
+    for name, table in (("catalog", objects), ("embeddings", embeddings)):
+        (tmp_path / name).mkdir()
+        pq.write_table(table, tmp_path / name / "part-000000.parquet")
+    return str(tmp_path)
+
+
+def ask(run, name, **values):
+    with views.connect(run) as connection:
+        return connection.sql(views.canned()[name].filled(values)).to_arrow_table().to_pylist()
+
+
+def test_groups_kept_and_agreement_count_every_object_once(run):
+    assert [(g["group"], g["objects"], g["kept"]) for g in ask(run, "groups")] == [(0, 4, 4), (1, 7, 5)]
+    (kept,) = ask(run, "kept")
+    assert (kept["objects"], kept["usable"], kept["kept"], kept["kept_fraction"]) == (12, 11, 9, 0.8182)
+    assert sum(row["objects"] for row in ask(run, "agreement")) == 11
+
+
+def test_purity_is_the_share_of_the_commonest_bin_in_each_group(run):
+    found = {row["way"]: row for row in ask(run, "purity", column="t_type", edges="0")}
+    assert found["vote, all objects"]["purity"] == 1.0
+    assert found["single k-means, all objects"]["purity"] == pytest.approx(10 / 11, abs=1e-4)
+    assert found["vote, kept objects"]["fraction"] == pytest.approx(9 / 11, abs=1e-4)
+
+
+def test_crosstab_takes_a_column_with_quotes_and_spaces(run):
+    rows = ask(run, "crosstab", column='odd "name" of')
+    assert sum(row["objects"] for row in rows) == 9
+    assert {row["value"] for row in rows} == {0, 1}
+
+
+def test_neighbours_are_the_nearest_by_cosine_and_not_the_object_itself(run):
+    assert [row["object_id"] for row in ask(run, "neighbours", id="o0", count="2")] == ["o1", "o2"]
+
+
+def test_flags_are_counted_by_name(run):
+    assert {r["flag"]: r["objects"] for r in ask(run, "flags") if r["objects"]} == {"off_image": 1, "bad_position": 1}
+
+
+def test_flag_query_knows_every_flag():
+    from catalogs.flags import Flag
+
+    sql = views.canned()["flags"].sql
+    names, bits = ", ".join(f"'{str(f.name).lower()}'" for f in Flag), ", ".join(str(f.value) for f in Flag)
+    assert f"[{names}]" in sql
+    assert f"[{bits}]" in sql
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("crosstab", {}),
+        ("crosstab", {"colum": "t_type"}),
+        ("purity", {"column": "t_type", "edges": "1]) FROM objects; DROP TABLE x --"}),
+        ("neighbours", {"id": "o1", "count": "ten"}),
+    ],
+)
+def test_missing_unknown_and_hostile_parameters_are_refused(name, values):
+    with pytest.raises(views.BadQuery):
+        views.canned()[name].filled(values)
+
+
+def test_quotes_in_an_id_stay_inside_the_string(run):
+    assert ask(run, "neighbours", id="' OR 1=1 --") == []
+
+
+def test_every_query_says_what_it_answers():
+    for query in views.canned().values():
+        assert query.sql.startswith("-- ")
+        assert query.about.endswith(".")
+
+
+def test_run_without_catalog_says_so(tmp_path):
+    with pytest.raises(views.NoCatalog, match="no catalog yet"):
+        views.connect(str(tmp_path))

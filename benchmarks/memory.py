@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,16 +43,32 @@ threads = 1
 """
 
 
-def usage(root: psutil.Process) -> tuple[float, float]:
-    """PSS and USS of a process and all below it, MiB."""
-    pss = uss = 0
+@dataclass
+class Sample:
+    """Memory of all processes at one moment, MiB."""
+
+    pss: float = 0.0
+    uss: float = 0.0
+    largest: str = ""
+    """The processes that hold most, with their private memory."""
+
+
+def sample(root: psutil.Process) -> Sample:
+    """Memory of a process and of all below it."""
+    pss = uss = 0.0
+    each: list[tuple[float, str]] = []
     for process in [root, *root.children(recursive=True)]:
         try:
             memory = process.memory_full_info()
+            name = (
+                "driver" if process == root else (process.cmdline() or [process.name()])[0].rpartition("/")[2]
+            )
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
-        pss, uss = pss + memory.pss, uss + memory.uss
-    return pss / 2**20, uss / 2**20
+        pss, uss = pss + memory.pss / 2**20, uss + memory.uss / 2**20
+        each.append((memory.uss / 2**20, name))
+    largest = ", ".join(f"{name} {size:.0f}" for size, name in sorted(each, reverse=True)[:4])
+    return Sample(pss, uss, largest)
 
 
 class Watch(threading.Thread):
@@ -59,21 +76,24 @@ class Watch(threading.Thread):
 
     def __init__(self, process: subprocess.Popen) -> None:
         super().__init__(daemon=True)
-        self.process, self.stage, self.peaks = process, "plan", {}
+        self.process, self.stage = process, "plan"
+        self.peaks: dict[str, Sample] = {}
 
     def run(self) -> None:
         root = psutil.Process(self.process.pid)
         while self.process.poll() is None:
             try:
-                seen = usage(root)
+                seen = sample(root)
             except psutil.NoSuchProcess:
                 return
-            self.peaks[self.stage] = max(self.peaks.get(self.stage, (0.0, 0.0)), seen)
+            self.peaks[self.stage] = max(
+                self.peaks.get(self.stage, seen), seen, key=lambda moment: moment.pss
+            )
             time.sleep(INTERVAL)
 
 
-def measure(objects: int) -> tuple[dict[str, tuple[float, float]], dict[str, float], float]:
-    """Peak (PSS, USS) by stage, seconds by stage, and seconds of one whole run."""
+def measure(objects: int) -> tuple[dict[str, Sample], dict[str, float], float]:
+    """Peak by stage, seconds by stage, and seconds of one whole run."""
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
         config = write_release(folder / "release", objects, -(-objects // SHARD_ROWS), SIZE, CONFIG)
@@ -106,11 +126,17 @@ def main() -> None:
     rows = []
     for objects in options.objects:
         peaks, took, seconds = measure(objects)
-        stage, (peak, private) = max(peaks.items(), key=lambda item: item[1])
-        stages = ", ".join(f"{name} {peaks[name][0]:.0f} MiB {took.get(name, 0):.0f} s" for name in peaks)
-        rows.append((objects, f"{peak:.0f}", f"{private:.0f}", stage, f"{seconds:.0f}", stages))
+        stage, peak = max(peaks.items(), key=lambda item: item[1].pss)
+        stages = ", ".join(f"{name} {peaks[name].pss:.0f} MiB {took.get(name, 0):.0f} s" for name in peaks)
+        rows.append(
+            (objects, f"{peak.pss:.0f}", f"{peak.uss:.0f}", stage, f"{seconds:.0f}", stages, peak.largest)
+        )
         print(*rows[-1], flush=True)
-    write_csv("memory", ("objects", "peak_mib", "processes_mib", "peak_in", "seconds", "stages"), rows)
+    write_csv(
+        "memory",
+        ("objects", "peak_mib", "processes_mib", "peak_in", "seconds", "stages", "largest_at_the_peak"),
+        rows,
+    )
 
 
 if __name__ == "__main__":

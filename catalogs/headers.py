@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from io import BytesIO
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 
 from catalogs import storage
+from catalogs.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,8 +52,7 @@ def walk(stream: IO[bytes]) -> Iterator[tuple[int, fits.Header, int]]:
     number, position = 0, 0
     while (text := _header_text(stream)) is not None:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", AstropyWarning)
+            with quiet():
                 header = fits.Header.fromfile(BytesIO(text), padding=True)
                 length = data_bytes(header)
         except MALFORMED as error:

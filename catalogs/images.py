@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Protocol
 
 import numpy as np
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
 from catalogs import headers, storage
 from catalogs.errors import CorruptFile
+from catalogs.quiet import quiet
 from catalogs.sky import celestial_frame
 
 if TYPE_CHECKING:
@@ -55,8 +54,7 @@ class ImageHeader:
             If there is one, but it makes no sense.
         """
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", AstropyWarning)
+            with quiet():
                 wcs = WCS(self.header, naxis=2)
                 found = wcs if wcs.has_celestial else None
                 if found is not None:
@@ -261,8 +259,7 @@ class _Scale:
 def _rows(image: ImageHeader) -> Iterator[_Rows]:
     if image.compressed:
         remote = not storage.is_local(image.url)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
+        with quiet():
             with fits.open(image.url, memmap=not remote, use_fsspec=remote) as hdus:
                 yield _CompressedRows(hdus[image.hdu])
     elif storage.is_local(image.url) and not image.url.endswith(".gz"):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 
 from catalogs import headers, images, storage
 from catalogs.errors import CorruptFile
 from catalogs.flags import Flag
+from catalogs.quiet import quiet
 from catalogs.sky import sky_to_pixel
 from catalogs.survey import PLACEHOLDER
 
@@ -164,8 +163,7 @@ def _from_extensions(survey: Survey, rows: pa.Table, folder: str, stamps: Floats
 def _opened(url: str) -> Iterator[fits.HDUList]:
     try:
         local = storage.is_local(url)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
+        with quiet():
             file = fits.open(url, memmap=local) if local else fits.open(url, use_fsspec=True)
     except headers.MALFORMED as error:
         told = headers.first_line(error)
@@ -176,8 +174,7 @@ def _opened(url: str) -> Iterator[fits.HDUList]:
 
 def _plane(file: fits.HDUList, url: str, number: int | None) -> Floats:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
+        with quiet():
             plane = file[number].data
     except Exception as error:  # astropy's decoders raise classes of their own, which it does not export
         told = headers.first_line(error)

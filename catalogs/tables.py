@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 
 from catalogs import headers, storage
 from catalogs.errors import CorruptFile
+from catalogs.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,8 +88,7 @@ class TableHeader:
         return self._arrow(data, count, columns)
 
     def _arrow(self, data: bytes, count: int, columns: Sequence[str]) -> pa.Table:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
+        with quiet():
             hdu = self._hdu(data, count)
             arrays = [_to_arrow(hdu.data, hdu.columns[name]) for name in columns]
         fields = [
@@ -125,13 +123,13 @@ def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
     NotATable
         If the file is no FITS file, has no such table, is truncated, or holds columns that have no fixed width.
     """
-    with storage.reading(url) as stream:
-        try:
+    try:
+        with storage.reading(url) as stream:
             return _find_table(url, stream, hdu)
-        except (*headers.MALFORMED, pa.ArrowException) as error:
-            if isinstance(error, NotATable | FileNotFoundError | PermissionError):
-                raise
-            raise NotATable(headers.first_line(error)) from error
+    except (*headers.MALFORMED, pa.ArrowException) as error:
+        if isinstance(error, NotATable | FileNotFoundError | PermissionError | IsADirectoryError):
+            raise
+        raise NotATable(headers.first_line(error)) from error
 
 
 def _find_table(url: str, stream: IO[bytes], wanted: int | str | None) -> TableHeader:

@@ -46,7 +46,7 @@ def columns_of(condition: str) -> list[str]:
         )
         tree = json.loads(answer)
         if tree.get("error"):
-            raise BadCondition(f"not an SQL condition: {tree.get('error_message')}")
+            raise BadCondition(f"is not one SQL condition: {tree.get('error_message')}")
         statements = tree["statements"]
         node = statements[0]["node"]
         plain = (

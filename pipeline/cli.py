@@ -44,6 +44,13 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
+class Fit(StrEnum):
+    """What becomes of images of another size."""
+
+    pad = "pad"
+    resize = "resize"
+
+
 @app.command()
 def plan(
     config: ConfigPath,
@@ -148,12 +155,12 @@ def pack(
     size: Annotated[
         int | None, typer.Option(help="Side of the stamps; default: the largest image's.")
     ] = None,
-    fit: Annotated[str, typer.Option(help="Other sizes: `pad` (and crop) or `resize`.")] = "pad",
+    fit: Annotated[Fit, typer.Option(help="Other sizes: pad (and crop), or resize.")] = Fit.pad,
 ) -> None:
     """Make a FITS release of a folder of JPEG, PNG or TIFF stamps and a table."""
     from catalogs.pack import pack as make
 
-    make(labels, directory, shards, size, fit)
+    make(labels, directory, shards, size, fit.value)
     console.print(f"release: {escape(str(directory))}; next:", soft_wrap=True)
     console.print(f"  tuningfork run {escape(str(directory))}/survey.toml --out RUN", soft_wrap=True)
 

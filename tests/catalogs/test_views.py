@@ -27,7 +27,9 @@ def run(tmp_path):
         }
     )
     vectors = [[1.0, 0.1 * i] for i in range(11)] + [None]
-    embeddings = pa.table({"object_id": objects["object_id"], "embedding": pa.array(vectors, pa.list_(pa.float32(), 2))})
+    embeddings = pa.table(
+        {"object_id": objects["object_id"], "embedding": pa.array(vectors, pa.list_(pa.float32(), 2))}
+    )
     for name, table in (("catalog", objects), ("embeddings", embeddings)):
         (tmp_path / name).mkdir()
         pq.write_table(table, tmp_path / name / "part-000000.parquet")
@@ -64,7 +66,10 @@ def test_neighbours_are_the_nearest_by_cosine_and_not_the_object_itself(run):
 
 
 def test_flags_are_counted_by_name(run):
-    assert {r["flag"]: r["objects"] for r in ask(run, "flags") if r["objects"]} == {"off_image": 1, "bad_position": 1}
+    assert {r["flag"]: r["objects"] for r in ask(run, "flags") if r["objects"]} == {
+        "off_image": 1,
+        "bad_position": 1,
+    }
 
 
 def test_flag_query_knows_every_flag():

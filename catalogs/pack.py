@@ -1,0 +1,248 @@
+"""A folder of JPEG, PNG or TIFF stamps and a table become a FITS release in `column` layout."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from astropy.io import fits
+from PIL import Image, UnidentifiedImageError
+
+from catalogs.errors import Fault, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from catalogs._types import Array
+
+COLOURS = {1: ["grey"], 3: ["r", "g", "b"]}
+SHOWN = 20
+
+
+def pack(
+    labels: str | Path,
+    directory: str | Path,
+    shards: int = 1,
+    size: int | None = None,
+    fit: str = "pad",
+) -> None:
+    """Make a FITS release of stamps that lie in files of their own.
+
+    Parameters
+    ----------
+    labels : path
+        CSV with a column `file`, paths relative to the CSV. A column `id` names the objects, else the files' stems do.
+        All other columns are carried along; empty cells become null.
+    directory : path
+        Folder of the release; new or empty.
+    shards : int
+        Catalog files; the rows are split evenly and keep their order.
+    size : int, optional
+        Side of the stamps in pixels; by default the largest side among the images.
+    fit : {"pad", "resize"}
+        What happens to images of another size: padded with zeros and cropped around their centre, or resized with
+        antialiasing to a square.
+
+    Raises
+    ------
+    Refused
+        If the table or an image can't be used, or the folder is not empty: with file, column, value and remedy.
+    """
+    labels, directory = Path(labels), Path(directory)
+    table = _read_labels(labels)
+    if directory.exists() and any(directory.iterdir()):
+        raise Refused([Fault(str(directory), "is not empty", "Choose a new folder")])
+    if not 1 <= shards <= len(table):
+        raise Refused(
+            [Fault(str(labels), f"{shards} shards for {len(table)} rows", "Choose 1 to the number of rows")]
+        )
+    if fit not in {"pad", "resize"}:
+        raise Refused([Fault(str(labels), f'fit = "{fit}" is unknown', 'Choose "pad" or "resize"')])
+    files = [labels.parent / name for name in table["file"]]
+    bands, largest = _look_at_images(labels, files)
+    side = size or largest
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    # A pack that fails leaves nothing behind: everything is made beside the folder and moved into place.
+    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
+        made = Path(scratch) / "release"
+        (made / "catalogs").mkdir(parents=True)
+        for number, rows in enumerate(np.array_split(np.arange(len(table)), shards)):
+            stamps = np.stack([_stamp(files[i], bands, side, fit) for i in rows])
+            shard = made / "catalogs" / f"shard-{number:04d}.fits"
+            # 8-bit pictures have been stretched for the eye already.
+            stretch = "linear" if stamps.dtype == np.uint8 else "asinh"
+            _write_shard(shard, table.iloc[rows].drop(columns="file"), stamps)
+        kept = [name for name in table.columns if name not in {"file", "id"}]
+        (made / "survey.toml").write_text(
+            _config(directory.name, kept, COLOURS[bands], side, stretch), encoding="utf-8"
+        )
+        if directory.exists():
+            directory.rmdir()
+        os.chmod(made, 0o755)  # noqa: PTH101, S103 - the scratch folder's own mode is private
+        shutil.move(made, directory)
+
+
+def _read_labels(labels: Path) -> pd.DataFrame:
+    remedy = "Give a CSV with a header line and a column `file`"
+    try:
+        table = pd.read_csv(labels, dtype={"file": str}, low_memory=False)
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        raise Refused([Fault(str(labels), f"cannot be read as CSV ({error})", remedy)]) from error
+    if "file" not in table.columns:
+        there = ", ".join(map(str, table.columns))
+        raise Refused([Fault(str(labels), f"has no such column; there are: {there}", remedy, "file")])
+    if table.empty:
+        raise Refused([Fault(str(labels), "has no row", remedy)])
+    missing = np.flatnonzero(table["file"].isna())
+    if len(missing):
+        raise Refused([Fault(str(labels), f"line {missing[0] + 2} names no file", "Fill it in", "file")])
+    if "id" not in table.columns:
+        table.insert(0, "id", [Path(name).stem for name in table["file"]])
+    twice = [value for value, count in Counter(table["id"]).items() if count > 1]
+    if twice:
+        problem = f"stands more than once ({len(twice)} such ids)"
+        raise Refused([Fault(str(labels), problem, "An id names one object", "id", repr(twice[0]))])
+    return _whole_numbers(table)
+
+
+def _whole_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Integer columns with empty cells, which pandas reads as floats, as nullable integers.
+
+    Decided on the whole table, so that all shards have the same types.
+    """
+    for name in table.columns:
+        known = table[name].dropna()
+        if table[name].dtype == np.float64 and 0 < len(known) < len(table) and (known == known.round()).all():
+            table[name] = table[name].astype("Int64")
+    return table
+
+
+def _look_at_images(labels: Path, files: Sequence[Path]) -> tuple[int, int]:
+    """Number of bands and largest side of all images; refuses what is missing, broken or mixed."""
+    faults: list[Fault] = []
+    bands: dict[int, Path] = {}
+    largest = 0
+    for line, file in enumerate(files, start=2):
+        try:
+            with Image.open(file) as image:
+                bands.setdefault(_bands_of(image), file)
+                largest = max(largest, *image.size)
+        except FileNotFoundError:
+            faults.append(
+                Fault(str(file), "this image is missing", "Fetch it, or drop its row", "file", f"line {line}")
+            )
+        except (UnidentifiedImageError, OSError, ValueError) as error:
+            problem = f"is no JPEG, PNG or TIFF that can be read ({error})"
+            faults.append(Fault(str(file), problem, "Replace it, or drop its row", "file", f"line {line}"))
+    if len(faults) > SHOWN:
+        more = Fault("~", f"and {len(faults) - SHOWN} more images", "They have the same or similar faults")
+        faults = [*faults[:SHOWN], more]
+    if not faults and len(bands) > 1:
+        grey, colour = bands[1], bands[3]
+        faults.append(
+            Fault(str(labels), f"mixes grey ({grey}) and colour ({colour}) images", "Pack them apart", "file")
+        )
+    if faults:
+        raise Refused(faults)
+    return next(iter(bands)), largest
+
+
+def _bands_of(image: Image.Image) -> int:
+    return 1 if image.mode in {"1", "L", "LA", "F", "I", "I;16", "I;16B", "I;16L"} else 3
+
+
+def _stamp(file: Path, bands: int, side: int, fit: str) -> Array:
+    """One image as (band, y, x), y upwards as in FITS; 8-bit values stay 8-bit."""
+    try:
+        with Image.open(file) as image:
+            image.load()
+            plane = (
+                image
+                if image.mode in {"F", "I", "I;16", "I;16B", "I;16L"}
+                else image.convert("L" if bands == 1 else "RGB")
+            )
+            if fit == "resize" and plane.size != (side, side):
+                if plane.mode.startswith("I"):
+                    plane = plane.convert("F")  # Pillow has no antialiasing for integers of 16 and 32 bits
+                plane = plane.resize((side, side), Image.Resampling.LANCZOS)
+            values = np.asarray(plane)
+    except (OSError, ValueError) as error:
+        raise Refused(
+            [Fault(str(file), f"is damaged ({error})", "Replace it, or drop its row", "file")]
+        ) from error
+    values = values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
+    values = values[:, ::-1]  # an image file's first row is its top, a FITS image's is its bottom
+    if values.dtype != np.uint8:
+        values = values.astype(np.float32)
+    return _centred(values, side)
+
+
+def _centred(values: Array, side: int) -> Array:
+    framed = np.zeros((len(values), side, side), values.dtype)
+    source, target = [slice(None)], [slice(None)]
+    for length in values.shape[1:]:
+        offset = length // 2 - side // 2
+        first, last = max(offset, 0), min(offset + side, length)
+        source.append(slice(first, last))
+        target.append(slice(first - offset, last - offset))
+    framed[tuple(target)] = values[tuple(source)]
+    return framed
+
+
+def _write_shard(path: Path, table: pd.DataFrame, stamps: Array) -> None:
+    columns = [_column(str(name), table[name]) for name in table.columns]
+    code = "B" if stamps.dtype == np.uint8 else "E"
+    dim = f"({stamps.shape[3]},{stamps.shape[2]},{stamps.shape[1]})"
+    length = int(np.prod(stamps.shape[1:]))
+    columns.append(fits.Column("IMAGE", f"{length}{code}", dim=dim, array=stamps))
+    fits.BinTableHDU.from_columns(columns).writeto(path)
+
+
+def _column(name: str, values: pd.Series) -> fits.Column:
+    """A label column as FITS: int64 with TNULL for empty cells, float64 with NaN, or text."""
+    if pd.api.types.is_bool_dtype(values):
+        return fits.Column(name, "L", array=values.to_numpy(bool))
+    if pd.api.types.is_integer_dtype(values):
+        empty = np.iinfo(np.int64).min
+        null = empty if isinstance(values.dtype, pd.Int64Dtype) else None
+        return fits.Column(name, "K", null=null, array=values.to_numpy(np.int64, na_value=empty))
+    if pd.api.types.is_numeric_dtype(values):
+        return fits.Column(name, "D", array=values.to_numpy(np.float64))
+    text = np.array([("" if pd.isna(v) else str(v)).encode() for v in values])
+    return fits.Column(name, f"{max(text.dtype.itemsize, 1)}A", array=text)
+
+
+def _config(name: str, kept: Sequence[str], bands: Sequence[str], side: int, stretch: str) -> str:
+    lower = {column.lower(): column for column in kept}
+    position = (
+        [f"{axis} = {json.dumps(lower[axis])}" for axis in ("ra", "dec")]
+        if {"ra", "dec"} <= lower.keys()
+        else []
+    )
+    carried = [column for column in kept if column.lower() not in {"ra", "dec"}] if position else list(kept)
+    lines = [
+        "[survey]",
+        f"name = {json.dumps(''.join(c if not c.isspace() else '_' for c in name))}",
+        'catalogs = "catalogs/*.fits"',
+        'id = "id"',
+        *position,
+        f"keep = {json.dumps(carried, ensure_ascii=False)}",
+        "",
+        "[survey.images]",
+        'layout = "column"',
+        'column = "IMAGE"',
+        f"bands = {json.dumps(list(bands))}",
+        f"size = {side}",
+        'pixel_scale = "unknown"',
+        "",
+        "[encode]",
+        f'stretch = "{stretch}"',
+    ]
+    return "\n".join(lines) + "\n"

@@ -108,12 +108,20 @@ class Encoder:
         threads: int | None = None,
         turns: int = 1,
     ) -> None:
-        given = {"unwrap": unwrap, "stretch": stretch, "normalise": normalise, "precision": precision, "turns": turns}
+        given = {
+            "unwrap": unwrap,
+            "stretch": stretch,
+            "normalise": normalise,
+            "precision": precision,
+            "turns": turns,
+        }
         for option, value in given.items():
             if value not in _CHOICES[option]:
                 raise ValueError(f"{option} = {value!r}: it is one of {_CHOICES[option]}")
         if unwrap != "none" and input % max(2, turns):
-            raise ValueError(f"input = {input}: unwrapping needs an even number, divisible by turns = {turns}")
+            raise ValueError(
+                f"input = {input}: unwrapping needs an even number, divisible by turns = {turns}"
+            )
         if threads is not None:
             torch.set_num_threads(threads)
         self._bands, self._size, self._input = bands, size, input
@@ -121,15 +129,13 @@ class Encoder:
         self._batch_size, self._device = batch_size, torch.device(device)
         self._precision = resolve_precision(precision, device)
         self._features = nets.features(model, bands=bands, size=input)
-        self._net = _network(model, checkpoint, bands, input).to(self._device, memory_format=torch.channels_last)
+        self._net = _place(_network(model, checkpoint, bands, input), self._device)
         if self._precision == "bfloat16":
             # cast once what autocast would cast for every batch; norms stay in float32
             for layer in self._net.modules():
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     layer.to(torch.bfloat16)
-        self._denoiser = None
-        if denoise is not None:
-            self._denoiser = _denoiser(denoise).to(self._device, memory_format=torch.channels_last)
+        self._denoiser = None if denoise is None else _place(_denoiser(denoise), self._device)
         self._mean, self._std = _normalisation(normalise, bands)
 
     def __call__(self, objects: pa.Table) -> pa.Table:
@@ -152,9 +158,11 @@ class Encoder:
         wrong = ~(np.abs(found) <= _LARGEST).all(axis=1)  # not finite is not <= either
         if wrong.any():
             bad = rows[wrong]
-            named = objects.column("object_id").take(bad[:5]).to_pylist() if "object_id" in objects.column_names else bad[:5]
+            named = bad[:5].tolist()
+            if "object_id" in objects.column_names:
+                named = objects.column("object_id").take(named).to_pylist()
             raise EmbeddingError(
-                f"{len(bad)} of {len(rows)} embeddings are not finite or exceed float16, of objects {list(named)}: "
+                f"{len(bad)} of {len(rows)} embeddings are not finite or exceed float16, of objects {named}: "
                 "check the network's checkpoint, normalise and stretch"
             )
         values = np.zeros((len(usable), self._features), dtype=np.float16)
@@ -166,22 +174,23 @@ class Encoder:
         return objects.drop_columns(["stamp", "usable"]).append_column(field, embedding)
 
     @classmethod
-    def columns(cls, **options: Any) -> pa.Table:  # noqa: ANN401
+    def columns(cls, **options: Any) -> pa.Table:
         """Empty table of the added column, for the options of `Encoder`; loads no weights."""
         given = cls._given(options)
         length = nets.features(given["model"], bands=given["bands"], size=given["input"])
         return pa.schema([_field(length)]).empty_table()
 
     @classmethod
-    def weights_fingerprint(cls, **options: Any) -> str:  # noqa: ANN401
+    def weights_fingerprint(cls, **options: Any) -> str:
         """SHA-256, in hex, of all weights that these options load."""
         given = cls._given(options)
-        digest = weights.fingerprint(
-            _network(given["model"], given["checkpoint"], given["bands"], given["input"])
-        )
+        net = _network(given["model"], given["checkpoint"], given["bands"], given["input"])
+        digest = weights.fingerprint(net)
         if given["denoise"] is None:
             return digest
-        return hashlib.sha256((digest + weights.fingerprint(_denoiser(given["denoise"]))).encode()).hexdigest()
+        return hashlib.sha256(
+            (digest + weights.fingerprint(_denoiser(given["denoise"]))).encode()
+        ).hexdigest()
 
     @classmethod
     def _given(cls, options: dict[str, Any]) -> dict[str, Any]:
@@ -196,9 +205,9 @@ class Encoder:
             raise ValueError(
                 f"column stamp is {column.type}, not lists of {length} float32: bands = {self._bands}, size = {self._size}"
             )
-        array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks) if len(column) else None
-        if array is None:
+        if not column.num_chunks:
             return np.zeros((0, self._bands, self._size, self._size), dtype=np.float32)
+        array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
         # .values has a slot for null lists too, and knows nothing of the array's own offset; no copy unless it has nulls
         flat = array.values.slice(array.offset * length, len(array) * length).to_numpy(zero_copy_only=False)
         return flat.reshape(-1, self._bands, self._size, self._size)
@@ -226,7 +235,9 @@ class Encoder:
             images = unwrap_stamps(images, self._input, self._input // 2, self._unwrap)
         elif self._size != self._input:
             side = (self._input, self._input)
-            images = functional.interpolate(images, side, mode="bilinear", align_corners=False, antialias=True)
+            images = functional.interpolate(
+                images, side, mode="bilinear", align_corners=False, antialias=True
+            )
         if self._mean is not None and self._std is not None:
             images = (images - self._mean.to(images.device)) / self._std.to(images.device)
         return images
@@ -242,7 +253,9 @@ class Encoder:
             with contextlib.ExitStack() as stack:
                 if self._device.type == "cuda":
                     # an algorithm chosen by timing may differ from process to process; TF32 is no float32
-                    flags = torch.backends.cudnn.flags(True, False, True, False)  # enabled, benchmark, deterministic, tf32
+                    flags = torch.backends.cudnn.flags(
+                        True, False, True, False
+                    )  # enabled, benchmark, deterministic, tf32
                     stack.enter_context(flags)
                 if self._precision == "bfloat16":
                     stack.enter_context(torch.autocast(self._device.type, torch.bfloat16))
@@ -250,6 +263,11 @@ class Encoder:
             total = answer if total is None else total + answer
         assert total is not None
         return total / self._turns
+
+
+def _place(net: nn.Module, device: torch.device) -> nn.Module:
+    net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net
 
 
 def _network(model: str, checkpoint: str | None, bands: int, side: int) -> nn.Module:
@@ -275,4 +293,6 @@ def _normalisation(normalise: str, bands: int) -> tuple[torch.Tensor | None, tor
 
 
 def _field(length: int) -> pa.Field:
-    return pa.field("embedding", pa.list_(pa.float16(), length), metadata={"description": "encoder's pooled features"})
+    return pa.field(
+        "embedding", pa.list_(pa.float16(), length), metadata={"description": "encoder's pooled features"}
+    )

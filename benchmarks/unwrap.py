@@ -27,7 +27,8 @@ def extreme(stamp: np.ndarray, value: float) -> tuple[int, int]:
     """Row and column of the pixel with this value that lies nearest the centre, then of lowest index."""
     rows, columns = np.where(stamp == value)
     centre = SIDE // 2
-    return min(zip(rows, columns, strict=True), key=lambda p: ((p[0] - centre) ** 2 + (p[1] - centre) ** 2, p))
+    pixels = zip(rows.tolist(), columns.tolist(), strict=True)
+    return min(pixels, key=lambda p: ((p[0] - centre) ** 2 + (p[1] - centre) ** 2, p))
 
 
 def loop(stamp: np.ndarray, cos=np.cos, sin=np.sin) -> np.ndarray:

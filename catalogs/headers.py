@@ -20,7 +20,10 @@ BITS = (8, 16, 32, 64, -32, -64)
 """What BITPIX may be (FITS standard 4.0, section 4.4.1.1)."""
 
 
-MALFORMED = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, fits.VerifyError)
+MALFORMED = (
+    *(OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError),
+    *(OverflowError, AssertionError, MemoryError, fits.VerifyError),
+)
 """What astropy and our own parsing raise over headers that are not what the standard says."""
 
 

@@ -24,6 +24,10 @@ STRIP = 512
 """Rows of an image that are decoded at once; what a run holds of a tile is never more than this."""
 
 
+MOST_AXES = 9
+"""WCSAXES beyond this is no header's but a fault's, and wcslib crashes over large ones."""
+
+
 class NotAnImage(ValueError):
     """The file is no FITS file, or holds no two-dimensional image where one is expected."""
 
@@ -54,12 +58,16 @@ class ImageHeader:
             If there is one, but it makes no sense.
         """
         try:
+            if int(self.header.get("WCSAXES", 2)) > MOST_AXES:
+                raise NotAnImage(f"has a WCS that cannot be used (WCSAXES = {self.header['WCSAXES']})")
             with quiet():
                 wcs = WCS(self.header, naxis=2)
                 found = wcs if wcs.has_celestial else None
                 if found is not None:
                     celestial_frame(found)
-        except (*headers.MALFORMED, AssertionError, MemoryError) as error:
+        except NotAnImage:
+            raise
+        except Exception as error:  # astropy raises what it happens to over a header that makes no sense
             raise NotAnImage(f"has a WCS that cannot be used ({headers.first_line(error)})") from error
         return found
 
@@ -259,9 +267,8 @@ class _Scale:
 def _rows(image: ImageHeader) -> Iterator[_Rows]:
     if image.compressed:
         remote = not storage.is_local(image.url)
-        with quiet():
-            with fits.open(image.url, memmap=not remote, use_fsspec=remote) as hdus:
-                yield _CompressedRows(hdus[image.hdu])
+        with quiet(), fits.open(image.url, memmap=not remote, use_fsspec=remote) as hdus:
+            yield _CompressedRows(hdus[image.hdu])
     elif storage.is_local(image.url) and not image.url.endswith(".gz"):
         yield _MappedRows(image)
     else:

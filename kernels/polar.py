@@ -131,7 +131,10 @@ def _extremes(image: torch.Tensor) -> _Pole:
     middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=image.device)
     length = towards.square().sum(-1).sqrt().clamp(min=1.0)
     c, s = (towards / length[:, None]).unbind(-1)
-    return torch.where(blank[:, None], middle, centre), (torch.where(blank, 1.0, c), torch.where(blank, 0.0, s))
+    return torch.where(blank[:, None], middle, centre), (
+        torch.where(blank, 1.0, c),
+        torch.where(blank, 0.0, s),
+    )
 
 
 def _moments(image: torch.Tensor) -> _Pole:

@@ -32,7 +32,14 @@ def _sections(model: type[BaseModel], name: str) -> list[str]:
     lines = []
     if name:
         about = " ".join((model.__doc__ or "").split("\n\n")[0].split())
-        lines += [f"## `[{name}]`", "", about, "", "| key | values | default | meaning |", "|---|---|---|---|"]
+        lines += [
+            f"## `[{name}]`",
+            "",
+            about,
+            "",
+            "| key | values | default | meaning |",
+            "|---|---|---|---|",
+        ]
         lines += [_row(key, f) for key, f in model.model_fields.items() if key not in nested]
         lines.append("")
     for key, section in nested.items():

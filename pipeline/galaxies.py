@@ -172,9 +172,7 @@ def _spiral(rng: np.random.Generator, magnitude: float, r_e: float, angle: float
         parts.append(
             Sersic(OLD, bar, 0.5, 0.55 * inner * foreshortened, 0.28, float(np.arctan2(y, x)) % np.pi)
         )
-    return Galaxy(
-        "LTD", False, magnitude, 1.0, r_e, q, angle, count, strength, n_knots, bulge, tuple(parts)
-    )
+    return Galaxy("LTD", False, magnitude, 1.0, r_e, q, angle, count, strength, n_knots, bulge, tuple(parts))
 
 
 def _irregular(rng: np.random.Generator, magnitude: float, r_e: float, angle: float) -> Galaxy:

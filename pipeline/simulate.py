@@ -6,38 +6,28 @@ catalog holds what SExtractor would have measured; `truth.parquet` holds what wa
 
 from __future__ import annotations
 
+import json
 import math
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits
 from rich.console import Console
 from rich.progress import Progress
 
-from pipeline import galaxies as models
 from pipeline import telescope
+from pipeline.mosaics import TILE_GALAXIES, TILE_SIDE, Table, Tile, draw_tile
 
-TILE_GALAXIES = 150
-"""Most galaxies of a tile."""
-TILE_SIDE = 1600
-"""Side of a full tile in pixels; tiles with fewer galaxies are smaller, at the same density."""
-MARGIN = 28
-"""No centre lies nearer to a tile's edge, in pixels: few 64-pixel stamps reach over it."""
-FAINT, STARS = 400, 12
-"""Uncatalogued objects of a full tile."""
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
 CENTRE = (150.1, 2.2)
 """Where the survey lies: ra, dec in degrees."""
-EXPTIME = 1200.0
-"""Seconds."""
-
 # Name, FITS format, unit, UCD.
 COLUMNS = [
     ("NUMBER", "K", None, "meta.id;meta.main"),
@@ -72,38 +62,6 @@ TRUTH = pa.schema(
         ("sn", pa.float64()),  # of a matched filter, without neighbours, in the catalog's band
     ]
 )
-Table = dict[str, list[object]]
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One mosaic to draw: everything a worker needs to know."""
-
-    directory: Path
-    seed: int
-    bands: tuple[str, ...]
-    shard: int
-    number: int
-    first: int
-    """Index of its first galaxy in the release."""
-    count: int
-    ra: float
-    dec: float
-
-    @property
-    def name(self) -> str:
-        """Name of the tile in file names and in the catalog."""
-        return f"T{self.number:05d}"
-
-    @property
-    def side(self) -> int:
-        """Side in pixels."""
-        return max(256, 32 * math.ceil(TILE_SIDE * math.sqrt(self.count / TILE_GALAXIES) / 32))
-
-    @property
-    def detection(self) -> int:
-        """Which of the bands the catalog is measured in: i, or the first."""
-        return self.bands.index("i") if "i" in self.bands else 0
 
 
 def simulate(
@@ -184,9 +142,7 @@ def _split(total: int, parts: int) -> list[int]:
     return [total * (part + 1) // parts - total * part // parts for part in range(parts)]
 
 
-def _plan(
-    directory: Path, galaxies: int, shards: int, seed: int, bands: tuple[str, ...]
-) -> Iterator[Tile]:
+def _plan(directory: Path, galaxies: int, shards: int, seed: int, bands: tuple[str, ...]) -> Iterator[Tile]:
     counts = [
         (shard, count)
         for shard, rows in enumerate(_split(galaxies, shards))
@@ -212,3 +168,41 @@ def _draw_all(tiles: list[Tile], workers: int) -> Iterator[tuple[Table, Table]]:
     # A forked child would inherit the threads' locks of whatever is imported here.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(draw_tile, tiles)
+
+
+def _write_catalog(path: Path, tables: list[Table]) -> None:
+    columns = [
+        fits.Column(name, form, unit=unit, array=[value for table in tables for value in table[name]])
+        for name, form, unit, _ in COLUMNS
+    ]
+    hdu = fits.BinTableHDU.from_columns(columns)
+    for number, (_, _, _, ucd) in enumerate(COLUMNS, start=1):
+        hdu.header[f"TUCD{number}"] = ucd
+    hdu.writeto(path)
+
+
+def _write_psf(path: Path, band: str) -> None:
+    header = fits.Header(
+        {"FILTER": band, "PSF_FWHM": telescope.BANDS[band].fwhm, "PIXSCALE": telescope.PIXEL_SCALE}
+    )
+    fits.PrimaryHDU(telescope.psf_image(band), header).writeto(path)
+
+
+def _config(bands: tuple[str, ...]) -> str:
+    return f"""# A simulated release: `tuningfork run survey.toml --out RUN`. The truth is in truth.parquet.
+
+[survey]
+name = "simulated"
+catalogs = "catalogs/*.fits"
+id = "NUMBER"
+ra = "ALPHA_J2000"
+dec = "DELTA_J2000"
+keep = ["MAG_AUTO", "FLUX_RADIUS", "SNR_WIN"]
+
+[survey.images]
+layout = "tiles"
+path = "images/{{TILE}}_{{band}}.fits"
+bands = {json.dumps(list(bands))}
+size = 64
+position = "sky"
+"""

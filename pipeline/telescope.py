@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from pipeline.galaxies import Arms, Array, Component, Galaxy, Knots, Sersic
+from pipeline.galaxies import Arms, Array, Component, Galaxy, Knots
 
 try:
     import galsim
@@ -119,7 +119,7 @@ def psf_image(band: str, side: int = 65) -> Stack:
 def _expose(light: npt.NDArray[np.complex64], bands: tuple[str, ...], side: int) -> Stack:
     images = np.empty((len(bands), side, side), dtype=np.float32)
     for plane, band in zip(images, bands, strict=True):
-        old, mixed, young = np.float32(10 ** (-0.4 * np.array(BANDS[band].colours)))
+        old, mixed, young = (np.float32(10 ** (-0.4 * colour)) for colour in BANDS[band].colours)
         seen = (old * light[0] + mixed * light[1] + young * light[2]) * _psf(band, side)
         plane[:] = np.fft.fftshift(fft.irfft2(seen, s=(side, side)))
     return images

@@ -30,7 +30,9 @@ class UnknownNetError(ValueError):
     """No network has this name."""
 
 
-def create(name: str, *, bands: int = 1, size: int = 64, pretrained: bool = False, **options: Any) -> nn.Module:  # noqa: ANN401
+def create(
+    name: str, *, bands: int = 1, size: int = 64, pretrained: bool = False, **options: Any
+) -> nn.Module:
     """Build a network, in evaluation mode, float32 on the CPU.
 
     Untrained weights are the same in every process: they are drawn from one seed, and the caller's random state is left alone.
@@ -68,7 +70,7 @@ def create(name: str, *, bands: int = 1, size: int = 64, pretrained: bool = Fals
     return _seeded(timm.create_model, {"model_name": model, **fixed, **options})
 
 
-def features(name: str, *, bands: int = 1, size: int = 64, **options: Any) -> int:  # noqa: ANN401
+def features(name: str, *, bands: int = 1, size: int = 64, **options: Any) -> int:
     """Length of the network's pooled feature vector, found on the meta device: no weights are made or loaded."""
     if name in _OWN:
         raise UnknownNetError(f'"{name}" is no encoder: it has no pooled features')
@@ -97,7 +99,7 @@ def _timm(name: str, bands: int, size: int) -> tuple[ModuleType, str, dict[str, 
     return timm, model, arguments
 
 
-def _seeded(build: Any, options: dict[str, Any]) -> nn.Module:  # noqa: ANN401
+def _seeded(build: Any, options: dict[str, Any]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(_SEED)
         net: nn.Module = build(**options)
@@ -110,7 +112,9 @@ def _download(timm: ModuleType, model: str) -> str:
 
     from kernels.nets.weights import WeightsError  # noqa: PLC0415
 
-    advice = f'fetch its model.safetensors elsewhere and give checkpoint = "file.safetensors" (model timm:{model})'
+    advice = (
+        f'fetch its model.safetensors elsewhere and give checkpoint = "file.safetensors" (model timm:{model})'
+    )
     config = timm.models.get_pretrained_cfg(model)
     if config is None or not config.hf_hub_id:
         raise WeightsError(f"timm has no pretrained weights for {model} on the hub: {advice}")
@@ -124,4 +128,6 @@ def _download(timm: ModuleType, model: str) -> str:
         return str(huggingface_hub.hf_hub_download(repository, filename, etag_timeout=_PATIENCE))
     except Exception as error:  # the hub client's errors have no common base
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise WeightsError(f"cannot fetch {filename} of {repository} from the hub ({reason}): {advice}") from error
+        raise WeightsError(
+            f"cannot fetch {filename} of {repository} from the hub ({reason}): {advice}"
+        ) from error

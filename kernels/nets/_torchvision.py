@@ -22,7 +22,7 @@ def install() -> None:
     if "torchvision" in sys.modules:
         return
     try:
-        import torchvision  # noqa: F401, PLC0415
+        import torchvision  # noqa: PLC0415
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise

@@ -21,8 +21,7 @@ def stamps(n: int, bands: int = 1, size: int = 32) -> np.ndarray:
     rng = np.random.default_rng(1)
     line = np.arange(size) - size / 2
     made = rng.normal(size=(n, bands, size, size))
-    x0, y0, width = rng.uniform(-3, 3, (2, n, 1, 1, 1)).tolist(), None, rng.uniform(2, 6, (n, 1, 1, 1))
-    centre = np.array(x0)
+    centre, width = rng.uniform(-3, 3, (2, n, 1, 1, 1)), rng.uniform(2, 6, (n, 1, 1, 1))
     made += 40 * np.exp(-((line - centre[0]) ** 2 + 2 * (line[:, None] - centre[1]) ** 2) / (2 * width**2))
     return made.astype(np.float32)
 
@@ -130,7 +129,9 @@ def test_unusable_objects_get_lost_or_get_values() -> None:
     images = stamps(40)
     usable = np.arange(40) % 3 > 0
     images[~usable] = np.nan
-    objects = table(images, usable).set_column(2, "usable", pa.array([None if i == 1 else bool(u) for i, u in enumerate(usable)]))
+    objects = table(images, usable).set_column(
+        2, "usable", pa.array([None if i == 1 else bool(u) for i, u in enumerate(usable)])
+    )
     answer = Encoder(**SMALL)(objects)
     assert answer.column_names == ["object_id", "mag", "embedding"]
     assert answer.column("object_id").to_pylist() == list(range(40))
@@ -148,7 +149,9 @@ def test_sliced_chunked_or_null_stamps_are_read_from_the_wrong_place() -> None:
     chunked = pa.concat_tables([table(images).slice(20, 5), table(images).slice(3, 4)])
     np.testing.assert_array_equal(bits(encoder(chunked)), whole[[20, 21, 22, 23, 24, 3, 4, 5, 6]])
     values = [None if i == 4 else images[i].ravel().tolist() for i in range(8)]
-    objects = pa.table({"stamp": pa.array(values, pa.list_(pa.float32(), 32 * 32)), "usable": [i != 4 for i in range(8)]})
+    objects = pa.table(
+        {"stamp": pa.array(values, pa.list_(pa.float32(), 32 * 32)), "usable": [i != 4 for i in range(8)]}
+    )
     answer = encoder(objects)
     np.testing.assert_array_equal(np.delete(bits(answer), 4, 0), np.delete(whole[:8], 4, 0))
 
@@ -160,7 +163,12 @@ def test_empty_slice_or_slice_without_usable_objects_fails() -> None:
     assert empty.schema.field("embedding") == Encoder.columns(**SMALL).schema.field("embedding")
     none = encoder(table(stamps(3), np.zeros(3, bool)))
     assert none.column("embedding").null_count == 3
-    nothing = pa.table({"stamp": pa.chunked_array([], pa.list_(pa.float32(), 1024)), "usable": pa.chunked_array([], pa.bool_())})
+    nothing = pa.table(
+        {
+            "stamp": pa.chunked_array([], pa.list_(pa.float32(), 1024)),
+            "usable": pa.chunked_array([], pa.bool_()),
+        }
+    )
     assert len(encoder(nothing)) == 0
 
 
@@ -176,7 +184,7 @@ def test_promised_columns_differ_from_the_written_ones() -> None:
 def test_overflowing_embedding_enters_the_catalog(tmp_path: Path) -> None:
     net = create(SMALL["model"], bands=1, size=32)
     weights = net.state_dict()
-    last = [name for name in weights if "head.norm" in name and name.endswith("weight")][0]
+    last = next(name for name in weights if "head.norm" in name and name.endswith("weight"))
     weights[last] = weights[last] * 1e6
     save_file(weights, tmp_path / "w.safetensors")
     encoder = Encoder(**SMALL, checkpoint=str(tmp_path / "w.safetensors"))
@@ -206,7 +214,14 @@ def test_automatic_precision_is_decided_by_chance() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"unwrap": "polar"}, {"stretch": "sqrt"}, {"turns": 3}, {"precision": "float16"}, {"normalise": "yes"}, {"input": 33}],
+    [
+        {"unwrap": "polar"},
+        {"stretch": "sqrt"},
+        {"turns": 3},
+        {"precision": "float16"},
+        {"normalise": "yes"},
+        {"input": 33},
+    ],
 )
 def test_wrong_option_is_taken_for_another(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):

@@ -19,12 +19,20 @@ SMALL = "timm:test_convnext"
 
 def test_importing_nets_drags_timm_in() -> None:
     code = "import sys, kernels.nets; sys.exit('timm' in sys.modules or 'torchvision' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode
+        == 0
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "bands", "size"),
-    [(SMALL, 1, 32), ("timm:convnext_atto", 5, 64), ("timm:test_vit", 3, 48), ("timm:mobilenetv3_small_050", 2, 33)],
+    [
+        (SMALL, 1, 32),
+        ("timm:convnext_atto", 5, 64),
+        ("timm:test_vit", 3, 48),
+        ("timm:mobilenetv3_small_050", 2, 33),
+    ],
 )
 def test_declared_features_differ_from_the_networks(name: str, bands: int, size: int) -> None:
     net = create(name, bands=bands, size=size)
@@ -108,7 +116,11 @@ def test_weights_of_another_network_are_half_loaded(tmp_path: Path) -> None:
     save_file(stored, path)
     with pytest.raises(WeightsError) as error:
         load(net, path)
-    for part in ("1 missing: encode1.weight", "1 unexpected: encode9.weight", "encode2.bias is (3,), not (32,)"):
+    for part in (
+        "1 missing: encode1.weight",
+        "1 unexpected: encode9.weight",
+        "encode2.bias is (3,), not (32,)",
+    ):
         assert part in str(error.value)
     assert fingerprint(net) == before
     with pytest.raises(WeightsError, match="no such file"):

@@ -85,7 +85,9 @@ def test_half_pixel_shifts(pole: str, shape: tuple[int, ...]) -> None:
 
 def test_apct_takes_another_pixel_of_several_equal_ones() -> None:
     stamp = torch.zeros(1, 1, 11, 11)
-    stamp[0, 0, 1, 1] = stamp[0, 0, 6, 5] = stamp[0, 0, 5, 6] = 9.0  # two as near the centre: the lower index is (5, 6)
+    stamp[0, 0, 1, 1] = stamp[0, 0, 6, 5] = stamp[0, 0, 5, 6] = (
+        9.0  # two as near the centre: the lower index is (5, 6)
+    )
     stamp[0, 0, 9, 6] = stamp[0, 0, 0, 0] = -1.0
     centre, direction = find_pole(stamp, "apct")
     assert centre.tolist() == [[6.0, 5.0]]
@@ -100,7 +102,10 @@ def test_turned_galaxy_gives_another_image() -> None:
     assert alike.median() > 0.995
     assert alike.quantile(0.05) > 0.97
     # the paper's pole depends on single pixels
-    assert alike.median() > likeness(unwrap(still, 64, 32, pole="apct"), unwrap(turned, 64, 32, pole="apct")).median()
+    assert (
+        alike.median()
+        > likeness(unwrap(still, 64, 32, pole="apct"), unwrap(turned, 64, 32, pole="apct")).median()
+    )
 
 
 def test_noise_moves_the_pole() -> None:

@@ -41,8 +41,12 @@ def test_galaxy_or_neighbour_counts_as_noise() -> None:
 
 
 def test_asinh_differs_from_its_definition() -> None:
-    stamps = sky(3, 2) + 50 * torch.exp(-((torch.arange(64) - 30) ** 2)[:, None] / 30 - (torch.arange(64) - 33) ** 2 / 50)
-    scaled = np.arcsinh(stamps.double().numpy() / (3 * noise_level(stamps).double().numpy()[:, :, None, None]))
+    stamps = sky(3, 2) + 50 * torch.exp(
+        -((torch.arange(64) - 30) ** 2)[:, None] / 30 - (torch.arange(64) - 33) ** 2 / 50
+    )
+    scaled = np.arcsinh(
+        stamps.double().numpy() / (3 * noise_level(stamps).double().numpy()[:, :, None, None])
+    )
     scaled /= scaled.max(axis=(1, 2, 3), keepdims=True)
     np.testing.assert_allclose(stretch(stamps).numpy(), scaled, atol=2e-6)
 

@@ -1,0 +1,117 @@
+"""A folder of pictures becomes a release that holds the same pixels and labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.table import Table, vstack
+from PIL import Image
+
+from catalogs.errors import Refused
+from catalogs.inspect import inspect
+from catalogs.pack import pack
+from catalogs.slices import Slice
+from pipeline.config import load
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six colour pictures of two sizes, and a table with gaps in it."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "pics").mkdir()
+    lines = ["file,t_type,bar,note,Ra,dec"]
+    for i in range(6):
+        side = 20 if i % 2 else 15
+        Image.fromarray(rng.integers(0, 255, (side, side, 3), dtype=np.uint8)).save(tmp_path / "pics" / f"g{i}.png")
+        bar = "" if i == 2 else 0.25 * i
+        t_type = "" if i == 4 else i - 3
+        lines.append(f"pics/g{i}.png,{t_type},{bar},naïve {i},{150 + i},{2 - i}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def packed(folder, **options):
+    pack(folder / "labels.csv", folder / "release", **options)
+    return vstack([Table.read(p) for p in sorted((folder / "release" / "catalogs").iterdir())])
+
+
+def test_pixels_and_labels_come_back(folder):
+    table = packed(folder, shards=4)
+    assert [s.decode() if isinstance(s, bytes) else s for s in table["id"]] == [f"g{i}" for i in range(6)]
+    assert table["t_type"].filled(-99).tolist() == [-3, -2, -1, 0, -99, 2]
+    assert table["bar"].mask.tolist() == [False, False, True, False, False, False]
+    for i in range(6):
+        original = np.asarray(Image.open(folder / "pics" / f"g{i}.png"))
+        expected = np.zeros((3, 20, 20), np.uint8)
+        side, before = len(original), 10 - len(original) // 2
+        expected[:, before : before + side, before : before + side] = np.moveaxis(original, -1, 0)[:, ::-1]
+        np.testing.assert_array_equal(np.asarray(table["IMAGE"][i]), expected)
+
+
+def test_its_config_reads_the_release_with_labels_and_positions(folder):
+    packed(folder, shards=2)
+    config, where = load(folder / "release" / "survey.toml")
+    assert (config.survey.ra, config.survey.dec) == ("Ra", "dec")
+    assert config.encode.stretch == "linear"
+    release = inspect(config.survey, where)
+    rows = release.read(Slice(0, 0, 3))
+    assert rows["note"].to_pylist() == ["naïve 0", "naïve 1", "naïve 2"]
+    assert rows["ra"].to_pylist() == [150.0, 151.0, 152.0]
+
+
+@pytest.mark.parametrize(("size", "fit"), [(10, "pad"), (32, "pad"), (12, "resize")])
+def test_every_stamp_has_the_size_that_was_asked_for(folder, size, fit):
+    assert packed(folder, size=size, fit=fit)["IMAGE"].shape == (6, 3, size, size)
+
+
+@pytest.mark.parametrize(("mode", "dtype"), [("L", np.uint8), ("I;16", np.uint16), ("F", np.float32)])
+def test_grey_and_deep_images_keep_their_values(tmp_path, mode, dtype):
+    values = (np.arange(64).reshape(8, 8) * (900 if dtype is np.uint16 else 3)).astype(dtype)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    (tmp_path / "labels.csv").write_text("file\na.tif\n")
+    table = packed(tmp_path)
+    assert np.asarray(table["IMAGE"][0]).shape in {(1, 8, 8)}
+    np.testing.assert_array_equal(np.asarray(table["IMAGE"][0])[0], values[::-1].astype(np.float32))
+
+
+def change(folder, old, new):
+    path = folder / "labels.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("file,", "path,", "no such column"),
+        ("pics/g3.png", "pics/none.png", "line 5"),
+        ("pics/g3.png", "labels.csv", "no JPEG"),
+        ("pics/g3.png", "pics/g2.png", "more than once"),
+        ("pics/g3.png", "", "names no file"),
+    ],
+)
+def test_bad_tables_and_images_are_refused_and_leave_nothing(folder, old, new, words):
+    change(folder, old, new)
+    with pytest.raises(Refused, match=words):
+        packed(folder)
+    assert sorted(p.name for p in folder.iterdir()) == ["labels.csv", "pics"]
+
+
+def test_damaged_picture_and_mixed_colours_are_refused(folder):
+    path = folder / "pics" / "g3.png"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(Refused, match="g3.png"):
+        packed(folder)
+    Image.fromarray(np.zeros((5, 5), np.uint8)).save(path)
+    with pytest.raises(Refused, match="mixes grey"):
+        packed(folder)
+    assert not (folder / "release").exists()
+
+
+def test_empty_tables_and_full_folders_are_refused(folder):
+    (folder / "release").mkdir()
+    (folder / "release" / "mine").touch()
+    with pytest.raises(Refused, match="not empty"):
+        packed(folder)
+    (folder / "labels.csv").write_text("file\n")
+    with pytest.raises(Refused, match="no row"):
+        pack(folder / "labels.csv", folder / "other")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,9 @@ from kernels.nets import weights
 from kernels.polar import unwrap as unwrap_stamps
 from kernels.stretch import noise_level
 from kernels.stretch import stretch as stretch_stamps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["EmbeddingError", "Encoder", "resolve_precision"]
 
@@ -130,12 +133,13 @@ class Encoder:
         self._precision = resolve_precision(precision, device)
         self._features = nets.features(model, bands=bands, size=input)
         self._net = _place(_network(model, checkpoint, bands, input), self._device)
+        self._denoiser = None if denoise is None else _place(_denoiser(denoise), self._device)
         if self._precision == "bfloat16":
             # cast once what autocast would cast for every batch; norms stay in float32
-            for layer in self._net.modules():
-                if isinstance(layer, nn.Conv2d | nn.Linear):
-                    layer.to(torch.bfloat16)
-        self._denoiser = None if denoise is None else _place(_denoiser(denoise), self._device)
+            for net in filter(None, (self._net, self._denoiser)):
+                for layer in net.modules():
+                    if isinstance(layer, nn.Conv2d | nn.Linear):
+                        layer.to(torch.bfloat16)
         self._mean, self._std = _normalisation(normalise, bands)
 
     def __call__(self, objects: pa.Table) -> pa.Table:
@@ -188,9 +192,8 @@ class Encoder:
         digest = weights.fingerprint(net)
         if given["denoise"] is None:
             return digest
-        return hashlib.sha256(
-            (digest + weights.fingerprint(_denoiser(given["denoise"]))).encode()
-        ).hexdigest()
+        second = weights.fingerprint(_denoiser(given["denoise"]))
+        return hashlib.sha256((digest + second).encode()).hexdigest()
 
     @classmethod
     def _given(cls, options: dict[str, Any]) -> dict[str, Any]:
@@ -229,7 +232,8 @@ class Encoder:
         """Stamps (n, b, y, x) to the network's images (n, b, input, input)."""
         noise = noise_level(stamps)
         if self._denoiser is not None:
-            stamps = remove_noise(stamps, self._denoiser, noise)
+            with self._context():  # in bfloat16 within 0.02 sigma of float32
+                stamps = remove_noise(stamps, self._denoiser, noise)
         images = stretch_stamps(stamps, self._stretch, noise)
         if self._unwrap != "none":
             images = unwrap_stamps(images, self._input, self._input // 2, self._unwrap)
@@ -242,6 +246,20 @@ class Encoder:
             images = (images - self._mean.to(images.device)) / self._std.to(images.device)
         return images
 
+    @contextlib.contextmanager
+    def _context(self) -> Iterator[None]:
+        """How networks are run: in this precision, by algorithms that do not depend on the moment."""
+        with contextlib.ExitStack() as stack:
+            if self._device.type == "cuda":
+                # an algorithm chosen by timing may differ from process to process; TF32 is no float32
+                flags = torch.backends.cudnn.flags(
+                    True, False, True, False
+                )  # enabled, benchmark, deterministic, tf32
+                stack.enter_context(flags)
+            if self._precision == "bfloat16":
+                stack.enter_context(torch.autocast(self._device.type, torch.bfloat16))
+            yield
+
     def _embed(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, b, input, input) to embeddings (n, features) float32, averaged over turns."""
         total: torch.Tensor | None = None
@@ -250,15 +268,7 @@ class Encoder:
                 turned = images.rot90(turn * (4 // self._turns), dims=(2, 3)) if turn else images
             else:  # a turn of the object is a shift along the angle
                 turned = images.roll(turn * (self._input // self._turns), dims=2) if turn else images
-            with contextlib.ExitStack() as stack:
-                if self._device.type == "cuda":
-                    # an algorithm chosen by timing may differ from process to process; TF32 is no float32
-                    flags = torch.backends.cudnn.flags(
-                        True, False, True, False
-                    )  # enabled, benchmark, deterministic, tf32
-                    stack.enter_context(flags)
-                if self._precision == "bfloat16":
-                    stack.enter_context(torch.autocast(self._device.type, torch.bfloat16))
+            with self._context():
                 answer = self._net(turned.contiguous(memory_format=torch.channels_last)).float()
             total = answer if total is None else total + answer
         assert total is not None

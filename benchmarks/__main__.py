@@ -50,10 +50,12 @@ def main() -> None:
                 Path(__file__).parent, copy, ignore=shutil.ignore_patterns("results", "__pycache__")
             )
             (copy / "results").mkdir()
+            common.RESULTS = copy / "results"
             failed = [
                 section.name for section in chosen if not run(section.name, section.quick, Path(scratch))
             ]
-            common.RESULTS = copy / "results"
+            for section in chosen:
+                page.remember_machine(section.name)
             print(page.render(SMALL))
     else:
         failed = []

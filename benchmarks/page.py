@@ -84,7 +84,7 @@ def remember_machine(name: str) -> None:
 
 
 def render(remark: str = "") -> str:
-    """The whole page."""
+    """The whole page; a benchmark that was run by itself says that its machine was not noted."""
     machines = {row["benchmark"]: row["machine"] for row in read_csv("machines")}
     parts = [HEAD, *([remark + "\n"] if remark else [])]
     for section in SECTIONS:

@@ -57,3 +57,7 @@ class CorruptFile(TuningforkError):
 
 class CatalogMismatch(TuningforkError):
     """Rows in and rows out differ: a catalog must never be published like this."""
+
+
+class BadRequest(TuningforkError, ValueError):
+    """What was asked for can't be done as it was asked; the message says what can."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from hats.catalog import PartitionInfo, TableProperties
-from hats.io import file_io, paths, write_parquet_metadata
+from hats.io import paths, write_parquet_metadata
 from hats.pixel_math import HealpixPixel
 from hats.pixel_math.partition_stats import generate_alignment
 from hats.pixel_math.spatial_index import compute_spatial_index
+from upath import UPath
 
 from catalogs import storage
 
@@ -92,10 +95,6 @@ def finish(catalog: str, name: str, found: Sequence[Partition], rows: int) -> No
 
     Nothing in them depends on when or where the catalog was written.
     """
-    base = file_io.get_upath(catalog)
-    info = PartitionInfo.from_healpix([HealpixPixel(p.order, p.pixel) for p in found])
-    info.write_to_file(catalog_path=base)
-    write_parquet_metadata(base)
     values: dict[str, Any] = {
         "catalog_name": name,
         "catalog_type": "object",
@@ -108,13 +107,20 @@ def finish(catalog: str, name: str, found: Sequence[Partition], rows: int) -> No
         "hats_builder": f"tuningfork v{version('tuningfork')}, hats v{version('hats')}",
         "hats_version": "v1.0",
     }
-    properties = TableProperties(**values)
-    properties.to_properties_file(base)
-    for file in ("hats.properties", "properties"):
-        _without_date(storage.join(catalog, file))
+    # The library writes into a local folder, and the files go from there in one piece each, to any kind of storage.
+    with tempfile.TemporaryDirectory() as scratch:
+        info = PartitionInfo.from_healpix([HealpixPixel(p.order, p.pixel) for p in found])
+        info.write_to_file(catalog_path=scratch)
+        write_parquet_metadata(UPath(catalog), output_path=scratch)
+        TableProperties(**values).to_properties_file(scratch)
+        for path in sorted(p for p in Path(scratch).rglob("*") if p.is_file()):
+            data = path.read_bytes()
+            if path.suffix == ".properties" or path.name == "properties":
+                data = _without_date(data)
+            storage.write(storage.join(catalog, *path.relative_to(scratch).parts), data)
 
 
-def _without_date(url: str) -> None:
+def _without_date(properties: bytes) -> bytes:
     # The properties writer stamps the time of writing into a comment; equal catalogs must be equal bytes.
-    lines = storage.read(url).decode().splitlines()
-    storage.write(url, ("\n".join(line for line in lines if not line.startswith("#")) + "\n").encode())
+    lines = properties.decode().splitlines()
+    return ("\n".join(line for line in lines if not line.startswith("#")) + "\n").encode()

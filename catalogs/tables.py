@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 UNUSABLE = {"P": "of variable length", "Q": "of variable length", "C": "complex", "M": "complex"}
 """TFORM letters of columns that Arrow has no rows for, and what to call them."""
 
+MOST_COLUMNS = 999
+"""FITS standard 4.0, section 7.3.1."""
+
 
 class NotATable(ValueError):
     """The file is no FITS file, or holds no binary table where one is expected."""
@@ -168,7 +171,10 @@ def _checked(url: str, header: fits.Header, offset: int) -> TableHeader:
 def _name_columns(header: fits.Header) -> None:
     """Every column needs a name of its own: the standard allows none (they become col1 …), astropy does not."""
     seen: set[str] = set()
-    for number in range(1, int(header["TFIELDS"]) + 1):
+    fields = int(header["TFIELDS"])
+    if not 0 <= fields <= MOST_COLUMNS:
+        raise NotATable(f"the header of its table is damaged (TFIELDS = {fields})")
+    for number in range(1, fields + 1):
         name = str(header.setdefault(f"TTYPE{number}", f"col{number}")).strip()
         if name in seen:
             raise NotATable(f"two of its columns are called {name!r}", "Rename one of them in the file")

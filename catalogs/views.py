@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from catalogs import storage
+from catalogs.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 PARAMETER = re.compile(r"^-- :(\w+)(?: = (.*?))?: (.*)$", re.MULTILINE)
 
 
-class NoCatalog(ValueError):
+class NoCatalog(BadRequest):
     """The run has published nothing yet."""
 
 
-class BadQuery(ValueError):
+class BadQuery(BadRequest):
     """A canned query that does not exist, or that lacks a parameter."""
 
 

@@ -50,7 +50,7 @@ def unwrap(
     stamp it is exactly zero: nothing is wrapped or repeated. Within one pixel beyond the centres of the outermost
     pixels the value fades linearly to zero. Non-finite pixels count as zero. Blank stamps give zeros.
     """
-    n, _, height, width = stamps.shape
+    n, b, height, width = stamps.shape
     pixels = stamps.float().nan_to_num(0.0, 0.0, 0.0)
     centre, (c, s) = _find(pixels.mean(dim=1), pole)
     turn = torch.arange(angles, device=stamps.device) * (2 * math.pi / angles)  # (angles,)
@@ -63,16 +63,18 @@ def unwrap(
     start = torch.view_as_complex((2 * centre + 1) / side - 1)  # (n,)
     ray = torch.view_as_complex(torch.stack([ray_x, ray_y], dim=-1) * (2 / side))  # (n, angles)
     # on a CPU a chunk's positions stay in its cache: 1.7 times as fast; complex numbers hold x and y side by side: 15 times
-    chunk = max(1, _CACHED // (angles * radii)) if stamps.device.type == "cpu" else max(1, n)
-    halves = []
-    for part in range(0, max(1, n), chunk):
-        rows = slice(part, part + chunk)
+    chunk = max(1, _CACHED // (angles * radii)) if stamps.device.type == "cpu" else n or 1
+    polar = pixels.new_empty((n, b, angles, 2 * radii if mirror else radii))
+    for first in range(0, n, chunk):
+        rows = slice(first, first + chunk)
         grid = torch.addcmul(start[rows, None, None], ray[rows, :, None], radius.to(torch.complex64))
         half = functional.grid_sample(  # grid: (n, angles, radii, 2)
             pixels[rows], torch.view_as_real(grid), mode="bilinear", padding_mode="zeros", align_corners=False
         )
-        halves.append(torch.cat([half.flip(-1), half], dim=-1) if mirror else half)
-    return torch.cat(halves) if len(halves) > 1 else halves[0]
+        polar[rows, ..., -radii:] = half
+        if mirror:
+            polar[rows, ..., :radii] = half.flip(-1)
+    return polar
 
 
 def find_pole(stamps: torch.Tensor, pole: str = "moments") -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,13 +6,14 @@ import json
 import signal
 import sys
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.markup import escape
 
-from catalogs.errors import Refused, TuningforkError
+from catalogs.errors import BadRequest, Refused, TuningforkError
 from pipeline.progress import console
 
 if TYPE_CHECKING:
@@ -28,6 +29,22 @@ app = typer.Typer(
     help="Put a survey release on the tuning fork: FITS in, a voted morphology catalog out.",
     epilog="Exit codes: 0 done, 2 refused before any work, 3 finished with faults, 130 interrupted.",
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"tuningfork {version('tuningfork')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Put a survey release on the tuning fork: FITS in, a voted morphology catalog out."""
+
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The TOML config of the release.")]
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, local or a URL.")]
@@ -183,12 +200,12 @@ def main() -> None:
     except Refused as refused:
         show.refusal(refused)
         sys.exit(REFUSED)
+    except BadRequest as error:
+        console.print(f"[bold red]refused:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(REFUSED)
     except TuningforkError as error:
         console.print(f"[bold red]stopped:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
         sys.exit(FAULTS)
-    except ValueError as error:
-        console.print(f"[bold red]refused:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
-        sys.exit(REFUSED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

@@ -20,6 +20,7 @@ from astropy.io import fits
 from rich.console import Console
 from rich.progress import Progress
 
+from catalogs.errors import BadRequest
 from pipeline import telescope
 from pipeline.mosaics import TILE_GALAXIES, TILE_SIDE, Table, Tile, draw_tile
 
@@ -88,6 +89,11 @@ def simulate(
         Names from `pipeline.telescope.BANDS`.
     workers
         Processes; default one a CPU.
+
+    Raises
+    ------
+    BadRequest
+        If a number or band is impossible, or the folder is not empty.
     """
     directory, bands = Path(directory), tuple(bands)
     _refuse(directory, galaxies, shards, seed, bands, workers)
@@ -118,24 +124,24 @@ def _refuse(
     directory: Path, galaxies: int, shards: int, seed: int, bands: tuple[str, ...], workers: int | None
 ) -> None:
     if galaxies < 1:
-        raise ValueError(f"galaxies is {galaxies}: give at least 1")
+        raise BadRequest(f"galaxies is {galaxies}: give at least 1")
     if shards < 1:
-        raise ValueError(f"shards is {shards}: give at least 1")
+        raise BadRequest(f"shards is {shards}: give at least 1")
     if shards > galaxies:
-        raise ValueError(f"{shards} shards for {galaxies} galaxies: every shard needs at least one")
+        raise BadRequest(f"{shards} shards for {galaxies} galaxies: every shard needs at least one")
     if seed < 0:
-        raise ValueError(f"seed is {seed}: give 0 or more")
+        raise BadRequest(f"seed is {seed}: give 0 or more")
     if workers is not None and workers < 1:
-        raise ValueError(f"workers is {workers}: give at least 1")
+        raise BadRequest(f"workers is {workers}: give at least 1")
     known = ", ".join(telescope.BANDS)
     if not bands:
-        raise ValueError(f"no bands: give one or more of {known}")
+        raise BadRequest(f"no bands: give one or more of {known}")
     if unknown := [band for band in bands if band not in telescope.BANDS]:
-        raise ValueError(f"unknown bands {', '.join(map(repr, unknown))}: choose from {known}")
+        raise BadRequest(f"unknown bands {', '.join(map(repr, unknown))}: choose from {known}")
     if len(set(bands)) < len(bands):
-        raise ValueError(f"bands {', '.join(bands)}: one is named twice")
+        raise BadRequest(f"bands {', '.join(bands)}: one is named twice")
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ValueError(f"{directory} exists and is not an empty directory: choose another or remove it")
+        raise BadRequest(f"{directory} exists and is not an empty directory: choose another or remove it")
 
 
 def _split(total: int, parts: int) -> list[int]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import string
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -16,7 +18,7 @@ from catalogs import images, tables
 from catalogs.errors import TuningforkError
 from catalogs.tables import NotATable, open_table
 
-QUICK = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 # What a FITS header can hold; trailing blanks are not part of a name.
 NAMES = st.text(
@@ -52,9 +54,11 @@ def written(draw) -> tuple[fits.BinTableHDU, int]:
     rows = draw(st.integers(1, 9))
     made = draw(st.lists(columns(rows), min_size=1, max_size=5))
     names = draw(st.lists(NAMES, min_size=len(made), max_size=len(made), unique_by=str.lower))
-    for column, name in zip(made, names, strict=True):
-        column.name = name
-    return fits.BinTableHDU.from_columns(made), rows
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VerifyWarning)  # names that the standard advises against
+        for column, name in zip(made, names, strict=True):
+            column.name = name
+        return fits.BinTableHDU.from_columns(made), rows
 
 
 @pytest.fixture(scope="module")
@@ -89,20 +93,20 @@ def test_any_table_that_astropy_writes_is_read_back(path, table, data):
 
 
 def refused_or_read(path: Path) -> None:
-    """Open a file as a catalog and as an image, and read what there is."""
+    """Open a file as a catalog and as an image, and read what there is; only errors of ours may come."""
+    told = []
     try:
         opened = open_table(str(path))
         opened.read(0, min(opened.rows, 50), opened.empty.column_names)
     except (NotATable, TuningforkError) as error:
-        assert str(error)
-        assert "\n" not in str(error)
+        told.append(str(error))
     try:
         image = images.open_image(str(path))
         assert image.wcs is None or image.wcs.has_celestial
         images.cut(image, np.array([3.0]), np.array([3.0]), 8)
     except (images.NotAnImage, TuningforkError) as error:
-        assert str(error)
-        assert "\n" not in str(error)
+        told.append(str(error))
+    assert all(text and "\n" not in text for text in told)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,9 @@ def folder(tmp_path):
     lines = ["file,t_type,bar,note,Ra,dec"]
     for i in range(6):
         side = 20 if i % 2 else 15
-        Image.fromarray(rng.integers(0, 255, (side, side, 3), dtype=np.uint8)).save(tmp_path / "pics" / f"g{i}.png")
+        Image.fromarray(rng.integers(0, 255, (side, side, 3), dtype=np.uint8)).save(
+            tmp_path / "pics" / f"g{i}.png"
+        )
         bar = "" if i == 2 else 0.25 * i
         t_type = "" if i == 4 else i - 3
         lines.append(f"pics/g{i}.png,{t_type},{bar},naïve {i},{150 + i},{2 - i}")

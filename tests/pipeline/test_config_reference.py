@@ -10,7 +10,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "config.md"
 
 
 def test_config_page_is_what_the_code_says():
-    assert PAGE.read_text(encoding="utf-8") == reference(), "run: python -m pipeline.config_reference > docs/config.md"
+    assert PAGE.read_text(encoding="utf-8") == reference(), (
+        "run: python -m pipeline.config_reference > docs/config.md"
+    )
 
 
 def test_every_key_is_explained():

@@ -79,7 +79,9 @@ def test_classes_differ_as_they_should(release):
     yy, xx = np.mgrid[-24:24, -24:24]
     radius = np.hypot(xx, yy)
     inner = light[:, radius < 4].sum(axis=1) / light[:, radius < 16].sum(axis=1)
-    turned = np.abs(light - light[:, ::-1, ::-1])[:, radius < 12].sum(axis=1) / np.abs(light[:, radius < 12]).sum(axis=1)
+    turned = np.abs(light - light[:, ::-1, ::-1])[:, radius < 12].sum(axis=1) / np.abs(
+        light[:, radius < 12]
+    ).sum(axis=1)
     bright = (truth["sn"] > 40).to_numpy()
     kind = truth["class"].to_numpy()
     concentration = {k: np.median(inner[bright & (kind == k)]) for k in ("SPH", "ETD", "LTD")}
@@ -95,7 +97,15 @@ def test_signal_to_noise_spans_faint_to_bright(release):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"galaxies": 0}, {"shards": 0}, {"shards": 11}, {"seed": -1}, {"bands": ()}, {"bands": ("i", "i")}, {"bands": ("w",)}],
+    [
+        {"galaxies": 0},
+        {"shards": 0},
+        {"shards": 11},
+        {"seed": -1},
+        {"bands": ()},
+        {"bands": ("i", "i")},
+        {"bands": ("w",)},
+    ],
 )
 def test_impossible_releases_are_refused(tmp_path, wrong):
     arguments = {"galaxies": 10, "shards": 1, "seed": 0, "bands": ("i",), **wrong}

@@ -1,0 +1,189 @@
+"""A plan refuses what can't work with everything that is wrong, and says what a person should know beforehand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from catalogs.errors import Fault, Refused
+from catalogs.inspect import RESERVED
+from pipeline.config import parse
+from pipeline.plan import Plan, make_plan
+
+
+@pytest.fixture
+def plan(tiny):
+    """`plan(fit={…})` plans the tiny release with some keys changed."""
+
+    def plan(out: str = "run", **sections: dict[str, Any]) -> Plan:
+        config = parse(tiny.config(**sections), "survey.toml")
+        return make_plan(config, str(tiny.folder), "survey.toml", str(tiny.folder.parent / out))
+
+    return plan
+
+
+@pytest.fixture
+def fails(plan):
+    """`fails(fit={…})` expects exactly one fault and returns it."""
+
+    def fails(**sections: dict[str, Any]) -> Fault:
+        with pytest.raises(Refused) as refused:
+            plan(**sections)
+        assert len(refused.value.faults) == 1, str(refused.value)
+        (fault,) = refused.value.faults
+        assert fault.remedy
+        assert "\n" not in str(fault)
+        return fault
+
+    return fails
+
+
+def test_a_sound_config_is_planned_and_nothing_is_written(plan, tiny):
+    before = sorted(p for p in tiny.folder.parent.rglob("*"))
+    made = plan()
+    assert made.release.selected == 64
+    assert sum(piece.rows for piece in made.slices()) == 64
+    assert json.dumps(made.record)
+    assert sorted(p for p in tiny.folder.parent.rglob("*")) == before
+
+
+def test_more_components_than_features(fails):
+    fault = fails(reduce={"components": 10_000})
+    assert (fault.file, fault.key, fault.value) == ("survey.toml", "reduce.components", "10000")
+    assert "features of timm:test_convnext" in fault.problem
+    assert "Set at most" in fault.remedy
+
+
+@pytest.mark.parametrize("groups", [64, 100])
+def test_more_groups_than_objects(fails, groups):
+    fault = fails(fit={"groups": groups})
+    assert (fault.key, fault.value) == ("fit.groups", str(groups))
+    assert "too many for 64 objects" in fault.problem
+    assert fault.remedy == "Set at most 63"
+
+
+def test_more_groups_than_selected_objects(fails):
+    assert "for 4 objects" in fails(survey={"where": "NUMBER <= 4"}).problem
+
+
+def test_slices_too_large_for_memory(fails):
+    fault = fails(run={"slice_rows": 1_000_000})
+    assert (fault.key, fault.value) == ("run.slice_rows", "1000000")
+    assert "3.8 GiB" in fault.problem
+    most = int(fault.remedy.rsplit(" ", 1)[-1])
+    assert 4 * 32 * 32 * most <= 1 << 30 < 4 * 32 * 32 * (most + 1)
+
+
+@pytest.mark.parametrize("section", ["encode", "denoise"])
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("absent.safetensors", None, "no such file"),
+        ("empty.safetensors", b"", "not a safetensors file"),
+        ("page.safetensors", b"<html>404</html>" * 9, "not a safetensors file"),
+        ("pickle.pt", b"\x80\x04", "pickle"),
+    ],
+)
+def test_checkpoint_that_is_none(fails, tiny, section, name, content, told):
+    if content is not None:
+        (tiny.folder / name).write_bytes(content)
+    fault = fails(**{section: {"checkpoint": name}})
+    assert (fault.key, fault.value) == (f"{section}.checkpoint", repr(name))
+    assert told in fault.problem
+
+
+def test_checkpoint_of_another_network(fails, tiny):
+    from safetensors.torch import save_file
+
+    save_file({"stem.weight": torch.zeros(3)}, tiny.folder / "other.safetensors")
+    fault = fails(encode={"checkpoint": "other.safetensors"})
+    assert fault.key == "encode.checkpoint"
+    assert "not the weights of this" in fault.problem
+
+
+def test_model_that_nobody_knows(fails):
+    fault = fails(encode={"model": "timm:convnext_atom"})
+    assert (fault.key, fault.value) == ("encode.model", "'timm:convnext_atom'")
+    assert "convnext_atto" in fault.problem
+
+
+def test_gpu_that_is_not_there(fails):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    fault = fails(encode={"gpus": 1})
+    assert (fault.key, fault.value) == ("encode.gpus", "1.0")
+    assert "gpus = 0" in fault.remedy
+
+
+def test_everything_that_is_wrong_is_listed_at_once(plan):
+    with pytest.raises(Refused) as refused:
+        plan(survey={"id": "ID"}, encode={"checkpoint": "absent.safetensors"}, reduce={"components": 10_000})
+    assert {fault.key or fault.column for fault in refused.value.faults} == {
+        "encode.checkpoint",
+        "reduce.components",
+        "ID",
+    }
+
+
+def test_notes_say_what_a_person_should_know(plan, tiny):
+    tiny.table[:0].write(tiny.folder / "catalogs" / "s02.fits")
+    notes = " ".join(plan(images={"position": "pixel", "pixel_scale": "unknown"}).notes)
+    assert "UNTRAINED WEIGHTS" in notes
+    assert "1 shards are empty, s02.fits for one" in notes
+    assert "pixel scale is unknown" in notes
+
+
+def test_no_column_that_comes_out_can_be_overwritten_by_a_kept_one(plan):
+    own = {name.lower() for name in plan(survey={"keep": []}).schema.names}
+    assert {name for name in own if not name.startswith("vote_")} <= RESERVED
+
+
+def test_directory_that_holds_something_else(plan, tiny):
+    made = plan("release")
+    with pytest.raises(Refused, match="is not empty and holds no run") as refused:
+        made.run.check(made.record, remedy="")
+    (fault,) = refused.value.faults
+    assert fault.file == str(tiny.folder)
+    assert "--out" in fault.remedy
+
+
+def test_directory_of_another_run(plan, tiny):
+    first = plan()
+    first.run.prepare(first.record, anew=False, remedy="")
+    other = plan(survey={"where": "MAG < 20.5"}, encode={"unwrap": "none"})
+    with pytest.raises(Refused, match="another run's embeddings") as refused:
+        other.run.check(other.record, remedy="tuningfork run survey.toml --out run --anew")
+    (fault,) = refused.value.faults
+    assert "encode.unwrap, survey.where" in fault.problem
+    assert "--anew" in fault.remedy
+
+
+WRONG_SHAPE = pytest.mark.xfail(raises=(TypeError, KeyError, AttributeError), reason="rundir.py trusts any JSON")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"\xff\xfe"),
+        *(pytest.param(text, marks=WRONG_SHAPE) for text in (b"[1, 2]", b"{}", b'{"fingerprints": 3}')),
+    ],
+)
+def test_damaged_record_of_a_run(plan, tiny, content):
+    folder = tiny.folder.parent / "run"
+    folder.mkdir()
+    (folder / "run.json").write_bytes(content)
+    made = plan()
+    with pytest.raises(Refused, match=r"run\.json") as refused:
+        made.run.check(made.record, remedy="")
+    assert len(refused.value.faults) == 1
+
+
+def test_file_in_the_place_of_a_run(plan, tiny):
+    Path(tiny.folder.parent / "run").write_text("a file")
+    made = plan()
+    with pytest.raises(Refused):
+        made.run.prepare(made.record, anew=False, remedy="")

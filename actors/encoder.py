@@ -70,7 +70,7 @@ class Encoder:
     bands, size : int
         Bands and side (pixels) of the stamps.
     checkpoint : str, optional
-        None: untrained, the same weights everywhere; "pretrained": timm's own; else path of a .safetensors file.
+        None: untrained, the same everywhere; "pretrained": timm's own; else path of a .safetensors file.
     input : int
         Side of the image that the network sees. Unwrapped: ``input`` angles by ``input // 2`` radii, mirrored; else the
         stamp, resized.
@@ -84,11 +84,8 @@ class Encoder:
         Subtract and divide by ImageNet's mean and deviation (their averages unless there are three bands), or not, as in arXiv 2501.00380.
     precision : {"auto", "float32", "bfloat16"}
         Of the network; see `resolve_precision`.
-    batch_size : int
-    device : str
-        "cpu", "cuda" or "cuda:0" and so on.
-    threads : int, optional
-        CPU threads of this process; None leaves torch's setting.
+    batch_size, device, threads
+        Device "cpu", "cuda" or "cuda:0" and so on; CPU threads of this process, None leaves torch's setting.
     turns : {1, 2, 4}
         Average the embedding over this many equal turns of the object. Two remove the 180-degree ambiguity of its axis.
     """
@@ -252,26 +249,22 @@ class Encoder:
         with contextlib.ExitStack() as stack:
             if self._device.type == "cuda":
                 # an algorithm chosen by timing may differ from process to process; TF32 is no float32
-                flags = torch.backends.cudnn.flags(
-                    True, False, True, False
-                )  # enabled, benchmark, deterministic, tf32
-                stack.enter_context(flags)
+                exact = {"benchmark": False, "deterministic": True, "allow_tf32": False}
+                stack.enter_context(torch.backends.cudnn.flags(enabled=True, **exact))
             if self._precision == "bfloat16":
                 stack.enter_context(torch.autocast(self._device.type, torch.bfloat16))
             yield
 
     def _embed(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, b, input, input) to embeddings (n, features) float32, averaged over turns."""
-        total: torch.Tensor | None = None
+        total = torch.zeros((), device=images.device)
         for turn in range(self._turns):
             if self._unwrap == "none":
                 turned = images.rot90(turn * (4 // self._turns), dims=(2, 3)) if turn else images
             else:  # a turn of the object is a shift along the angle
                 turned = images.roll(turn * (self._input // self._turns), dims=2) if turn else images
             with self._context():
-                answer = self._net(turned.contiguous(memory_format=torch.channels_last)).float()
-            total = answer if total is None else total + answer
-        assert total is not None
+                total = total + self._net(turned.contiguous(memory_format=torch.channels_last)).float()
         return total / self._turns
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy.io import fits
 from moto.server import ThreadedMotoServer
 
-from catalogs import storage
+from catalogs import hats_catalog, storage
 from catalogs.inspect import inspect
 from catalogs.slices import slices_of
 from catalogs.survey import Survey
@@ -72,3 +73,21 @@ def test_parts_written_to_s3_are_found_again(bucket):
     assert storage.read(f"{bucket}/run/objects/part-1.parquet") == b"whole"
     storage.remove(f"{bucket}/run")
     assert storage.names(f"{bucket}/run/objects") == []
+
+
+def test_catalog_published_to_s3_has_the_bytes_of_a_local_one(bucket, tmp_path):
+    rng = np.random.default_rng(1)
+    index = hats_catalog.spatial_index(rng.uniform(10, 12, 500), rng.uniform(-1, 1, 500))
+    fields = pa.schema([hats_catalog.INDEX_FIELD, ("object_id", pa.int64())])
+    rows = pa.Table.from_arrays([pa.array(index), pa.array(np.arange(500))], schema=fields)
+    pixels, counts = np.unique(index >> 2 * (29 - hats_catalog.ORDER), return_counts=True)
+    found = hats_catalog.partitions(dict(zip(pixels.tolist(), counts.tolist(), strict=True)), 200)
+    assert len(found) > 3
+    for base in (f"{bucket}/catalog", str(tmp_path / "catalog")):
+        for partition in found:
+            hats_catalog.write_partition(base, partition, rows.filter(pa.array(partition.holds(index))))
+        hats_catalog.finish(base, "test", list(found), 500)
+    local = [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()]
+    assert len(local) == len(found) + 5
+    for name in local:
+        assert storage.read(f"{bucket}/{name}") == (tmp_path / name).read_bytes(), name

@@ -178,15 +178,15 @@ class Encoder:
     def columns(cls, **options: Any) -> pa.Table:
         """Empty table of the added column, for the options of `Encoder`; loads no weights."""
         given = cls._given(options)
-        length = nets.features(given["model"], bands=given["bands"], size=given["input"])
-        return pa.schema([_field(length)]).empty_table()
+        return pa.schema(
+            [_field(nets.features(given["model"], bands=given["bands"], size=given["input"]))]
+        ).empty_table()
 
     @classmethod
     def weights_fingerprint(cls, **options: Any) -> str:
         """SHA-256, in hex, of all weights that these options load."""
         given = cls._given(options)
-        net = _network(given["model"], given["checkpoint"], given["bands"], given["input"])
-        digest = weights.fingerprint(net)
+        digest = weights.fingerprint(_network(*(given[k] for k in ("model", "checkpoint", "bands", "input"))))
         if given["denoise"] is None:
             return digest
         second = weights.fingerprint(_denoiser(given["denoise"]))

@@ -55,6 +55,10 @@ class CorruptFile(TuningforkError):
     """A file that was sound when the run was planned can no longer be read as what it is."""
 
 
+class CannotWrite(TuningforkError, OSError):
+    """A disk is full, read-only or gone: what is done is kept, and a run can go on once that is mended."""
+
+
 class CatalogMismatch(TuningforkError):
     """Rows in and rows out differ: a catalog must never be published like this."""
 

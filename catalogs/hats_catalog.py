@@ -75,9 +75,7 @@ def partitions(counts: Mapping[int, int], most_rows: int) -> dict[Partition, set
 
 def write_partition(catalog: str, partition: Partition, rows: pa.Table) -> int:
     """Write a partition's rows, sorted by position and id, and say how many they are."""
-    path = paths.pixel_catalog_file(
-        UPath(catalog), HealpixPixel(partition.order, partition.pixel)
-    )
+    path = paths.pixel_catalog_file(UPath(catalog), HealpixPixel(partition.order, partition.pixel))
     write_sorted(str(path), rows, [INDEX, "object_id"])
     return rows.num_rows
 

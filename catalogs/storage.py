@@ -14,6 +14,8 @@ from typing import IO, TYPE_CHECKING, TypeVar
 import fsspec
 from fsspec.core import url_to_fs
 
+from catalogs.errors import CannotWrite
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -104,9 +106,19 @@ def write(url: str, data: bytes) -> None:
 
     Raises
     ------
-    OSError
+    CannotWrite
         When the disk is full or read-only; the file is then absent or what it was before.
     """
+    try:
+        _write(url, data)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CannotWrite(
+            f"{url} cannot be written ({reason}). Mend that, then run again to go on"
+        ) from error
+
+
+def _write(url: str, data: bytes) -> None:
     if not is_local(url):
         fs, path = url_to_fs(url)
         fs.pipe_file(path, data)

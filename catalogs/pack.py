@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
     from catalogs._types import Array
 
 COLOURS = {1: ["grey"], 3: ["r", "g", "b"]}
+DEEP = {"F", "I", "I;16", "I;16B", "I;16L"}
+"""Pillow's modes of more than 8 bits, all grey."""
 SHOWN = 20
+SIDES = range(8, 1025)
+"""Sides that a survey's stamps may have."""
 
 
 def pack(
@@ -57,7 +62,7 @@ def pack(
     """
     labels, directory = Path(labels), Path(directory)
     table = _read_labels(labels)
-    if directory.exists() and any(directory.iterdir()):
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise Refused([Fault(str(directory), "is not empty", "Choose a new folder")])
     if not 1 <= shards <= len(table):
         raise Refused(
@@ -66,15 +71,21 @@ def pack(
     if fit not in {"pad", "resize"}:
         raise Refused([Fault(str(labels), f'fit = "{fit}" is unknown', 'Choose "pad" or "resize"')])
     files = [labels.parent / name for name in table["file"]]
-    bands, largest = _look_at_images(labels, files)
-    side = size or largest
+    bands, largest, deep = _look_at_images(labels, files)
+    side = largest if size is None else size
+    if side not in SIDES:
+        problem = f"stamps of {side} pixels a side are not possible"
+        raise Refused([Fault(str(labels), problem, f"Choose a size of {SIDES[0]} to {SIDES[-1]}")])
     directory.parent.mkdir(parents=True, exist_ok=True)
     # A pack that fails leaves nothing behind: everything is made beside the folder and moved into place.
     with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
         made = Path(scratch) / "release"
         (made / "catalogs").mkdir(parents=True)
         for number, rows in enumerate(np.array_split(np.arange(len(table)), shards)):
-            stamps = np.stack([_stamp(files[i], bands, side, fit) for i in rows])
+            # One type in all shards, also where only some images have more than 8 bits.
+            stamps = np.empty((len(rows), bands, side, side), np.float32 if deep else np.uint8)
+            for stamp, row in zip(stamps, rows, strict=True):
+                stamp[:] = _stamp(files[row], bands, side, fit)
             shard = made / "catalogs" / f"shard-{number:04d}.fits"
             # 8-bit pictures have been stretched for the eye already.
             stretch = "linear" if stamps.dtype == np.uint8 else "asinh"
@@ -92,8 +103,11 @@ def pack(
 def _read_labels(labels: Path) -> pd.DataFrame:
     remedy = "Give a CSV with a header line and a column `file`"
     try:
-        table = pd.read_csv(labels, dtype={"file": str}, low_memory=False)
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
+            # As text: pandas' own guess turns the id 007 into 7, and rounds long integers beside empty cells.
+            table = pd.read_csv(labels, dtype=str, index_col=False)
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise Refused([Fault(str(labels), f"cannot be read as CSV ({error})", remedy)]) from error
     if "file" not in table.columns:
         there = ", ".join(map(str, table.columns))
@@ -105,35 +119,67 @@ def _read_labels(labels: Path) -> pd.DataFrame:
         raise Refused([Fault(str(labels), f"line {missing[0] + 2} names no file", "Fill it in", "file")])
     if "id" not in table.columns:
         table.insert(0, "id", [Path(name).stem for name in table["file"]])
+    _refuse_names(labels, [str(name) for name in table.columns if name != "file"])
+    nameless = np.flatnonzero(table["id"].isna())
+    if len(nameless):
+        raise Refused([Fault(str(labels), f"line {nameless[0] + 2} has no id", "Fill it in", "id")])
+    for name in table.columns.drop("file"):
+        table[name] = _typed(table[name])
     twice = [value for value, count in Counter(table["id"]).items() if count > 1]
     if twice:
         problem = f"stands more than once ({len(twice)} such ids)"
         raise Refused([Fault(str(labels), problem, "An id names one object", "id", repr(twice[0]))])
-    return _whole_numbers(table)
-
-
-def _whole_numbers(table: pd.DataFrame) -> pd.DataFrame:
-    """Integer columns with empty cells, which pandas reads as floats, as nullable integers.
-
-    Decided on the whole table, so that all shards have the same types.
-    """
-    for name in table.columns:
-        known = table[name].dropna()
-        if table[name].dtype == np.float64 and 0 < len(known) < len(table) and (known == known.round()).all():
-            table[name] = table[name].astype("Int64")
     return table
 
 
-def _look_at_images(labels: Path, files: Sequence[Path]) -> tuple[int, int]:
-    """Number of bands and largest side of all images; refuses what is missing, broken or mixed."""
+def _refuse_names(labels: Path, names: Sequence[str]) -> None:
+    """FITS column names are ASCII and, like SQL's, the same in capitals; IMAGE holds the stamps."""
+    remedy = "Rename the column"
+    faults = [Fault(str(labels), "is not plain ASCII", remedy, name) for name in names if not name.isascii()]
+    seen = {"image": "IMAGE, the stamps' own column"}
+    for name in names:
+        if name.lower() in seen:
+            problem = f"is in FITS and SQL the same as {seen[name.lower()]}"
+            faults.append(Fault(str(labels), problem, remedy, name))
+        seen.setdefault(name.lower(), name)
+    if faults:
+        raise Refused(faults)
+
+
+def _typed(cells: pd.Series) -> pd.Series:
+    """A column of text as truth values, integers, floats or text, whichever keeps every cell.
+
+    Decided on the whole table, so that all shards have the same types.
+    """
+    known = cells.dropna()
+    if known.empty:
+        return cells.astype(np.float64)
+    if len(known) == len(cells) and known.isin(["True", "False"]).all():
+        return cells == "True"
+    # A leading zero is part of a name (plate 0123), and so is an integer that 64 bits can't hold.
+    if known.str.fullmatch(r"[+-]?(0|[1-9][0-9]*)").all():
+        numbers = [None if pd.isna(cell) else int(cell) for cell in cells]
+        fits_in = all(number is None or abs(number) < 2**63 for number in numbers)
+        return pd.Series(numbers, dtype="Int64" if len(known) < len(cells) else "int64") if fits_in else cells
+    if known.str.fullmatch(r"0[0-9]+").any():
+        return cells
+    try:
+        return pd.to_numeric(cells).astype(np.float64)
+    except ValueError:
+        return cells
+
+
+def _look_at_images(labels: Path, files: Sequence[Path]) -> tuple[int, int, bool]:
+    """Number of bands, largest side, whether any has more than 8 bits; refuses what is missing, broken or mixed."""
     faults: list[Fault] = []
     bands: dict[int, Path] = {}
-    largest = 0
+    largest, deep = 0, False
     for line, file in enumerate(files, start=2):
         try:
             with Image.open(file) as image:
                 bands.setdefault(_bands_of(image), file)
                 largest = max(largest, *image.size)
+                deep |= image.mode in DEEP
         except FileNotFoundError:
             faults.append(
                 Fault(str(file), "this image is missing", "Fetch it, or drop its row", "file", f"line {line}")
@@ -151,11 +197,14 @@ def _look_at_images(labels: Path, files: Sequence[Path]) -> tuple[int, int]:
         )
     if faults:
         raise Refused(faults)
-    return next(iter(bands)), largest
+    return next(iter(bands)), largest, deep
 
 
 def _bands_of(image: Image.Image) -> int:
-    return 1 if image.mode in {"1", "L", "LA", "F", "I", "I;16", "I;16B", "I;16L"} else 3
+    if image.mode not in DEEP and ";16" in str(getattr(image, "tile", "")):
+        msg = "Pillow would cut 16-bit colour to 8 bits"
+        raise ValueError(msg)
+    return 1 if image.mode in DEEP | {"1", "L", "LA"} else 3
 
 
 def _stamp(file: Path, bands: int, side: int, fit: str) -> Array:
@@ -163,11 +212,7 @@ def _stamp(file: Path, bands: int, side: int, fit: str) -> Array:
     try:
         with Image.open(file) as image:
             image.load()
-            plane = (
-                image
-                if image.mode in {"F", "I", "I;16", "I;16B", "I;16L"}
-                else image.convert("L" if bands == 1 else "RGB")
-            )
+            plane = image if image.mode in DEEP else image.convert("L" if bands == 1 else "RGB")
             if fit == "resize" and plane.size != (side, side):
                 if plane.mode.startswith("I"):
                     plane = plane.convert("F")  # Pillow has no antialiasing for integers of 16 and 32 bits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from catalogs.survey import PLACEHOLDER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from catalogs._types import Array, Bools, Floats, Integers
+    from catalogs._types import Array, Floats, Integers
     from catalogs.survey import Images, Survey
 
 
@@ -80,11 +81,18 @@ def numbers(column: pa.ChunkedArray) -> Floats:
 
 def _groups(rows: pa.Table, columns: list[str]) -> list[tuple[dict[str, object], Integers]]:
     """Distinct values of some columns and the rows that have them, in order of first appearance."""
+    if not columns:
+        return [({}, np.arange(rows.num_rows))] if rows.num_rows else []
     found: dict[tuple[object, ...], list[int]] = {}
     values = [rows[name].to_pylist() for name in columns]
-    for i, key in enumerate(zip(*values, strict=True) if columns else [()] * rows.num_rows):
+    for i, key in enumerate(zip(*values, strict=True)):
         found.setdefault(key, []).append(i)
     return [(dict(zip(columns, key, strict=True)), np.array(which)) for key, which in found.items()]
+
+
+def _run(rows: Integers) -> slice | Integers:
+    """Ascending row numbers as a slice if they follow one another."""
+    return slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] + 1 == len(rows) else rows
 
 
 def _from_tiles(survey: Survey, rows: pa.Table, folder: str, stamps: Floats, flags: Integers) -> None:
@@ -100,9 +108,12 @@ def _from_tiles(survey: Survey, rows: pa.Table, folder: str, stamps: Floats, fla
             except images.NotAnImage as error:
                 raise CorruptFile(f"{url}: {error}. Fetch the file again.") from error
             x, y = _pixels(survey, part, tile)
-            raw, covered = images.cut(tile, x, y, layout.size)
-            stamps[which, b], found = clean(raw, layout, covered)
-            flags[which] |= found
+            run = _run(which)
+            cleaned = stamps[run, b]  # a view where the rows stand together: then nothing is copied
+            _, covered = images.cut(tile, x, y, layout.size, out=cleaned)
+            flags[run] |= clean(cleaned, layout, covered)
+            if not isinstance(run, slice):
+                stamps[run, b] = cleaned
 
 
 def _pixels(survey: Survey, rows: pa.Table, tile: images.ImageHeader) -> tuple[Floats, Floats]:
@@ -124,9 +135,9 @@ def _from_column(layout: Images, rows: pa.Table, stamps: Floats, flags: Integers
     shape = stored_shape(rows.schema.field(str(layout.column)), len(layout.bands))
     values = column.values.to_numpy(zero_copy_only=False).reshape(rows.num_rows, *shape)
     for b in range(len(layout.bands)):
-        clear, found = clean(_float32(values[:, b]), layout)
-        _centre(clear, stamps[:, b])
-        flags |= found
+        planes = _float32(values[:, b])
+        flags |= clean(planes, layout)
+        _centre(planes, stamps[:, b])
 
 
 def stored_shape(field: pa.Field, bands: int) -> tuple[int, int, int]:
@@ -154,9 +165,9 @@ def _from_extensions(survey: Survey, rows: pa.Table, folder: str, stamps: Floats
             url = path_of(str(layout.path), values, band, folder)
             with _opened(url) as file:
                 for i in which:
-                    clear, found = clean(_plane(file, url, hdus[i])[None], layout)
-                    _centre(clear, stamps[i : i + 1, b])
-                    flags[i] |= found[0]
+                    plane = _plane(file, url, hdus[i])[None]
+                    flags[i] |= clean(plane, layout)[0]
+                    _centre(plane, stamps[i : i + 1, b])
 
 
 @contextmanager
@@ -185,9 +196,9 @@ def _plane(file: fits.HDUList, url: str, number: int | None) -> Floats:
 
 
 def _float32(pixels: Array) -> Floats:
-    """What float32 cannot hold becomes infinite, and is flagged as such."""
+    """A copy; what float32 cannot hold becomes infinite, and is flagged as such."""
     with np.errstate(over="ignore"):
-        return np.asarray(pixels, np.float32)
+        return np.array(pixels, np.float32, order="C")
 
 
 def _centre(planes: Floats, stamps: Floats) -> None:
@@ -205,36 +216,43 @@ def _centre(planes: Floats, stamps: Floats) -> None:
     stamps[tuple(target)] = planes[tuple(source)]
 
 
-def clean(raw: Floats, layout: Images, covered: Integers | None = None) -> tuple[Floats, Integers]:
-    """Subtract the background, make every pixel finite, and say what was wrong.
+def clean(stamps: Floats, layout: Images, covered: Integers | None = None) -> Integers:
+    """Subtract the background and make every pixel finite, in place, and say what was wrong.
 
     Parameters
     ----------
-    raw : (n, y, x) float32
-        One band; pixels off the image are NaN. Not changed.
+    stamps : (n, y, x) float32
+        One band; pixels off the image are NaN. Pixels that are not finite become zero, which is the
+        background's level.
     layout : Images
     covered : (n,) int, optional
         Pixels of each stamp that lie on the image; all of them by default.
 
     Returns
     -------
-    stamps : (n, y, x) float32
-        Pixels that were not finite are zero, which is the background's level.
     flags : (n,) int32
     """
-    flags = np.zeros(len(raw), np.int32)
-    pixels = raw.shape[1] * raw.shape[2]
-    covered = np.full(len(raw), pixels) if covered is None else covered
-    low, high = raw.min(axis=(1, 2)), raw.max(axis=(1, 2))
+    flags = np.zeros(len(stamps), np.int32)
+    covered = np.full(len(stamps), stamps.shape[1] * stamps.shape[2]) if covered is None else covered
+    for first in range(0, len(stamps), images.CHUNK):
+        now = slice(first, first + images.CHUNK)
+        flags[now] = _clean(stamps[now], layout, covered[now])
+    return flags
+
+
+def _clean(stamps: Floats, layout: Images, covered: Integers) -> Integers:
+    flags = np.zeros(len(stamps), np.int32)
+    pixels = stamps.shape[1] * stamps.shape[2]
+    low, high = stamps.min(axis=(1, 2)), stamps.max(axis=(1, 2))
     whole = np.isfinite(low) & np.isfinite(high)  # min and max hand on NaN, and are the infinities if any
-    background = np.zeros(len(raw), np.float32)
-    if layout.background == "border":
-        background[whole] = _border(raw[whole])
+    border = layout.background == "border"
+    background = _border(stamps) if border else np.zeros(len(stamps), np.float32)
     for i in np.flatnonzero(~whole):
-        good = raw[i][np.isfinite(raw[i])]
+        good = stamps[i][np.isfinite(stamps[i])]
         low[i], high[i] = (good.min(), good.max()) if len(good) else (np.nan, np.nan)
-        if layout.background == "border" and len(good):
-            frame = raw[i][_frame(raw.shape[1:])]
+        background[i] = 0.0
+        if border and len(good):
+            frame = stamps[i].ravel()[_frame(stamps.shape[1:])]
             frame = frame[np.isfinite(frame)]
             background[i] = np.median(frame if len(frame) else good)
         flags[i] |= Flag.BAD_PIXELS if len(good) < covered[i] else 0
@@ -245,26 +263,28 @@ def clean(raw: Floats, layout: Images, covered: Integers | None = None) -> tuple
     if layout.saturation is not None:
         flags[high >= layout.saturation] |= Flag.SATURATED
     with np.errstate(over="ignore", invalid="ignore"):
-        stamps = raw - background[:, None, None]
+        stamps -= background[:, None, None]
         # Sentinels near float32's limits are finite, but need not be so any more above their background.
         known = np.isfinite(low) & np.isfinite(high)
         burst = known & ~(np.isfinite(low - background) & np.isfinite(high - background))
     flags[burst] |= Flag.BAD_PIXELS
-    mend = ~whole | burst
-    stamps[mend] = np.where(np.isfinite(stamps[mend]), stamps[mend], np.float32(0.0))
-    return stamps, flags
+    for i in np.flatnonzero(~whole | burst):
+        stamps[i][~np.isfinite(stamps[i])] = 0.0
+    return flags
 
 
-def _frame(shape: tuple[int, ...]) -> Bools:
-    """The outer frame of a stamp, a sixteenth of its side wide."""
+@cache
+def _frame(shape: tuple[int, ...]) -> Integers:
+    """Flat indices of the outer frame of a stamp, a sixteenth of its side wide."""
     width = max(1, min(shape) // 16)
     frame = np.ones(shape, bool)
     frame[width:-width, width:-width] = False
-    return frame
+    return np.flatnonzero(frame)
 
 
 def _border(stamps: Floats) -> Floats:
-    """Median of each stamp's outer frame, (n,)."""
-    pixels = stamps[:, _frame(stamps.shape[1:])]
+    """Median of each stamp's outer frame, (n,); of no meaning where a pixel is not finite."""
+    pixels = stamps.reshape(len(stamps), -1).take(_frame(stamps.shape[1:]), axis=1, mode="clip")
     middle = pixels.shape[-1] // 2
-    return np.asarray(np.partition(pixels, middle, axis=-1)[..., middle])
+    pixels.partition(middle, axis=-1)
+    return np.asarray(pixels[:, middle])

@@ -32,6 +32,8 @@ def cluster(settings: Run, address: str | None = None, *, dashboard: bool = Fals
     """
     # Ray reads these when it is imported and when its processes start.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Threads that spin while they wait take the cores that readers and writers need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     # Ray warns in red of restarts that cannot work; a run that loses an actor's arguments is run again anyway.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")

@@ -19,7 +19,7 @@ from pipeline.barriers import answers, read_receipts
 from pipeline.progress import StageProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pipeline.plan import Plan
 
@@ -122,10 +122,13 @@ def _positions(folder: str, names: Sequence[str]) -> list[tuple[str, Any, Any, i
 
 @ray.remote(num_cpus=1)
 def _write_partition(url: str, names: Sequence[str], partition: Partition, embeddings: bool) -> Counter[str]:
-    rows = joined(url, names, with_embeddings=embeddings)
-    rows = rows.filter(pc.equal(_astray(rows), 0))
-    index = hats_catalog.spatial_index(rows["ra"].to_numpy(), rows["dec"].to_numpy())
-    rows = rows.add_column(0, INDEX_FIELD, pa.array(index)).filter(pa.array(partition.holds(index)))
+
+    def held(rows: pa.Table) -> pa.Table:
+        rows = rows.filter(pc.equal(_astray(rows), 0))
+        index = hats_catalog.spatial_index(rows["ra"].to_numpy(), rows["dec"].to_numpy())
+        return rows.add_column(0, INDEX_FIELD, pa.array(index)).filter(pa.array(partition.holds(index)))
+
+    rows = joined(url, names, with_embeddings=embeddings, keep=held)
     if embeddings:
         columns = [INDEX, "object_id", "ra", "dec", "embedding"]
         hats_catalog.write_partition(storage.join(url, "embeddings"), partition, rows.select(columns))
@@ -151,8 +154,17 @@ def _astray(rows: pa.Table) -> pa.ChunkedArray:
     return pc.bit_wise_and(rows["flags"], pa.scalar(int(Flag.BAD_POSITION), pa.int32()))
 
 
-def joined(url: str, names: Sequence[str], *, with_embeddings: bool) -> pa.Table:
-    """Objects and their votes, part beside part; the ids must agree row by row."""
+def joined(
+    url: str,
+    names: Sequence[str],
+    *,
+    with_embeddings: bool,
+    keep: Callable[[pa.Table], pa.Table] = lambda rows: rows,
+) -> pa.Table:
+    """Objects and their votes, part beside part; the ids must agree row by row.
+
+    `keep` filters every part by itself: a partition never holds more than its own rows, however many parts it reads.
+    """
     tables = []
     for name in names:
         objects = parts.read(storage.join(url, "objects"), name)
@@ -166,5 +178,5 @@ def joined(url: str, names: Sequence[str], *, with_embeddings: bool) -> pa.Table
         for field in votes.schema:
             if field.name != "object_id":
                 objects = objects.append_column(field, votes[field.name])
-        tables.append(objects.replace_schema_metadata(None))
+        tables.append(keep(objects.replace_schema_metadata(None)))
     return pa.concat_tables(tables)

@@ -10,6 +10,7 @@ from typing import Any
 from catalogs import storage
 from catalogs.errors import Fault, Refused
 
+RECORD: dict[str, Any] = {"config": dict, "source": str, "fingerprints": dict, "shards": list}
 STAGES = ("encode", "reduce", "fit", "vote", "publish")
 
 
@@ -91,8 +92,9 @@ class RunDirectory:
         url = storage.join(self.url, "run.json")
         if storage.exists(url):
             try:
-                return dict(json.loads(storage.read(url)))
-            except ValueError as error:
+                record = json.loads(storage.read(url))
+                return {key: kind(record[key]) for key, kind in RECORD.items()}
+            except (ValueError, TypeError, KeyError) as error:
                 raise Refused([Fault(url, f"is damaged ({error})", "Choose another --out")]) from error
         if storage.names(self.url):
             raise Refused([Fault(self.url, "is not empty and holds no run", "Choose another --out")])

@@ -117,3 +117,57 @@ def test_empty_tables_and_full_folders_are_refused(folder):
     (folder / "labels.csv").write_text("file\n")
     with pytest.raises(Refused, match="no row"):
         pack(folder / "labels.csv", folder / "other")
+
+
+def label(folder, header, *cells):
+    """A table of the six pictures with one more column."""
+    lines = [f"pics/g{i}.png,{cells[i % len(cells)]}" for i in range(6)]
+    (folder / "labels.csv").write_text("\n".join([f"file,{header}", *lines]) + "\n", encoding="utf-8")
+
+
+def test_long_integers_beside_empty_cells_keep_their_last_digits(folder):
+    label(folder, "objid", 588848901530583233, "")
+    assert packed(folder)["objid"].tolist()[:2] == [588848901530583233, None]
+
+
+def test_leading_zeros_belong_to_a_name(folder):
+    label(folder, "id", "7", "07", "007", "70", "071", "72")
+    assert packed(folder)["id"].tolist()[:3] == ["7", "07", "007"]
+
+
+def test_integers_that_64_bits_cannot_hold_stay_as_written(folder):
+    label(folder, "x", 2**64 - 1, 2)
+    assert packed(folder)["x"].tolist()[:2] == [str(2**64 - 1), "2"]
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "words"),
+    [
+        ("id", ("a", ""), "line 3 has no id"),
+        ("image", (1,), "IMAGE"),
+        ("IMAGE", (1,), "IMAGE"),
+        ("ID", (1,), "the same as id"),
+        ("größe", (1,), "ASCII"),
+        ("x", ("1,2",), "cannot be read as CSV"),
+    ],
+)
+def test_columns_that_a_release_cannot_hold_are_refused(folder, header, cells, words):
+    label(folder, header, *cells)
+    with pytest.raises(Refused, match=words):
+        packed(folder)
+    assert not (folder / "release").exists()
+
+
+@pytest.mark.parametrize("size", [-3, 0, 7, 1025])
+def test_sizes_that_no_run_accepts_are_refused(folder, size):
+    with pytest.raises(Refused, match="8 to 1024"):
+        packed(folder, size=size)
+
+
+def test_all_shards_have_one_pixel_type(tmp_path):
+    Image.fromarray(np.full((8, 8), 900.5, np.float32)).save(tmp_path / "a.tif")
+    Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / "b.png")
+    (tmp_path / "labels.csv").write_text("file\na.tif\nb.png\n")
+    pack(tmp_path / "labels.csv", tmp_path / "release", shards=2)
+    tables = [Table.read(p)["IMAGE"] for p in sorted((tmp_path / "release" / "catalogs").iterdir())]
+    assert [t.dtype.kind for t in tables] == ["f", "f"]

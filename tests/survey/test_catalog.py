@@ -11,9 +11,9 @@ import lsdb
 import numpy as np
 import pandas as pd
 import pytest
-from tests.survey.conftest import objects_of, tuningfork, write_toml
 
 from pipeline.status import status
+from tests.survey.conftest import objects_of, tuningfork, write_toml
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from tests.survey.conftest import objects_of
 
 from catalogs import views
 from catalogs.pack import pack
+from tests.survey.conftest import objects_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -39,7 +39,9 @@ def test_efigi_2677_galaxies_and_the_purity_of_their_groups(shared_data, runner,
     values["survey"]["catalogs"] = str(tmp_path / "efigi" / "catalogs" / "*.fits")
     runner(values, EXAMPLES, tmp_path / "run")
     with views.connect(str(tmp_path / "run")) as connection:
-        assert connection.sql("SELECT count(*), count(DISTINCT object_id) FROM objects").fetchall() == [(2677, 2677)]
+        assert connection.sql("SELECT count(*), count(DISTINCT object_id) FROM objects").fetchall() == [
+            (2677, 2677)
+        ]
         rows = connection.sql(views.canned()["purity"].filled({"column": "t_type"})).fetchall()
     purity = {way: (objects, share) for way, objects, _, share in rows}
     assert purity["vote, all objects"][0] == purity["single k-means, all objects"][0] == 2677

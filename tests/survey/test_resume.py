@@ -9,9 +9,9 @@ import subprocess
 import time
 
 import pytest
-from tests.survey.conftest import COMMAND, files_of, tuningfork, write_toml
 
 from catalogs.errors import Refused
+from tests.survey.conftest import COMMAND, files_of, tuningfork, write_toml
 
 
 def killed(config, out, after: float) -> bool:

@@ -81,7 +81,7 @@ class Encoder:
     stretch : {"asinh", "linear"}
         See `kernels.stretch`.
     normalise : {"none", "imagenet"}
-        Subtract and divide by ImageNet's mean and deviation (their averages unless there are three bands), or not, as in arXiv 2501.00380.
+        Take ImageNet's mean and deviation out (averages unless there are three bands); not so in arXiv 2501.00380.
     precision : {"auto", "float32", "bfloat16"}
         Of the network; see `resolve_precision`.
     batch_size, device, threads
@@ -178,15 +178,15 @@ class Encoder:
     def columns(cls, **options: Any) -> pa.Table:
         """Empty table of the added column, for the options of `Encoder`; loads no weights."""
         given = cls._given(options)
-        return pa.schema(
-            [_field(nets.features(given["model"], bands=given["bands"], size=given["input"]))]
-        ).empty_table()
+        length = nets.features(given["model"], bands=given["bands"], size=given["input"])
+        return pa.schema([_field(length)]).empty_table()
 
     @classmethod
     def weights_fingerprint(cls, **options: Any) -> str:
         """SHA-256, in hex, of all weights that these options load."""
         given = cls._given(options)
-        digest = weights.fingerprint(_network(*(given[k] for k in ("model", "checkpoint", "bands", "input"))))
+        parts = [given[name] for name in ("model", "checkpoint", "bands", "input")]
+        digest = weights.fingerprint(_network(*parts))
         if given["denoise"] is None:
             return digest
         second = weights.fingerprint(_denoiser(given["denoise"]))

@@ -82,7 +82,7 @@ class _Reading:
         for piece in self._slices:
             try:
                 yield pack(piece, self._read(piece))
-            except (TuningforkError, OSError, MemoryError) as error:
+            except (TuningforkError, OSError, MemoryError, ValueError) as error:
                 # One bad file must not end a run over a billion objects: the slice goes on as a fault.
                 yield pack(piece, None, f"{type(error).__name__}: {error}")
 

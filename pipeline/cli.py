@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from enum import StrEnum
@@ -193,6 +194,8 @@ def _interrupt_on_sigterm() -> None:
 
 def main() -> None:
     """Run the command line; errors that we raise on purpose are printed plainly and end with their exit code."""
+    # Before torch is loaded: threads that spin while they wait starve whatever else shares the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from pipeline import show
 
     try:

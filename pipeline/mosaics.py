@@ -177,7 +177,7 @@ def _measured(
         "B_IMAGE": minor,
         "THETA_IMAGE": theta,
         "SNR_WIN": sn * (1 + float(rng.normal(0, 0.02))),
-        "FLAGS": 16 if near else 0,
+        "FLAGS": 8 if near else 0,  # SExtractor: touches the image boundary
         "TILE": tile.name,
     }
     fact: dict[str, object] = {

@@ -25,7 +25,7 @@ class Fault:
             where += f", column {self.column!r}"
         if self.value is not None:
             where += f", value {self.value}"
-        return f"{where}: {self.problem}. {self.remedy}"
+        return f"{where}: {self.problem}. {self.remedy}".replace("\n", "\\n")
 
 
 def grouped(faults: list[Fault]) -> list[Fault]:

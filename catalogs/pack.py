@@ -17,6 +17,7 @@ from astropy.io import fits
 from PIL import Image, UnidentifiedImageError
 
 from catalogs.errors import Fault, Refused
+from catalogs.stamps import centre
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -226,19 +227,9 @@ def _stamp(file: Path, bands: int, side: int, fit: str) -> Array:
     values = values[:, ::-1]  # an image file's first row is its top, a FITS image's is its bottom
     if values.dtype != np.uint8:
         values = values.astype(np.float32)
-    return _centred(values, side)
-
-
-def _centred(values: Array, side: int) -> Array:
-    framed = np.zeros((len(values), side, side), values.dtype)
-    source, target = [slice(None)], [slice(None)]
-    for length in values.shape[1:]:
-        offset = length // 2 - side // 2
-        first, last = max(offset, 0), min(offset + side, length)
-        source.append(slice(first, last))
-        target.append(slice(first - offset, last - offset))
-    framed[tuple(target)] = values[tuple(source)]
-    return framed
+    stamp = np.zeros((len(values), side, side), values.dtype)
+    centre(values, stamp)
+    return stamp
 
 
 def _write_shard(path: Path, table: pd.DataFrame, stamps: Array) -> None:

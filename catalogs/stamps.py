@@ -137,7 +137,7 @@ def _from_column(layout: Images, rows: pa.Table, stamps: Floats, flags: Integers
     for b in range(len(layout.bands)):
         planes = _float32(values[:, b])
         flags |= clean(planes, layout)
-        _centre(planes, stamps[:, b])
+        centre(planes, stamps[:, b])
 
 
 def stored_shape(field: pa.Field, bands: int) -> tuple[int, int, int]:
@@ -167,7 +167,7 @@ def _from_extensions(survey: Survey, rows: pa.Table, folder: str, stamps: Floats
                 for i in which:
                     plane = _plane(file, url, hdus[i])[None]
                     flags[i] |= clean(plane, layout)[0]
-                    _centre(plane, stamps[i : i + 1, b])
+                    centre(plane, stamps[i : i + 1, b])
 
 
 @contextmanager
@@ -201,7 +201,7 @@ def _float32(pixels: Array) -> Floats:
         return np.array(pixels, np.float32, order="C")
 
 
-def _centre(planes: Floats, stamps: Floats) -> None:
+def centre(planes: Floats, stamps: Floats) -> None:
     """Crop or pad (n, h, w) planes into (n, side, side) stamps of zeros, around their centres.
 
     The centre pixel of a side n is n // 2, so odd and even sides keep their galaxy on the same pixel.

@@ -73,13 +73,14 @@ class Fit(StrEnum):
 def plan(
     config: ConfigPath,
     out: Out = "run",
+    address: Address = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Check a release and its config, and say what a run would do. Nothing is written."""
     from pipeline import show
     from pipeline.plan import as_dict, plan_of
 
-    planned = plan_of(config, out)
+    planned = plan_of(config, out, address)
     planned.run.check(planned.record, remedy=f"{planned.command} --anew")
     if as_json:
         sys.stdout.write(json.dumps(as_dict(planned), indent=1) + "\n")
@@ -101,7 +102,7 @@ def run(
 
     _interrupt_on_sigterm()
     try:
-        planned = plan_of(config, out)
+        planned = plan_of(config, out, address)
         planned.run.prepare(planned.record, anew=anew, remedy=f"{planned.command} --anew")
         show.plan(planned, planned.seconds_for_encoding())
         from pipeline import flow

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ from catalogs import headers, parts, storage
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, slices_of
+from pipeline.fingerprints import fingerprints
 from pipeline.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 LARGEST_SLICE = 1 << 30
 TRIAL = 32
-VALUES_VERSION = 1
-"""Raise this when equal configs begin to give other catalog values, so that old parts are not mixed with new."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class Plan:
         return (time.perf_counter() - start) / TRIAL * left / settings.workers
 
 
-def make_plan(config: Config, folder: str, source: str, out: str) -> Plan:
+def make_plan(config: Config, folder: str, source: str, out: str, address: str | None = None) -> Plan:
     """Resolve a config against its release, its model and its run directory.
 
     Parameters
@@ -106,6 +103,8 @@ def make_plan(config: Config, folder: str, source: str, out: str) -> Plan:
         Path of the config file.
     out : str
         Run directory.
+    address : str, optional
+        Cluster that will do the work; its nodes may have GPUs that this machine lacks.
 
     Raises
     ------
@@ -123,6 +122,8 @@ def make_plan(config: Config, folder: str, source: str, out: str) -> Plan:
     features, weights, found = _look_at_encoder(config, source, options)
     faults += found
     faults += _resource_faults(config, source, release, features)
+    if address is None and config.encode.gpus and not torch.cuda.is_available():
+        faults.append(_no_gpu(config, source))
     if faults or release is None:
         raise Refused(faults)
     run = RunDirectory(out)
@@ -204,10 +205,6 @@ def _resource_faults(config: Config, source: str, release: Release | None, featu
     def wrong(key: str, value: object, problem: str, remedy: str) -> None:
         faults.append(Fault(source, problem, remedy, value=str(value), key=key))
 
-    if config.encode.gpus and not torch.cuda.is_available():
-        problem = "asks for a GPU, but this machine shows none"
-        remedy = "Set gpus = 0, or plan on a machine like those of the cluster"
-        wrong("encode.gpus", config.encode.gpus, problem, remedy)
     wanted, groups = config.reduce.components, config.fit.groups
     if features and isinstance(wanted, int) and wanted > features:
         problem = f"more components than the {features} features of {config.encode.model}"
@@ -225,36 +222,10 @@ def _resource_faults(config: Config, source: str, release: Release | None, featu
     return faults
 
 
-def fingerprints(config: Config, release: Release, weights: str) -> dict[str, str]:
-    """One fingerprint a stage: equal where the stage would write the same, and resting on the stage before."""
-    # How the work is spread (workers, threads, batch size) does not change what comes out.
-    spread = {"workers", "cpus", "gpus", "threads", "batch_size"}
-    shards = [
-        [s.label, s.table.rows, hashlib.sha256(s.table.header.encode()).hexdigest()] for s in release.shards
-    ]
-    own = {
-        "encode": {
-            "values": VALUES_VERSION,
-            "survey": config.survey.model_dump(mode="json", exclude={"name", "catalogs"}),
-            "shards": shards,
-            "slice_rows": config.run.slice_rows,
-            "denoise": config.denoise is not None,
-            "encode": config.encode.model_dump(mode="json", exclude={*spread, "checkpoint"}),
-            "weights": weights,
-        },
-        "reduce": {
-            "reduce": config.reduce.model_dump(mode="json"),
-            "pilot": [config.fit.pilot_rows, config.fit.seed],
-        },
-        "fit": config.fit.model_dump(mode="json"),
-        "vote": config.vote.model_dump(mode="json"),
-        "publish": {**config.publish.model_dump(mode="json"), "name": config.survey.name},
-    }
-    chained, before = {}, ""
-    for stage, values in own.items():
-        text = json.dumps([before, values], sort_keys=True)
-        before = chained[stage] = hashlib.sha256(text.encode()).hexdigest()
-    return chained
+def _no_gpu(config: Config, source: str) -> Fault:
+    remedy = "Set gpus = 0, or give the --address of a cluster that has GPUs"
+    problem = "asks for a GPU, but this machine shows none"
+    return Fault(source, problem, remedy, key="encode.gpus", value=str(config.encode.gpus))
 
 
 def _notes(config: Config, release: Release) -> list[str]:
@@ -276,12 +247,12 @@ def _notes(config: Config, release: Release) -> list[str]:
     return notes
 
 
-def plan_of(path: str | Path, out: str) -> Plan:
+def plan_of(path: str | Path, out: str, address: str | None = None) -> Plan:
     """Load a config file and make its plan."""
     from pipeline.config import load  # noqa: PLC0415
 
     config, folder = load(path)
-    return make_plan(config, folder, str(path), out)
+    return make_plan(config, folder, str(path), out, address)
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""Fingerprints of the stages, chained like a makefile: what may be kept after a change, and what may not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from catalogs.release import Release
+    from pipeline.config import Config
+
+VALUES_VERSION = 1
+"""Raise this when equal configs begin to give other catalog values, so that old parts are not mixed with new."""
+
+
+def fingerprints(config: Config, release: Release, weights: str) -> dict[str, str]:
+    """One fingerprint a stage: equal where the stage would write the same, and resting on the stage before."""
+    # How the work is spread (workers, threads, batch size) does not change what comes out.
+    spread = {"workers", "cpus", "gpus", "threads", "batch_size"}
+    shards = [
+        [s.label, s.table.rows, hashlib.sha256(s.table.header.encode()).hexdigest()] for s in release.shards
+    ]
+    own = {
+        "encode": {
+            "values": VALUES_VERSION,
+            "survey": config.survey.model_dump(mode="json", exclude={"name", "catalogs"}),
+            "shards": shards,
+            "slice_rows": config.run.slice_rows,
+            "denoise": config.denoise is not None,
+            "encode": config.encode.model_dump(mode="json", exclude={*spread, "checkpoint"}),
+            "weights": weights,
+        },
+        "reduce": {
+            "reduce": config.reduce.model_dump(mode="json"),
+            "pilot": [config.fit.pilot_rows, config.fit.seed],
+        },
+        "fit": config.fit.model_dump(mode="json"),
+        "vote": config.vote.model_dump(mode="json"),
+        "publish": {**config.publish.model_dump(mode="json"), "name": config.survey.name},
+    }
+    chained, before = {}, ""
+    for stage, values in own.items():
+        text = json.dumps([before, values], sort_keys=True)
+        before = chained[stage] = hashlib.sha256(text.encode()).hexdigest()
+    return chained

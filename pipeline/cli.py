@@ -100,7 +100,7 @@ def run(
     from pipeline import show
     from pipeline.plan import plan_of
 
-    _interrupt_on_sigterm()
+    interrupted = _watch_for_interrupts()
     try:
         planned = plan_of(config, out, address)
         planned.run.prepare(planned.record, anew=anew, remedy=f"{planned.command} --anew")
@@ -108,10 +108,13 @@ def run(
         from pipeline import flow
 
         flow.run(planned, address, dashboard=dashboard)
-    except KeyboardInterrupt:
+    except BaseException:
+        # What an interrupt looks like depends on where it hit: libraries wrap it in errors of their own.
+        if not interrupted:
+            raise
         console.print("\n[bold]interrupted.[/] Nothing is lost; continue with:")
         console.print(f"  tuningfork run {escape(str(config))} --out {escape(out)}", soft_wrap=True)
-        sys.exit(INTERRUPTED)
+        _leave(INTERRUPTED)
     show.summary(out)
 
 
@@ -184,13 +187,24 @@ def pack(
     console.print(f"  tuningfork run {escape(str(directory))}/survey.toml --out RUN", soft_wrap=True)
 
 
-def _interrupt_on_sigterm() -> None:
-    """Let a cluster's polite stop end a run as Ctrl-C does."""
+def _watch_for_interrupts() -> list[int]:
+    """Make Ctrl-C and a cluster's polite stop interrupt a run; the list holds the signals that have come."""
+    came: list[int] = []
 
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+        came.append(number)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+    return came
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit at once: threads that a stopped run leaves behind can crash Python while it takes itself down."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def main() -> None:
@@ -209,7 +223,7 @@ def main() -> None:
         sys.exit(REFUSED)
     except TuningforkError as error:
         console.print(f"[bold red]stopped:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
-        sys.exit(FAULTS)
+        _leave(FAULTS)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

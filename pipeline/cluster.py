@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +52,11 @@ def cluster(settings: Run, address: str | None = None, *, dashboard: bool = Fals
                 "dashboard_host": "127.0.0.1",
                 "object_store_memory": int(settings.object_store_gib * 2**30),
             }
+        on_stop = signal.getsignal(signal.SIGTERM)
         with _silent_stderr():
             context = ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_stop)  # Ray puts its own there, which ends without a word
         if context.dashboard_url:
             console.print(f"Ray dashboard: http://{context.dashboard_url}")
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -117,10 +117,11 @@ class RunDirectory:
         Refused
             If the directory belongs to another run, or can't be written to.
         """
-        for stage in reversed(self.check(record, anew=anew, remedy=remedy)):
-            for output in self.outputs(stage):
-                storage.remove(output)
+        stale = self.check(record, anew=anew, remedy=remedy)
         try:
+            for stage in reversed(stale):
+                for output in self.outputs(stage):
+                    storage.remove(output)
             record = {"tuningfork": version("tuningfork"), **record}
             storage.write(
                 storage.join(self.url, "run.json"), json.dumps(record, indent=1, sort_keys=True).encode()

@@ -69,7 +69,7 @@ def write_part(row: pa.Table, *, folder: str, fingerprint: str) -> pa.Table:
         try:
             parts.write(folder, piece, rows, _receipt(piece, rows, fingerprint))
         except OSError as error:
-            fault, stop = f"{folder} cannot be written to: {error}", True
+            fault, stop = str(error), True
     values = {
         "shard": piece.shard,
         "start": piece.start,

@@ -1,6 +1,6 @@
 """Pipeline efficiency: objects a second of a real run, over the bare encoder on stamps that are in memory already.
 
-    python -m benchmarks.pipeline [--objects 60000]
+    python -m benchmarks.pipeline [--objects 30000]
 
 The bare loop is `actors.encoder.Encoder`, loaded and warm, called on tables that the release gave beforehand: no FITS, no
 Ray, no Parquet, nobody else on the cores. The run is `tuningfork run` on the same release with the same options, from
@@ -96,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--objects", type=int, default=60_000)
+    parser.add_argument("--objects", type=int, default=30_000)
     options = parser.parse_args()
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)

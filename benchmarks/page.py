@@ -59,8 +59,8 @@ SECTIONS = (
     Section(
         "pipeline",
         "The pipeline's efficiency",
-        "Objects a second of `tuningfork run` (64-pixel stamps, one band, `timm:convnext_atto`, two threads).",
-        "the bare encoder, called in a loop on stamps that are in memory already.",
+        "Objects a second of `tuningfork run` (64-pixel stamps, one band, `timm:convnext_atto`), on two cores with the default two workers of one thread.",
+        "the bare encoder with two threads, called in a loop on stamps that are in memory already.",
         "at least 0.8 of the bare loop in the encoding stage.",
         ["--objects", "1500"],
     ),

@@ -37,7 +37,6 @@ interval = 0.5
 model = "timm:convnext_atto"
 input = {SIZE}
 unwrap = "moments"
-threads = {THREADS}
 """
 
 
@@ -58,7 +57,7 @@ def encode_all(config: Path) -> float:
     """Objects a second of the encoder on tables in memory, in a fresh process."""
     plan = plan_of(config, "nowhere")
     tables = [plan.release.read(piece) for piece in plan.slices()]
-    encoder = Encoder(**plan.encoder_options)
+    encoder = Encoder(**{**plan.encoder_options, "threads": THREADS})
     encoder(tables[0].slice(0, 256))
     start = time.perf_counter()
     for table in tables:

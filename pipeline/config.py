@@ -56,14 +56,14 @@ class Encode(Section):
     """Arithmetic of the model; `auto` is bfloat16 where the device has it."""
     batch_size: Annotated[int, Field(ge=1)] = 128
     """Stamps that the model sees at once."""
-    workers: Annotated[int, Field(ge=1)] = 1
-    """Actors in the pool; on GPU machines, one a GPU."""
-    cpus: Annotated[float, Field(gt=0)] = 1.0
+    workers: Annotated[int, Field(ge=1)] = 2
+    """Actors in the pool: on CPUs about one a core, on GPU machines one a GPU."""
+    cpus: Annotated[float, Field(gt=0)] = 0.5
     """CPUs that Ray sets aside for an actor."""
     gpus: Annotated[float, Field(ge=0)] = 0.0
     """GPUs of an actor; 0 encodes on the CPU."""
-    threads: Annotated[int, Field(ge=1)] = 2
-    """Threads of an actor on the CPU."""
+    threads: Annotated[int, Field(ge=1)] = 1
+    """Threads of an actor on the CPU; two actors of one thread outrun one of two."""
 
     @model_validator(mode="after")
     def _turns_divide_the_angles(self) -> Encode:

@@ -14,7 +14,10 @@ def groups_of(out):
     return table.select(columns)
 
 
-@pytest.mark.parametrize(("shards", "slice_rows"), [(3, 7), (16, 1), (2, 16384)])
+@pytest.mark.parametrize(
+    ("shards", "slice_rows"),
+    [pytest.param(3, 7, marks=pytest.mark.slow), (16, 1), pytest.param(2, 16384, marks=pytest.mark.slow)],
+)
 def test_groups_do_not_depend_on_shards_slices_or_order(tiny, runner, tmp_path, shards, slice_rows):
     tiny.write(1)
     runner(tiny.config(run={"slice_rows": 64}), tiny.folder, tmp_path / "one")

@@ -44,7 +44,8 @@ def encode(plan: Plan) -> None:
     ).map_batches(
         Encode,
         fn_constructor_args=(plan.encoder_options,),
-        compute=ray.data.ActorPoolStrategy(size=config.encode.workers),
+        # No more encoders than slices: Ray warns of actors that would idle.
+        compute=ray.data.ActorPoolStrategy(size=min(config.encode.workers, len(missing))),
         num_cpus=config.encode.cpus,
         num_gpus=config.encode.gpus or None,
         **ONE_SLICE,

@@ -13,14 +13,13 @@ import pandas as pd
 import pytest
 
 from pipeline.status import status
+from tests.conftest import TinyRelease
 from tests.survey.conftest import objects_of, tuningfork, write_toml
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run as a user types it, with objects that can't be used among the others."""
-    from tests.conftest import TinyRelease
-
     base = tmp_path_factory.mktemp("finished")
     tiny = TinyRelease(base / "release", bands=("g", "r"))
     tiny.table["RA"][3] = np.nan

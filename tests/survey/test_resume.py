@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from catalogs.errors import Refused
-from tests.survey.conftest import COMMAND, files_of, tuningfork, write_toml
+from tests.conftest import TinyRelease
+from tests.survey.conftest import COMMAND, Runner, files_of, tuningfork, write_toml
 
 
 def killed(config, out, after: float) -> bool:
@@ -32,8 +35,6 @@ def killed(config, out, after: float) -> bool:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    from tests.conftest import TinyRelease
-
     base = tmp_path_factory.mktemp("undisturbed")
     tiny = TinyRelease(base / "release", per_side=12)
     tiny.table["RA"][7] = float("nan")
@@ -80,9 +81,24 @@ def test_interrupt_leaves_a_resumable_run_and_says_how_to_go_on(undisturbed, tmp
     assert files_of(tmp_path / "run") == expected
 
 
-def test_changed_vote_keeps_the_embeddings_and_changes_the_catalog(tiny, runner, tmp_path):
-    out = tmp_path / "run"
-    runner(tiny.config(), tiny.folder, out)
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory, ray_cluster):
+    """A tiny release and a run of it that has ended."""
+    base = tmp_path_factory.mktemp("ended")
+    tiny = TinyRelease(base / "release")
+    Runner()(tiny.config(), tiny.folder, base / "run")
+    return tiny, base / "run"
+
+
+@pytest.fixture
+def again(ended, tmp_path):
+    """The release, and a copy of the ended run to change."""
+    tiny, run = ended
+    return tiny, Path(shutil.copytree(run, tmp_path / "run"))
+
+
+def test_changed_vote_keeps_the_embeddings_and_changes_the_catalog(again, runner):
+    tiny, out = again
     parts = {p: p.stat().st_mtime_ns for p in (out / "objects").iterdir()}
     models = {p: p.stat().st_mtime_ns for p in (out / "models").iterdir()}
     before = files_of(out)
@@ -92,9 +108,8 @@ def test_changed_vote_keeps_the_embeddings_and_changes_the_catalog(tiny, runner,
     assert files_of(out) != before
 
 
-def test_changed_encoder_is_refused_and_the_remedy_works(tiny, runner, tmp_path):
-    out = tmp_path / "run"
-    runner(tiny.config(), tiny.folder, out)
+def test_changed_encoder_is_refused_and_the_remedy_works(again, runner, tmp_path):
+    tiny, out = again
     other = tiny.config(encode={"unwrap": "none"})
     with pytest.raises(Refused, match="encode.unwrap") as refused:
         runner(other, tiny.folder, out)
@@ -104,9 +119,8 @@ def test_changed_encoder_is_refused_and_the_remedy_works(tiny, runner, tmp_path)
     assert files_of(out) == files_of(tmp_path / "fresh")
 
 
-def test_a_part_that_was_lost_is_made_again(tiny, runner, tmp_path):
-    out = tmp_path / "run"
-    runner(tiny.config(), tiny.folder, out)
+def test_a_part_that_was_lost_is_made_again(again, runner):
+    tiny, out = again
     expected = files_of(out)
     for path in (
         *list((out / "objects").iterdir())[:2],

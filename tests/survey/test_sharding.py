@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.survey.conftest import objects_of
+from tests.conftest import TinyRelease
+from tests.survey.conftest import Runner, objects_of
 
 
 def groups_of(out):
@@ -14,14 +15,23 @@ def groups_of(out):
     return table.select(columns)
 
 
+@pytest.fixture(scope="module")
+def in_one_piece(tmp_path_factory, ray_cluster):
+    """Groups of the tiny release in one shard and one slice."""
+    base = tmp_path_factory.mktemp("one")
+    tiny = TinyRelease(base / "release", shards=1)
+    Runner()(tiny.config(run={"slice_rows": 64}), tiny.folder, base / "run")
+    return groups_of(base / "run")
+
+
 @pytest.mark.parametrize(
     ("shards", "slice_rows"),
     [pytest.param(3, 7, marks=pytest.mark.slow), (16, 1), pytest.param(2, 16384, marks=pytest.mark.slow)],
 )
-def test_groups_do_not_depend_on_shards_slices_or_order(tiny, runner, tmp_path, shards, slice_rows):
-    tiny.write(1)
-    runner(tiny.config(run={"slice_rows": 64}), tiny.folder, tmp_path / "one")
+def test_groups_do_not_depend_on_shards_slices_or_order(
+    in_one_piece, tiny, runner, tmp_path, shards, slice_rows
+):
     tiny.table = tiny.table[np.random.default_rng(shards).permutation(len(tiny.table))]
     tiny.write(shards)
     runner(tiny.config(run={"slice_rows": slice_rows}), tiny.folder, tmp_path / "many")
-    assert groups_of(tmp_path / "many").equals(groups_of(tmp_path / "one"))
+    assert groups_of(tmp_path / "many").equals(in_one_piece)

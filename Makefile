@@ -4,6 +4,9 @@ BIN := .venv/bin
 DEMO ?= demo
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# Tests wait for Ray more than they compute: two workers, a file of tests each at a time.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: demo test test-all lint format bench clean
 
 demo: .venv/with-sim
@@ -12,10 +15,10 @@ demo: .venv/with-sim
 	$(BIN)/tuningfork run $(DEMO)/release/survey.toml --out $(DEMO)/run
 
 test: .venv/with-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: .venv/with-dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: .venv/with-dev
 	$(BIN)/ruff check .

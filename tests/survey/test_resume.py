@@ -17,20 +17,26 @@ from tests.conftest import TinyRelease
 from tests.survey.conftest import COMMAND, Runner, files_of, tuningfork, write_toml
 
 
-def killed(config, out, after: float) -> bool:
-    """Start a run, `kill -9` its whole process group after some seconds; False if it had ended by itself."""
-    process = subprocess.Popen(
-        [COMMAND, "run", config, "--out", out],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+def started(config, out) -> subprocess.Popen[str]:
+    """A run, begun as the head of a process group."""
+    return subprocess.Popen(
+        [COMMAND, "run", config, "--out", out], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
-    time.sleep(after)
-    alive = process.poll() is None
-    if alive:
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """`kill -9` its whole process group, if it has not ended by itself."""
+    if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return alive
+    process.communicate()
+
+
+def wait_for_parts(out, number: int) -> None:
+    """Return when so many slices are encoded."""
+    limit = time.monotonic() + 120
+    while len(list(out.glob("objects/part-*.parquet"))) < number:
+        assert time.monotonic() < limit
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +53,11 @@ def undisturbed(tmp_path_factory):
 
 
 def test_killed_run_goes_on_to_the_same_bytes(undisturbed, tmp_path):
-    config, expected, seconds = undisturbed
-    assert killed(config, tmp_path / "run", seconds * 0.6)
+    config, expected, _ = undisturbed
+    process = started(config, tmp_path / "run")
+    wait_for_parts(tmp_path / "run", 3)
+    kill(process)
+    assert not (tmp_path / "run" / "published.json").exists()
     done = tuningfork("run", config, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stdout + done.stderr
     assert files_of(tmp_path / "run") == expected
@@ -58,21 +67,18 @@ def test_killed_run_goes_on_to_the_same_bytes(undisturbed, tmp_path):
 @pytest.mark.parametrize("seed", range(20))
 def test_killed_at_a_random_moment_goes_on_to_the_same_bytes(undisturbed, tmp_path, seed):
     config, expected, seconds = undisturbed
-    killed(config, tmp_path / "run", random.Random(seed).uniform(0.15, 1.0) * seconds)
+    process = started(config, tmp_path / "run")
+    time.sleep(random.Random(seed).uniform(0.15, 1.0) * seconds)
+    kill(process)
     done = tuningfork("run", config, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stdout + done.stderr
     assert files_of(tmp_path / "run") == expected
 
 
 def test_interrupt_leaves_a_resumable_run_and_says_how_to_go_on(undisturbed, tmp_path):
-    config, expected, seconds = undisturbed
-    process = subprocess.Popen(
-        [COMMAND, "run", config, "--out", tmp_path / "run"],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    time.sleep(seconds * 0.5)
+    config, expected, _ = undisturbed
+    process = started(config, tmp_path / "run")
+    wait_for_parts(tmp_path / "run", 1)
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 130, text

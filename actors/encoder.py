@@ -21,7 +21,7 @@ from kernels.stretch import noise_level
 from kernels.stretch import stretch as stretch_stamps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["EmbeddingError", "Encoder", "resolve_precision"]
 
@@ -70,7 +70,10 @@ class Encoder:
     bands, size : int
         Bands and side (pixels) of the stamps.
     checkpoint : str, optional
-        None: untrained, the same everywhere; "pretrained": timm's own; else path of a .safetensors file.
+        None: untrained, the same everywhere; "bundled": of the package; "pretrained": timm's own; else path of a
+        .safetensors file.
+    order : sequence of int, optional
+        Bands of the stamps in the order in which the network expects them, see `kernels.nets.galaxy.band_order`.
     input : int
         Side of the image that the network sees. Unwrapped: ``input`` angles by ``input // 2`` radii, mirrored; else the
         stamp, resized.
@@ -97,6 +100,7 @@ class Encoder:
         bands: int,
         size: int,
         checkpoint: str | None = None,
+        order: Sequence[int] | None = None,
         input: int = 64,  # noqa: A002
         unwrap: str = "moments",
         denoise: str | None = None,
@@ -125,6 +129,7 @@ class Encoder:
         if threads is not None:
             torch.set_num_threads(threads)
         self._bands, self._size, self._input = bands, size, input
+        self._order = None if order is None or list(order) == list(range(bands)) else list(order)
         self._unwrap, self._stretch, self._turns = unwrap, stretch, turns
         self._batch_size, self._device = batch_size, torch.device(device)
         self._precision = resolve_precision(precision, device)
@@ -232,6 +237,8 @@ class Encoder:
             with self._context():  # in bfloat16 within 0.02 sigma of float32
                 stamps = remove_noise(stamps, self._denoiser, noise)
         images = stretch_stamps(stamps, self._stretch, noise)
+        if self._order is not None:
+            images = images[:, self._order]
         if self._unwrap != "none":
             images = unwrap_stamps(images, self._input, self._input // 2, self._unwrap)
         elif self._size != self._input:
@@ -275,7 +282,9 @@ def _place(net: nn.Module, device: torch.device) -> nn.Module:
 
 def _network(model: str, checkpoint: str | None, bands: int, side: int) -> nn.Module:
     net = nets.create(model, bands=bands, size=side, pretrained=checkpoint == "pretrained")
-    if checkpoint not in (None, "pretrained"):
+    if checkpoint == "bundled":
+        weights.load(net, weights.bundled(model))
+    elif checkpoint not in (None, "pretrained"):
         weights.load(net, str(checkpoint))
     return net
 

@@ -17,6 +17,7 @@ from astropy.io import fits
 from PIL import Image, UnidentifiedImageError
 
 from catalogs.errors import Fault, Refused
+from catalogs.framing import galaxy_frame
 from catalogs.stamps import centre
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ COLOURS = {1: ["grey"], 3: ["r", "g", "b"]}
 DEEP = {"F", "I", "I;16", "I;16B", "I;16L"}
 """Pillow's modes of more than 8 bits, all grey."""
 SHOWN = 20
+FITS = ("pad", "resize", "galaxy")
+FRAMED = 88
+"""Side of stamps that a galaxy fills, if none is given."""
 SIDES = range(8, 1025)
 """Sides that a survey's stamps may have."""
 
@@ -52,9 +56,9 @@ def pack(
         Catalog files; the rows are split evenly and keep their order.
     size : int, optional
         Side of the stamps in pixels; by default the largest side among the images.
-    fit : {"pad", "resize"}
-        What happens to images of another size: padded with zeros and cropped around their centre, or resized with
-        antialiasing to a square.
+    fit : {"pad", "resize", "galaxy"}
+        What happens to images of another size: padded with zeros and cropped around their centre; resized with
+        antialiasing to a square; or the square that the central galaxy fills is resized, see `catalogs.framing`.
 
     Raises
     ------
@@ -69,11 +73,12 @@ def pack(
         raise Refused(
             [Fault(str(labels), f"{shards} shards for {len(table)} rows", "Choose 1 to the number of rows")]
         )
-    if fit not in {"pad", "resize"}:
-        raise Refused([Fault(str(labels), f'fit = "{fit}" is unknown', 'Choose "pad" or "resize"')])
+    if fit not in FITS:
+        raise Refused([Fault(str(labels), f'fit = "{fit}" is unknown', f"Choose one of {', '.join(FITS)}")])
     files = [labels.parent / name for name in table["file"]]
     bands, largest, deep = _look_at_images(labels, files)
-    side = largest if size is None else size
+    side = min(largest, FRAMED) if fit == "galaxy" else largest
+    side = side if size is None else size
     if side not in SIDES:
         problem = f"stamps of {side} pixels a side are not possible"
         raise Refused([Fault(str(labels), problem, f"Choose a size of {SIDES[0]} to {SIDES[-1]}")])
@@ -214,10 +219,11 @@ def _stamp(file: Path, bands: int, side: int, fit: str) -> Array:
         with Image.open(file) as image:
             image.load()
             plane = image if image.mode in DEEP else image.convert("L" if bands == 1 else "RGB")
-            if fit == "resize" and plane.size != (side, side):
+            box = galaxy_frame(np.asarray(plane)) if fit == "galaxy" else (0, 0, *plane.size)
+            if fit != "pad" and (plane.size != (side, side) or fit == "galaxy"):
                 if plane.mode.startswith("I"):
                     plane = plane.convert("F")  # Pillow has no antialiasing for integers of 16 and 32 bits
-                plane = plane.resize((side, side), Image.Resampling.LANCZOS)
+                plane = plane.resize((side, side), Image.Resampling.LANCZOS, box=box)
             values = np.asarray(plane)
     except (OSError, ValueError) as error:
         raise Refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from catalogs.errors import BadRequest, Refused, TuningforkError
 from pipeline.progress import console
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
 DONE, REFUSED, FAULTS, INTERRUPTED = 0, 2, 3, 130
@@ -30,6 +32,8 @@ app = typer.Typer(
     help="Put a survey release on the tuning fork: FITS in, a voted morphology catalog out.",
     epilog="Exit codes: 0 done, 2 refused before any work, 3 finished with faults, 130 interrupted.",
 )
+training = typer.Typer(no_args_is_help=True, help="Train networks on releases.")
+app.add_typer(training, name="train")
 
 
 def _version(wanted: bool) -> None:
@@ -67,6 +71,7 @@ class Fit(StrEnum):
 
     pad = "pad"
     resize = "resize"
+    galaxy = "galaxy"
 
 
 @app.command()
@@ -100,22 +105,29 @@ def run(
     from pipeline import show
     from pipeline.plan import plan_of
 
-    interrupted = _watch_for_interrupts()
-    try:
+    with _resumable(f"tuningfork run {config} --out {out}"):
         planned = plan_of(config, out, address)
         planned.run.prepare(planned.record, anew=anew, remedy=f"{planned.command} --anew")
         show.plan(planned, planned.seconds_for_encoding())
         from pipeline import flow
 
         flow.run(planned, address, dashboard=dashboard)
-    except BaseException:
-        # What an interrupt looks like depends on where it hit: libraries wrap it in errors of their own.
-        if not interrupted:
-            raise
-        console.print("\n[bold]interrupted.[/] Nothing is lost; continue with:")
-        console.print(f"  tuningfork run {escape(str(config))} --out {escape(out)}", soft_wrap=True)
-        _leave(INTERRUPTED)
     show.summary(out)
+
+
+@training.command()
+def encoder(
+    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="TOML configs of releases.")],
+    out: Annotated[str, typer.Option("--out", help="Folder for weights, metrics and checkpoints.")],
+    address: Address = None,
+    anew: Annotated[bool, typer.Option(help="Throw away what an earlier training left in --out.")] = False,
+) -> None:
+    """Train galaxy-atto on releases. Run it again to continue after any interruption."""
+    from pipeline.train import train_encoder
+
+    again = " ".join(["tuningfork train encoder", *map(str, configs), "--out", out])
+    with _resumable(again):
+        train_encoder(configs, out, address, anew=anew)
 
 
 @app.command()
@@ -177,7 +189,9 @@ def pack(
     size: Annotated[
         int | None, typer.Option(help="Side of the stamps; default: the largest image's.")
     ] = None,
-    fit: Annotated[Fit, typer.Option(help="Other sizes: pad (and crop), or resize.")] = Fit.pad,
+    fit: Annotated[
+        Fit, typer.Option(help="Other sizes: pad (and crop), resize, or zoom in on the galaxy.")
+    ] = Fit.pad,
 ) -> None:
     """Make a FITS release of a folder of JPEG, PNG or TIFF stamps and a table."""
     from catalogs.pack import pack as make
@@ -198,6 +212,21 @@ def _watch_for_interrupts() -> list[int]:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     return came
+
+
+@contextlib.contextmanager
+def _resumable(again: str) -> Iterator[None]:
+    """Where work is interrupted, say which command goes on with it."""
+    interrupted = _watch_for_interrupts()
+    try:
+        yield
+    except BaseException:
+        # What an interrupt looks like depends on where it hit: libraries wrap it in errors of their own.
+        if not interrupted:
+            raise
+        console.print("\n[bold]interrupted.[/] Nothing is lost; continue with:")
+        console.print(f"  {escape(again)}", soft_wrap=True)
+        _leave(INTERRUPTED)
 
 
 def _leave(code: int) -> NoReturn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
@@ -27,13 +27,13 @@ def reference() -> str:
     return "\n".join([HEAD, *_sections(Config, "")]).rstrip() + "\n"
 
 
-def _sections(model: type[BaseModel], name: str) -> list[str]:
+def _sections(model: type[BaseModel], name: str, *, several: bool = False) -> list[str]:
     nested = {key: found for key, f in model.model_fields.items() if (found := _section_of(f.annotation))}
     lines = []
     if name:
         about = " ".join((model.__doc__ or "").split("\n\n")[0].split())
         lines += [
-            f"## `[{name}]`",
+            f"## `[[{name}]]`" if several else f"## `[{name}]`",
             "",
             about,
             "",
@@ -43,7 +43,8 @@ def _sections(model: type[BaseModel], name: str) -> list[str]:
         lines += [_row(key, f) for key, f in model.model_fields.items() if key not in nested]
         lines.append("")
     for key, section in nested.items():
-        lines += _sections(section, f"{name}.{key}".lstrip("."))
+        several = get_origin(model.model_fields[key].annotation) is list
+        lines += _sections(section, f"{name}.{key}".lstrip("."), several=several)
     return lines
 
 

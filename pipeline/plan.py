@@ -17,6 +17,7 @@ from catalogs import headers, parts, storage
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, slices_of
+from kernels.nets.galaxy import band_order
 from pipeline.fingerprints import fingerprints
 from pipeline.rundir import RunDirectory
 
@@ -172,7 +173,7 @@ def _encoder_options(config: Config, folder: str) -> dict[str, Any]:
     checkpoint: str | None = settings.checkpoint
     if checkpoint == "untrained":
         checkpoint = None
-    elif checkpoint != "pretrained":
+    elif checkpoint not in ("pretrained", "bundled"):
         checkpoint = storage.absolute(str(checkpoint), folder)
     denoise: str | None = None
     if config.denoise is not None:
@@ -194,6 +195,7 @@ def _encoder_options(config: Config, folder: str) -> dict[str, Any]:
         "checkpoint": checkpoint,
         "denoise": denoise,
         "bands": len(layout.bands),
+        "order": band_order(layout.bands) if settings.model == "galaxy-atto" else None,
         "size": layout.size,
         "device": "cuda" if settings.gpus else "cpu",
     }
@@ -234,6 +236,11 @@ def _notes(config: Config, release: Release) -> list[str]:
         notes.append(
             f"UNTRAINED WEIGHTS: {config.encode.model} is random. Groups will be of little worth; give [encode] "
             'checkpoint = "file.safetensors", or "pretrained" where the hub can be reached.'
+        )
+    bands = config.survey.images.bands
+    if config.encode.model == "galaxy-atto" and len(bands) > 1 and band_order(bands) is None:
+        notes.append(
+            f"Not all of the bands {', '.join(bands)} are known filters: they are taken to be ordered bluest first."
         )
     if config.survey.ra is None:
         notes.append("No ra/dec: the catalog will be plain Parquet, without HATS partitions.")

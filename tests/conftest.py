@@ -19,6 +19,16 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="session")
+def ray_cluster():
+    """One Ray for all runs in this process: starting it takes longer than a tiny run."""
+    from pipeline.cluster import cluster
+    from pipeline.config import Run
+
+    with cluster(Run()):
+        yield
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real data; only where it is absent are its tests skipped."""
     if not SHARED.is_dir():

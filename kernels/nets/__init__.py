@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["UnknownNetError", "create", "features"]
 
 # name -> module, class
-_OWN = {"denoiser": ("kernels.nets.denoiser", "Denoiser")}
+_OWN = {
+    "denoiser": ("kernels.nets.denoiser", "Denoiser"),
+    "galaxy-atto": ("kernels.nets.galaxy", "GalaxyAtto"),
+}
+_ENCODERS = ("galaxy-atto",)
 _SEED = 0
 _PATIENCE = 5.0  # seconds that the hub has to answer
 
@@ -40,9 +44,10 @@ def create(
     Parameters
     ----------
     name : str
-        ``timm:NAME``, without its classifier: (n, bands, size, size) -> (n, features); or ``denoiser``, see `kernels.nets.denoiser`.
+        ``timm:NAME``, without its classifier, or ``galaxy-atto``, see `kernels.nets.galaxy`: (n, bands, size, size) ->
+        (n, features); or ``denoiser``, see `kernels.nets.denoiser`.
     bands : int
-        Input channels of a timm net. Pretrained RGB filters are summed for one band, repeated and scaled for others.
+        Input channels of an encoder. In timm nets pretrained RGB filters are summed for one band, repeated and scaled for others.
     size : int
         Side of the input in pixels, for timm nets of fixed size (ViT, Swin...); others take any.
     pretrained : bool
@@ -63,7 +68,8 @@ def create(
 
             raise WeightsError(f'"{name}" has no weights on the hub; give checkpoint = "file.safetensors"')
         module, attribute = _OWN[name]
-        return _seeded(getattr(import_module(module), attribute), options)
+        given = {"bands": bands, **options} if name in _ENCODERS else options
+        return _seeded(getattr(import_module(module), attribute), given)
     timm, model, fixed = _timm(name, bands, size)
     if pretrained:
         options = {**options, "pretrained": True, "pretrained_cfg_overlay": {"file": _download(timm, model)}}
@@ -72,11 +78,14 @@ def create(
 
 def features(name: str, *, bands: int = 1, size: int = 64, **options: Any) -> int:
     """Length of the network's pooled feature vector, found on the meta device: no weights are made or loaded."""
-    if name in _OWN:
+    if name in _OWN and name not in _ENCODERS:
         raise UnknownNetError(f'"{name}" is no encoder: it has no pooled features')
-    timm, model, fixed = _timm(name, bands, size)
     with torch.device("meta"), torch.no_grad():
-        net = timm.create_model(model, **fixed, **options).eval()
+        if name in _ENCODERS:
+            net = create(name, bands=bands, **options)
+        else:
+            timm, model, fixed = _timm(name, bands, size)
+            net = timm.create_model(model, **fixed, **options).eval()
         # a forward pass, because some heads widen what timm declares as num_features
         return int(net(torch.zeros(1, bands, size, size)).shape[-1])
 

@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["WeightsError", "bundled", "fingerprint", "load"]
+__all__ = ["WeightsError", "bundled", "fingerprint", "half_precision", "load"]
 
 _LISTED = 4  # names in an error message
 
@@ -21,8 +21,19 @@ class WeightsError(ValueError):
 
 
 def bundled(name: str) -> Path:
-    """Path of weights that come with the package, such as ``denoiser``; its model card lies beside it."""
-    return Path(__file__).parents[1] / "weights" / f"{name}.safetensors"
+    """Path of weights that come with the package, such as ``denoiser``; the model card lies beside them.
+
+    Raises
+    ------
+    WeightsError
+        If none come with it.
+    """
+    folder = Path(__file__).parents[1] / "weights"
+    path = folder / f"{name}.safetensors"
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in folder.glob("*.safetensors")))
+        raise WeightsError(f"no weights of {name} come with the package (there are: {there})")
+    return path
 
 
 def load(module: nn.Module, path: str | Path) -> None:
@@ -83,6 +94,14 @@ def load(module: nn.Module, path: str | Path) -> None:
     if faults:
         raise WeightsError(f"{path}: not the weights of this {type(module).__name__}: {'; '.join(faults)}")
     module.load_state_dict(stored, strict=True)
+
+
+def half_precision(module: nn.Module) -> bytes:
+    """All weights and buffers in float16, as the bytes of a safetensors file."""
+    from safetensors.torch import save  # noqa: PLC0415
+
+    state = module.state_dict()
+    return bytes(save({name: value.detach().cpu().half().contiguous() for name, value in state.items()}))
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -13,18 +13,10 @@ import pytest
 
 from catalogs import views
 from pipeline import flow
-from pipeline.cluster import cluster
-from pipeline.config import Run, parse
+from pipeline.config import parse
 from pipeline.plan import Plan, make_plan
 
 COMMAND = str(Path(sys.executable).with_name("tuningfork"))
-
-
-@pytest.fixture(scope="session")
-def ray_cluster():
-    """One Ray for all runs in this process: starting it takes longer than a tiny run."""
-    with cluster(Run()):
-        yield
 
 
 class Runner:

@@ -1,0 +1,148 @@
+"""The encoder's learner: takes batches of stamps, one step each, and holds everything that a checkpoint needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import nn
+
+from kernels.training.labels import Head, LabelHeads
+from kernels.training.vicreg import Expander, vicreg_loss
+from kernels.training.views import view
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["EncoderLearner", "Recipe", "Training", "learning_rate"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an encoder is trained."""
+
+    rate: float = 1.5e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.05
+    clip: float = 5.0
+    ema: float = 0.995
+    label_weight: float = 1.0
+    precision: str = "bfloat16"
+
+
+def learning_rate(progress: float, recipe: Recipe) -> float:
+    """Linear warm-up, then a half cosine to zero; `progress` runs from 0 to 1."""
+    if progress < recipe.warmup:
+        return recipe.rate * progress / recipe.warmup
+    return recipe.rate * 0.5 * (1 + math.cos(math.pi * (progress - recipe.warmup) / (1 - recipe.warmup)))
+
+
+class EncoderLearner(nn.Module):
+    """An encoder with all that it is trained with.
+
+    Parameters
+    ----------
+    net : nn.Module
+        (n, 3, side, side) -> (n, features).
+    features, side : int
+    heads : sequence of Head
+        Questions that the releases answer; none: self-supervised.
+    recipe : Recipe
+    """
+
+    def __init__(
+        self, net: nn.Module, features: int, side: int, heads: Sequence[Head], recipe: Recipe
+    ) -> None:
+        super().__init__()
+        self.net, self.side, self.recipe = net, side, recipe
+        self.expander = Expander(features)
+        self.labels = LabelHeads(features, heads) if heads else None
+
+    def forward(
+        self, first: torch.Tensor, second: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Loss of two views (n, 3, side, side) and their targets (n, answers), and its parts."""
+        kind = first.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+            embeddings = self.net(torch.cat([first, second]).contiguous(memory_format=torch.channels_last))
+            expanded = self.expander(embeddings)
+        loss = vicreg_loss(*expanded.chunk(2)) / 25
+        parts = {"self": loss.detach()}
+        if self.labels is not None:
+            told = self.labels(embeddings.float(), torch.cat([targets, targets]))
+            parts["labels"] = told.detach()
+            loss = loss + self.recipe.label_weight * told
+        return loss, parts
+
+
+class Training:
+    """A learner's optimiser, average and steps; `state` and `restore` make it resumable to the bit.
+
+    Parameters
+    ----------
+    learner : EncoderLearner
+        Or the same wrapped for several processes (DistributedDataParallel).
+    averaged : nn.Module
+        Net whose weights follow those of the learner's as an exponential moving average.
+    """
+
+    def __init__(self, learner: nn.Module, averaged: nn.Module, seed: int) -> None:
+        self.learner, self.averaged, self.seed, self.step_number = learner, averaged, seed, 0
+        wrapped = learner.module if isinstance(learner, nn.parallel.DistributedDataParallel) else learner
+        self.core = cast("EncoderLearner", wrapped)
+        recipe = self.core.recipe
+        shrinking = [p for p in learner.parameters() if p.ndim > 1]
+        free = [p for p in learner.parameters() if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": shrinking, "weight_decay": recipe.weight_decay},
+                {"params": free, "weight_decay": 0.0},
+            ],
+            lr=recipe.rate,
+        )
+
+    def step(
+        self, stamps: torch.Tensor, targets: torch.Tensor, progress: float, rank: int = 0
+    ) -> dict[str, torch.Tensor]:
+        """Learn from one batch: stamps (n, 3, y, x), targets (n, answers); `progress` from 0 to 1 sets the rate."""
+        core, recipe = self.core, self.core.recipe
+        # Views depend on the step alone, so that a resumed training draws the same ones.
+        generator = torch.Generator(stamps.device).manual_seed(
+            hash((self.seed, self.step_number, rank)) & (2**62 - 1)
+        )
+        first, second = (view(stamps, core.side, generator) for _ in range(2))
+        loss, parts = self.learner(first, second, targets)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), recipe.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(progress, recipe)
+        self.optimiser.step()
+        self.step_number += 1
+        self._average()
+        return {"loss": loss.detach(), **parts, "gradient": norm}
+
+    def _average(self) -> None:
+        # a young average would remember the untrained weights
+        keep = min(self.core.recipe.ema, self.step_number / (self.step_number + 10))
+        with torch.no_grad():
+            for mean, now in zip(self.averaged.parameters(), self.core.net.parameters(), strict=True):
+                mean.lerp_(now, 1 - keep)
+
+    def state(self) -> dict[str, Any]:
+        """All that goes on changing."""
+        return {
+            "learner": self.core.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step_number,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a `state`."""
+        self.core.load_state_dict(state["learner"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step_number = state["step"]

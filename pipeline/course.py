@@ -1,0 +1,182 @@
+"""What an encoder learns from: releases in the usual config, read slice by slice, with the labels that they carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from catalogs.errors import Fault, Refused
+from catalogs.inspect import inspect
+from catalogs.slices import Slice, slices_of
+from kernels.bags import hash_ids
+from kernels.nets.galaxy import band_order
+from kernels.training.labels import Head, soft_ordinal
+from kernels.training.prepare import prepare, prepared_side
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from catalogs.release import Release
+    from pipeline.config import Config, Ordinal
+
+MOST_LEVELS = 64
+LABEL = "label_"
+"""Before the names of label columns: a catalog that comes out may have a column of the same name."""
+FOLD_SEED = 5
+"""Of the hash that deals objects out to folds."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One label head, and the columns of the release that answer it."""
+
+    head: Head
+    columns: tuple[str, ...]
+    kind: str
+    """`classes`, `votes` or `ordinals`."""
+    answers: tuple[Any, ...]
+    """Class names, names of the vote columns, or levels."""
+    ordinal: Ordinal | None = None
+
+    def targets(self, rows: pa.Table) -> torch.Tensor:
+        """Soft labels (n, answers) float32; NaN where a row has none."""
+        if self.kind == "classes":
+            named = rows[LABEL + self.columns[0]]
+            number = pc.index_in(named, pa.array(self.answers, named.type))
+            index = torch.tensor(pc.fill_null(number, -1).to_numpy(), dtype=torch.int64)
+            hot = torch.nn.functional.one_hot(index.clamp(min=0), len(self.answers)).float()
+            return torch.where((index >= 0)[:, None], hot, torch.nan)
+        values = torch.stack([_floats(rows[LABEL + name]) for name in self.columns], dim=1)
+        if self.kind == "votes":
+            total = values.clamp(min=0).sum(dim=1, keepdim=True)
+            return torch.where(total > 0, values.clamp(min=0) / total, torch.nan)
+        levels = torch.tensor(self.answers, dtype=torch.float32)
+        return soft_ordinal(_known(values[:, 0], self.ordinal), self._spread(values, levels), levels)
+
+    def _spread(self, values: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        # Confidence limits are read as about 70 % to each side, never narrower than a third of a step between levels.
+        step = float((levels[1:] - levels[:-1]).median())
+        if values.shape[1] < 3:
+            return torch.full((len(values),), 0.35 * step)
+        return 0.7 * ((values[:, 2] - values[:, 1]) / 2).nan_to_num(0.0).clamp(min=0.5 * step)
+
+
+@dataclass(frozen=True)
+class Course:
+    """A release to learn from."""
+
+    release: Release
+    slice_rows: int
+    stretch: str
+    side: int
+    fold: int | None
+    """Objects of this fold are held out."""
+    folds: int
+    questions: list[Question] = field(default_factory=list)
+
+    def slices(self) -> list[Slice]:
+        """All slices of the release."""
+        return list(slices_of(self.release.shards, self.slice_rows))
+
+    def read(self, piece: Slice) -> pa.Table:
+        """Usable objects that are not held out: `stamp` (float16 values of 3 channels) and `targets` (float32)."""
+        rows = self.release.read(piece)
+        usable = rows["usable"].to_numpy()
+        if self.fold is not None:
+            usable &= fold_of(rows["object_id"], self.folds) != self.fold
+        rows = rows.filter(pa.array(usable))
+        bands, size = len(self.release.survey.images.bands), self.release.survey.images.size
+        pixels = rows["stamp"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        stamps = torch.tensor(pixels.reshape(-1, bands, size, size))
+        stamps = stamps[:, band_order(self.release.survey.images.bands) or list(range(bands))]
+        images = prepare(stamps, self.side, self.stretch).numpy()
+        targets = [question.targets(rows) for question in self.questions]
+        answers = torch.cat(targets, dim=1).numpy() if targets else np.zeros((len(images), 0), np.float32)
+        return pa.table(
+            {
+                "stamp": _lists(images, 3 * prepared_side(self.side) ** 2),
+                "targets": _lists(answers, answers.shape[1]),
+            }
+        )
+
+
+def fold_of(ids: pa.ChunkedArray, folds: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Fold of every object, (n,) int64 below `folds`: a hash of its id, so that it never changes."""
+    return (hash_ids(ids.to_numpy(), FOLD_SEED) % np.uint64(folds)).astype(np.int64)
+
+
+def course_of(config: Config, folder: str, side: int) -> Course:
+    """Look at a release, its labels among the rest.
+
+    Raises
+    ------
+    Refused
+        With everything that is wrong.
+    """
+    labels = config.train.labels
+    wanted = list(labels.classes) + [column for names in labels.votes for column in names]
+    for ordinal in labels.ordinals:
+        wanted += [name for column in ordinal.columns for name in ordinal.names(column)]
+    kept = [f"{name} as {LABEL}{name}" for name in dict.fromkeys(wanted)]
+    survey = config.survey.model_copy(update={"keep": kept})
+    release = inspect(survey, folder)
+    course = Course(
+        release, config.run.slice_rows, config.encode.stretch, side, config.train.fold, config.train.folds
+    )
+    if wanted:
+        course.questions.extend(_questions(config, release, wanted))
+    return course
+
+
+def _questions(config: Config, release: Release, columns: Sequence[str]) -> list[Question]:
+    labels, faults, found = config.train.labels, [], []
+    rows = pa.concat_tables(
+        [shard.table.read(0, shard.table.rows, list(columns)) for shard in release.shards]
+    )
+    prefix, first = config.survey.name, release.shards[0].table.url
+    for name in labels.classes:
+        names = sorted(value for value in pc.unique(rows[name]).to_pylist() if value not in (None, ""))
+        if not 1 < len(names) <= MOST_LEVELS:
+            problem, remedy = f"has {len(names)} classes", f"Name a column with 2 to {MOST_LEVELS}"
+            faults.append(Fault(first, problem, remedy, name))
+            continue
+        found.append(
+            Question(Head(f"{prefix}.{name}", len(names), labels.weight), (name,), "classes", tuple(names))
+        )
+    found += [
+        Question(Head(f"{prefix}.{names[0]}", len(names), labels.weight), tuple(names), "votes", tuple(names))
+        for names in labels.votes
+    ]
+    for ordinal in labels.ordinals:
+        for name in ordinal.columns:
+            values = _known(_floats(rows[name]), ordinal)
+            levels = values[values.isfinite()].unique().tolist()
+            if not 1 < len(levels) <= MOST_LEVELS:
+                problem, remedy = f"has {len(levels)} levels", f"Name a column with 2 to {MOST_LEVELS}"
+                faults.append(Fault(first, problem, remedy, name))
+                continue
+            head = Head(f"{prefix}.{name}", len(levels), labels.weight * ordinal.weight)
+            found.append(Question(head, tuple(ordinal.names(name)), "ordinals", tuple(levels), ordinal))
+    if faults:
+        raise Refused(faults)
+    return found
+
+
+def _known(values: torch.Tensor, ordinal: Ordinal | None) -> torch.Tensor:
+    missing = None if ordinal is None else ordinal.missing
+    return values if missing is None else torch.where(values == missing, torch.nan, values)
+
+
+def _floats(column: pa.ChunkedArray) -> torch.Tensor:
+    return torch.tensor(pc.fill_null(column.cast(pa.float32()), float("nan")).to_numpy())
+
+
+def _lists(values: np.ndarray[Any, Any], length: int) -> pa.Array:
+    if not length:
+        return pa.array([[]] * len(values), pa.list_(pa.float32()))
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), length)

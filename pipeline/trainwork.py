@@ -1,0 +1,119 @@
+"""What one training process does: steps through its windows, and reports a checkpoint after each."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray.train
+import ray.train.torch
+import torch
+from ray.util.metrics import Gauge
+from torch import distributed, nn
+
+from catalogs import storage
+from kernels.nets.galaxy import GalaxyAtto
+from kernels.nets.weights import half_precision
+from kernels.training.learner import EncoderLearner, Recipe, Training
+from pipeline import history
+from pipeline.windows import Courses, Windows
+
+if TYPE_CHECKING:
+    from pipeline.config import Train
+
+STATE = "state.pt"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Everything that a training process needs to know."""
+
+    courses: Courses
+    settings: Train
+    recipe: Recipe
+    out: str
+    device: str
+
+
+def learn(lesson: Lesson) -> None:
+    """Train, from the last checkpoint on where there is one; every process of the group runs this."""
+    settings, context = lesson.settings, ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device() if lesson.device == "cuda" else torch.device("cpu")
+    torch.set_num_threads(settings.threads)
+    training = _training(lesson, device, world)
+    windows = Windows(lesson.courses, rank, world, int(settings.memory_gib * 2**30), settings.seed)
+    epoch, window, rows = _restore(training, device)
+    gauges = {
+        name: Gauge(f"tuningfork_training_{name}", f"{name} of the training") for name in ("loss", "rate")
+    }
+    start, seen = time.perf_counter(), 0
+    while epoch < settings.epochs:
+        sums: dict[str, float] = {}
+        for stamps, targets in windows.epoch(epoch, window):
+            steps = _agreed(len(stamps) // settings.batch_size, device, world)
+            for step in range(steps):
+                part = slice(step * settings.batch_size, (step + 1) * settings.batch_size)
+                progress = (epoch + (window + step / steps) / windows.count) / settings.epochs
+                found = training.step(stamps[part].to(device), targets[part].to(device), progress, rank)
+                for name, value in found.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) / steps
+            window, seen = window + 1, seen + steps * settings.batch_size * world
+            if window == windows.count:
+                epoch, window = epoch + 1, 0
+            line = {"epoch": epoch + window / windows.count, "step": training.step_number, **sums}
+            line["objects_per_second"] = seen / (time.perf_counter() - start)
+            rows, sums = [*rows, line], {}
+            gauges["loss"].set(line["loss"])
+            gauges["rate"].set(line["objects_per_second"])
+            _report(lesson, training, rank, {"epoch": epoch, "window": window, "rows": rows})
+
+
+def _training(lesson: Lesson, device: torch.device, world: int) -> Training:
+    torch.manual_seed(lesson.settings.seed)
+    net, averaged = GalaxyAtto().train(), GalaxyAtto()
+    averaged.load_state_dict(net.state_dict())
+    learner: nn.Module = EncoderLearner(
+        net, net.features, lesson.courses.side, lesson.courses.heads, lesson.recipe
+    )
+    learner.to(device)
+    averaged.to(device)
+    if world > 1:
+        learner = nn.parallel.DistributedDataParallel(
+            learner, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
+        )
+    return Training(learner, averaged, lesson.settings.seed)
+
+
+def _restore(training: Training, device: torch.device) -> tuple[int, int, list[dict[str, float]]]:
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return 0, 0, []
+    with checkpoint.as_directory() as folder:
+        state = torch.load(Path(folder) / STATE, map_location=device, weights_only=True)
+    training.restore(state["training"])
+    return state["epoch"], state["window"], state["rows"]
+
+
+def _agreed(steps: int, device: torch.device, world: int) -> int:
+    """The smallest number of steps of all processes: they step together."""
+    if world == 1:
+        return steps
+    least = torch.tensor(steps, device=device)
+    distributed.all_reduce(least, distributed.ReduceOp.MIN)
+    return int(least)
+
+
+def _report(lesson: Lesson, training: Training, rank: int, where: dict[str, Any]) -> None:
+    metrics = where["rows"][-1]
+    if rank:
+        ray.train.report(metrics)
+        return
+    storage.write(storage.join(lesson.out, history.CSV), history.as_csv(where["rows"]))
+    storage.write(storage.join(lesson.out, "encoder.safetensors"), half_precision(training.averaged))
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save({"training": training.state(), **where}, Path(folder) / STATE)
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))

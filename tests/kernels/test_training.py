@@ -1,0 +1,172 @@
+"""Training cores: what would spoil an encoder without a word."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from kernels.nets import create, features
+from kernels.nets.galaxy import GalaxyAtto, band_mixture, round_window
+from kernels.training.labels import Head, LabelHeads, soft_ordinal
+from kernels.training.learner import EncoderLearner, Recipe, Training, learning_rate
+from kernels.training.prepare import prepare, prepared_side
+from kernels.training.vicreg import vicreg_loss
+from kernels.training.views import view
+
+SIDE = 32
+
+
+def blobs(n: int, side: int = prepared_side(SIDE)) -> torch.Tensor:
+    """Elongated blobs, each of its own shape and colour."""
+    line = torch.arange(side) - (side - 1) / 2
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    k = torch.arange(n)[:, None, None]
+    light = torch.exp(-(x**2 + y**2 * (1 + k % 4)) / (2 * (3.0 + k % 5) ** 2))
+    return light[:, None] * (1 - 0.2 * torch.arange(3)[None, :, None, None] * ((k % 3) / 3)[:, None])
+
+
+def test_views_depend_on_the_seed_alone_and_leave_stamps_alone():
+    stamps = blobs(6)
+    before = stamps.clone()
+    first, again, other = (view(stamps, SIDE, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(stamps, before)
+    assert first.shape == (6, 3, SIDE, SIDE)
+    assert first.isfinite().all()
+    assert torch.equal(first, again)
+    assert (first - other).abs().amax(dim=(1, 2, 3)).min() > 0.05
+
+
+def test_views_lose_the_galaxy_or_its_brightness():
+    """However it is looked at, most of the light stays in the frame and the peak stays near one."""
+    seen = view(blobs(300), SIDE, torch.Generator().manual_seed(0))
+    peak = seen.amax(dim=(1, 2, 3))
+    assert float(peak.quantile(0.02)) > 0.5
+    assert float(peak.quantile(0.98)) < 1.7
+    light = seen.mean(dim=1).clamp(min=0)
+    centre = light[:, SIDE // 4 : -SIDE // 4, SIDE // 4 : -SIDE // 4].sum(dim=(1, 2)) / light.sum(dim=(1, 2))
+    assert float(centre.median()) > 0.5
+
+
+def test_vicreg_is_not_the_published_loss():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 40, 7)) * [[[2.0]], [[0.3]]]
+    a[:, 0] *= 0.01
+
+    def twin(values):
+        spread = np.maximum(0, 1 - np.sqrt(values.var(axis=0, ddof=1) + 1e-4)).mean()
+        covariance = np.cov(values.T)
+        return spread, (covariance**2).sum() - (np.diag(covariance) ** 2).sum()
+
+    (va, ca), (vb, cb) = twin(a), twin(b)
+    wanted = 25 * ((a - b) ** 2).mean() + 25 * (va + vb) / 2 + (ca + cb) / 7
+    assert float(vicreg_loss(torch.tensor(a), torch.tensor(b))) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_unlabelled_objects_teach_the_heads():
+    heads = LabelHeads(4, [Head("bar", 2), Head("type", 3, weight=5.0)])
+    embeddings = torch.randn(6, 4, requires_grad=True)
+    targets = torch.full((6, 5), torch.nan)
+    targets[0, :2] = torch.tensor([0.0, 1.0])
+    loss = heads(embeddings, targets)
+    loss.backward()
+    assert loss > 0
+    assert embeddings.grad[0].abs().sum() > 0
+    assert not embeddings.grad[1:].any()
+    assert not heads(embeddings, torch.full((6, 5), torch.nan)).any()
+
+
+def test_ordinals_forget_their_confidence():
+    levels = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
+    sure, unsure, unknown = soft_ordinal(
+        torch.tensor([0.5, 0.5, torch.nan]), torch.tensor([0.05, 0.3, 0.1]), levels
+    )
+    assert sure.argmax() == unsure.argmax() == 2
+    assert float(sure[2]) > 0.99
+    assert float(unsure[2]) < 0.5
+    assert float(unsure.sum()) == pytest.approx(1)
+    assert unknown.isnan().all()
+
+
+def test_rate_starts_or_ends_high():
+    recipe = Recipe(rate=1.0, warmup=0.1)
+    assert learning_rate(0.0, recipe) == 0
+    assert learning_rate(0.1, recipe) == pytest.approx(1)
+    assert learning_rate(0.55, recipe) == pytest.approx(0.5)
+    assert learning_rate(1.0, recipe) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 5, 9])
+def test_band_mixture_drops_a_band_or_changes_brightness(bands):
+    mixture = band_mixture(bands)
+    torch.testing.assert_close(mixture.sum(dim=1), torch.ones(3))
+    assert (mixture.sum(dim=0) > 0).all()
+    assert (mixture >= 0).all()
+    torch.testing.assert_close(mixture.flip(0, 1), mixture)
+
+
+def test_grey_stamp_differs_from_three_equal_bands():
+    grey = blobs(4, 64)[:, :1]
+    one, three = create("galaxy-atto", bands=1), create("galaxy-atto", bands=3)
+    with torch.inference_mode():
+        torch.testing.assert_close(one(grey), three(grey.expand(-1, 3, -1, -1)), atol=1e-5, rtol=1e-4)
+        assert one(grey).shape == (4, features("galaxy-atto", bands=1))
+    assert one.state_dict().keys() == three.state_dict().keys()
+
+
+def test_corners_reach_the_network():
+    window = round_window(64)
+    assert float(window[0, 0]) == 0
+    assert float(window[32, 32]) == 1
+    torch.testing.assert_close(window, window.rot90())
+    net, stamps = GalaxyAtto().eval(), blobs(2, 64)
+    cornered = stamps.clone()
+    cornered[:, :, :6, :6] = 1.0
+    with torch.inference_mode():
+        assert torch.equal(net(stamps), net(cornered))
+
+
+@pytest.mark.parametrize("bands", [1, 5])
+def test_prepared_stamps_have_one_shape_whatever_the_release(bands):
+    stamps = blobs(3, 20)[:, :1].expand(-1, bands, -1, -1)
+    prepared = prepare(stamps, SIDE, "linear")
+    assert prepared.shape == (3, 3, prepared_side(SIDE), prepared_side(SIDE))
+    assert prepared.dtype == torch.float16
+    assert 0.8 < float(prepared.amax()) <= 1.01
+
+
+def learner() -> Training:
+    torch.manual_seed(3)
+    net = GalaxyAtto().train()
+    core = EncoderLearner(net, net.features, SIDE, [Head("kind", 4)], Recipe(precision="float32"))
+    return Training(core, copy.deepcopy(net), seed=9)
+
+
+def learn(training: Training, steps: range) -> dict[str, float]:
+    stamps, targets = blobs(12), torch.nn.functional.one_hot(torch.arange(12) % 4, 4).float()
+    for step in steps:
+        found = training.step(stamps, targets, step / 40)
+    return {name: float(value) for name, value in found.items()}
+
+
+def test_resumed_training_ends_elsewhere(tmp_path):
+    whole = learner()
+    last = learn(whole, range(6))
+    stopped = learner()
+    learn(stopped, range(3))
+    torch.save(stopped.state(), tmp_path / "state.pt")
+    resumed = learner()
+    resumed.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert learn(resumed, range(3, 6)) == last
+    for name, value in whole.averaged.state_dict().items():
+        assert torch.equal(value, resumed.averaged.state_dict()[name])
+
+
+def test_training_teaches_nothing():
+    training = learner()
+    training.core.recipe = dataclasses.replace(training.core.recipe, rate=5e-3, warmup=0.01)
+    first = learn(training, range(1))["labels"]
+    assert learn(training, range(1, 30))["labels"] < 0.6 * first

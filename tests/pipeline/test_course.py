@@ -1,0 +1,102 @@
+"""What an encoder learns from: every object once an epoch, nothing that is held out, labels as the release has them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from catalogs.errors import Refused
+from pipeline.config import parse
+from pipeline.course import Course, course_of, fold_of
+from pipeline.windows import Courses, Windows
+
+
+@pytest.fixture
+def labelled(tiny):
+    """The tiny release with labels of every kind."""
+    n = len(tiny.table)
+    k = np.arange(n)
+    tiny.table["KIND"] = np.array(["spiral", "smooth", ""])[k % 3].astype("S6")
+    tiny.table["YES"], tiny.table["NO"] = (k % 5).astype(float), np.where(k % 5, 1.0, 0.0)
+    tiny.table["BAR"] = np.array([0.0, 0.5, 1.0, -1.0])[k % 4]
+    tiny.table["BAR_lo"], tiny.table["BAR_hi"] = tiny.table["BAR"] - 0.1, tiny.table["BAR"] + 0.1
+    tiny.write(2)
+    return tiny
+
+
+LABELS = {
+    "classes": ["KIND"],
+    "votes": [["YES", "NO"]],
+    "ordinals": [{"columns": ["BAR"], "low": "{column}_lo", "high": "{column}_hi", "missing": -1.0}],
+}
+
+
+def course(tiny, **train) -> Course:
+    config = parse(tiny.config(train=train, encode={"input": 32}), "survey.toml")
+    return course_of(config, str(tiny.folder), 32)
+
+
+def read_all(found: Course) -> pa.Table:
+    return pa.concat_tables([found.read(piece) for piece in found.slices()])
+
+
+def test_labels_change_their_meaning(labelled):
+    found = course(labelled, labels=LABELS)
+    assert [q.head.name for q in found.questions] == ["tiny.KIND", "tiny.YES", "tiny.BAR"]
+    assert [q.answers for q in found.questions] == [("smooth", "spiral"), ("YES", "NO"), (0.0, 0.5, 1.0)]
+    targets = np.array(read_all(found)["targets"].to_pylist())
+    assert targets.shape == (64, 2 + 2 + 3)
+    np.testing.assert_array_equal(targets[:2, :2], [[0, 1], [1, 0]])
+    assert np.isnan(targets[2, :2]).all()
+    np.testing.assert_allclose(targets[[1, 4], 2:4], [[0.5, 0.5], [0.8, 0.2]], rtol=1e-6)
+    assert np.isnan(targets[0, 2:4]).all()
+    assert targets[:3, 4:].argmax(axis=1).tolist() == [0, 1, 2]
+    assert np.isnan(targets[3, 4:]).all()
+
+
+def test_held_out_objects_are_seen(labelled):
+    ids = pa.chunked_array([pa.array(labelled.table["NUMBER"])])
+    seen = [read_all(course(labelled, fold=fold)).num_rows for fold in range(5)]
+    assert seen == [64 - int((fold_of(ids, 5) == fold).sum()) for fold in range(5)]
+    assert sum(64 - n for n in seen) == 64
+    assert max(seen) < 64
+
+
+def test_column_that_is_no_label_is_found_out_during_training(labelled):
+    labelled.table["FREE"] = np.arange(64) + 100
+    labelled.table["ONE"] = np.ones(64)
+    labelled.table["NUMBER2"] = np.arange(64) * 1.5
+    labelled.write(2)
+    with pytest.raises(Refused) as refused:
+        course(labelled, labels={"classes": ["KINDS"]})
+    assert "Did you mean 'KIND'" in str(refused.value)
+    with pytest.raises(Refused, match="'ONE': has 1 levels"):
+        course(labelled, labels={"ordinals": [{"columns": ["ONE"]}]})
+    with pytest.raises(Refused, match="fold"):
+        course(labelled, fold=5)
+
+
+@pytest.mark.parametrize("memory", [10**9, 80_000])
+@pytest.mark.parametrize("world", [1, 2])
+def test_every_object_is_learned_from_once_an_epoch_by_one_process(labelled, ray_cluster, memory, world):
+    both = Courses((course(labelled, labels=LABELS), course(labelled, labels={"classes": ["KIND"]})))
+    assert len(both.slices()) == 8
+    orders = []
+    for epoch in (0, 1):
+        windows = [list(Windows(both, rank, world, memory, 7).epoch(epoch)) for rank in range(world)]
+        assert len({len(found) for found in windows}) == 1
+        stamps = torch.cat([s for found in windows for s, _ in found])
+        targets = torch.cat([t for found in windows for _, t in found])
+        assert targets.shape == (128, 7 + 2)
+        # rows of the second release know nothing of the first one's heads
+        assert int(targets[:, 4:7].isfinite().all(dim=1).sum()) == 48
+        assert int(targets[:, 7:].isfinite().all(dim=1).sum()) == int(
+            targets[:, :2].isfinite().all(dim=1).sum()
+        )
+        assert len(torch.unique(stamps.flatten(1), dim=0)) == 64
+        orders.append(stamps)
+    assert not torch.equal(orders[0], orders[1])
+    again = torch.cat([s for rank in range(world) for s, _ in Windows(both, rank, world, memory, 7).epoch(1)])
+    assert torch.equal(again, orders[1])

@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # Tests wait for Ray more than they compute: two workers, a file of tests each at a time.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint format bench clean
+.PHONY: demo test test-all lint format bench encoders bench-encoder clean
 
 demo: .venv/with-sim
 	rm -rf $(DEMO)
@@ -32,6 +32,14 @@ format: .venv/with-dev
 
 bench: .venv/with-bench
 	$(BIN)/python -m benchmarks
+
+# One encoder for each fold held out: hours on two cores; bench-encoder scores those that are there.
+encoders: .venv/with-bench
+	$(BIN)/python -m benchmarks.train_encoders
+
+bench-encoder: .venv/with-bench
+	$(BIN)/python -m benchmarks.encoder
+	$(BIN)/python -m benchmarks.invariance
 
 clean:
 	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info

@@ -115,19 +115,28 @@ def run(
     show.summary(out)
 
 
-@training.command()
-def encoder(
-    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="TOML configs of releases.")],
-    out: Annotated[str, typer.Option("--out", help="Folder for weights, metrics and checkpoints.")],
-    address: Address = None,
-    anew: Annotated[bool, typer.Option(help="Throw away what an earlier training left in --out.")] = False,
-) -> None:
-    """Train galaxy-atto on releases. Run it again to continue after any interruption."""
-    from pipeline.train import train_encoder
+Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="TOML configs of releases.")]
+TrainOut = Annotated[str, typer.Option("--out", help="Folder for weights, metrics and checkpoints.")]
+TrainAnew = Annotated[bool, typer.Option(help="Throw away what an earlier training left in --out.")]
 
-    again = " ".join(["tuningfork train encoder", *map(str, configs), "--out", out])
-    with _resumable(again):
-        train_encoder(configs, out, address, anew=anew)
+
+@training.command()
+def encoder(configs: Configs, out: TrainOut, address: Address = None, anew: TrainAnew = False) -> None:
+    """Train galaxy-atto on releases, with their labels if the configs name some. Run it again to continue."""
+    _train("encoder", configs, out, address, anew=anew)
+
+
+@training.command()
+def denoiser(configs: Configs, out: TrainOut, address: Address = None, anew: TrainAnew = False) -> None:
+    """Train a denoiser on releases of clean stamps. Run it again to continue."""
+    _train("denoiser", configs, out, address, anew=anew)
+
+
+def _train(network: str, configs: list[Path], out: str, address: str | None, *, anew: bool) -> None:
+    from pipeline.train import train
+
+    with _resumable(" ".join(["tuningfork train", network, *map(str, configs), "--out", out])):
+        train(network, configs, out, address, anew=anew)
 
 
 @app.command()
@@ -172,11 +181,12 @@ def simulate(
     shards: Annotated[int, typer.Option(help="Catalog files.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     bands: Annotated[str, typer.Option(help="Bands, comma-separated: i or g,r,i …")] = "i",
+    noise: Annotated[bool, typer.Option(help="Noisy images; clean ones to train a denoiser on.")] = True,
 ) -> None:
     """Make a release of simulated galaxies with known truth (needs the extra `sim`)."""
     from pipeline.simulate import simulate as make
 
-    make(directory, galaxies, shards, seed, tuple(b.strip() for b in bands.split(",")))
+    make(directory, galaxies, shards, seed, tuple(b.strip() for b in bands.split(",")), noisy=noise)
     console.print(f"release: {escape(str(directory))}; next:", soft_wrap=True)
     console.print(f"  tuningfork run {escape(str(directory))}/survey.toml --out RUN", soft_wrap=True)
 

@@ -40,12 +40,13 @@ class Encode(Section):
 
     model: Annotated[str, Field(pattern=r"^(timm:.+|galaxy-atto)$")] = "timm:convnext_atto"
     """`galaxy-atto`, trained on galaxies, or `timm:NAME`: any timm model."""
-    checkpoint: str = "untrained"
-    """`bundled` (galaxy-atto's), `pretrained` (from the hub), `untrained`, or a safetensors file."""
+    checkpoint: str = "auto"
+    """`bundled`, `pretrained` (from the hub), `untrained`, or a safetensors file; `auto`: galaxy-atto's are bundled, timm's untrained."""
     input: Annotated[int, Field(ge=16, le=1024)] = 64
     """Side of the image that the model sees."""
-    unwrap: Literal["moments", "apct", "none"] = "moments"
-    """Adaptive polar unwrapping: by the light's moments, as in the paper (`apct`), or none."""
+    unwrap: Literal["auto", "moments", "apct", "none"] = "auto"
+    """Adaptive polar unwrapping: by the light's moments, as in the paper (`apct`), or none; `auto`: as the model was trained,
+    none for galaxy-atto and `moments` for timm's."""
     stretch: Literal["asinh", "linear"] = "asinh"
     """Brightness scale; each stamp is divided by its own peak after it."""
     normalise: Literal["none", "imagenet"] = "none"
@@ -65,9 +66,23 @@ class Encode(Section):
     threads: Annotated[int, Field(ge=1)] = 1
     """Threads of an actor on the CPU; two actors of one thread outrun one of two."""
 
+    @property
+    def unwraps(self) -> str:
+        """What `unwrap` means for the model."""
+        if self.unwrap != "auto":
+            return self.unwrap
+        return "none" if self.model == "galaxy-atto" else "moments"
+
+    @property
+    def weights(self) -> str:
+        """What `checkpoint` means for the model."""
+        if self.checkpoint != "auto":
+            return self.checkpoint
+        return "bundled" if self.model == "galaxy-atto" else "untrained"
+
     @model_validator(mode="after")
     def _turns_divide_the_angles(self) -> Encode:
-        if self.unwrap != "none" and self.input % max(2, self.turns):
+        if self.unwraps != "none" and self.input % max(2, self.turns):
             raise ValueError(
                 f"input = {self.input}: unwrapping needs an even number, divisible by turns = {self.turns}"
             )
@@ -191,7 +206,7 @@ class Train(Section):
     gpus: Annotated[float, Field(ge=0)] = 0.0
     """GPUs of a process; 0 trains on the CPU."""
     memory_gib: Annotated[float, Field(gt=0)] = 2.0
-    """Stamps that a process holds at once; a release that fits is read once."""
+    """Stamps that a process learns from at once, and reads ahead; a release that fits is read once."""
     labels: Labels = Labels()
     """Labels of the release."""
 

@@ -1,4 +1,4 @@
-"""What an encoder learns from: releases in the usual config, read slice by slice, with the labels that they carry."""
+"""What networks learn from: releases in the usual config, read slice by slice, with the labels that they carry."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, slices_of
 from kernels.bags import hash_ids
-from kernels.nets.galaxy import band_order
+from kernels.nets.galaxy import CHANNELS, band_order
 from kernels.training.labels import Head, soft_ordinal
-from kernels.training.prepare import prepare, prepared_side
+from kernels.training.prepare import prepare, prepare_clean, prepared_side
+from pipeline.config import Labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,20 +72,30 @@ class Course:
     """A release to learn from."""
 
     release: Release
+    network: str
+    """`encoder` or `denoiser`."""
     slice_rows: int
     stretch: str
     side: int
+    """Of what the network sees, pixels."""
     fold: int | None
     """Objects of this fold are held out."""
     folds: int
     questions: list[Question] = field(default_factory=list)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of what is learned from one stamp (of one band of it, for a denoiser)."""
+        if self.network == "denoiser":
+            return (1, self.side, self.side)
+        return (CHANNELS, prepared_side(self.side), prepared_side(self.side))
 
     def slices(self) -> list[Slice]:
         """All slices of the release."""
         return list(slices_of(self.release.shards, self.slice_rows))
 
     def read(self, piece: Slice) -> pa.Table:
-        """Usable objects that are not held out: `stamp` (float16 values of 3 channels) and `targets` (float32)."""
+        """Usable objects that are not held out: `stamp` (float16, of `shape`) and `targets` (float32)."""
         rows = self.release.read(piece)
         usable = rows["usable"].to_numpy()
         if self.fold is not None:
@@ -93,13 +104,18 @@ class Course:
         bands, size = len(self.release.survey.images.bands), self.release.survey.images.size
         pixels = rows["stamp"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         stamps = torch.tensor(pixels.reshape(-1, bands, size, size))
+        if self.network == "denoiser":
+            images = prepare_clean(stamps, self.side).numpy()
+            return pa.table(
+                {"stamp": _lists(images, self.side**2), "targets": _lists(images[:, :0, 0, 0], 0)}
+            )
         stamps = stamps[:, band_order(self.release.survey.images.bands) or list(range(bands))]
         images = prepare(stamps, self.side, self.stretch).numpy()
         targets = [question.targets(rows) for question in self.questions]
         answers = torch.cat(targets, dim=1).numpy() if targets else np.zeros((len(images), 0), np.float32)
         return pa.table(
             {
-                "stamp": _lists(images, 3 * prepared_side(self.side) ** 2),
+                "stamp": _lists(images, int(np.prod(self.shape))),
                 "targets": _lists(answers, answers.shape[1]),
             }
         )
@@ -110,7 +126,7 @@ def fold_of(ids: pa.ChunkedArray, folds: int) -> np.ndarray[Any, np.dtype[np.int
     return (hash_ids(ids.to_numpy(), FOLD_SEED) % np.uint64(folds)).astype(np.int64)
 
 
-def course_of(config: Config, folder: str, side: int) -> Course:
+def course_of(config: Config, folder: str, side: int, network: str) -> Course:
     """Look at a release, its labels among the rest.
 
     Raises
@@ -118,7 +134,7 @@ def course_of(config: Config, folder: str, side: int) -> Course:
     Refused
         With everything that is wrong.
     """
-    labels = config.train.labels
+    labels = config.train.labels if network == "encoder" else Labels()
     wanted = list(labels.classes) + [column for names in labels.votes for column in names]
     for ordinal in labels.ordinals:
         wanted += [name for column in ordinal.columns for name in ordinal.names(column)]
@@ -126,7 +142,13 @@ def course_of(config: Config, folder: str, side: int) -> Course:
     survey = config.survey.model_copy(update={"keep": kept})
     release = inspect(survey, folder)
     course = Course(
-        release, config.run.slice_rows, config.encode.stretch, side, config.train.fold, config.train.folds
+        release=release,
+        network=network,
+        slice_rows=config.run.slice_rows,
+        stretch=config.encode.stretch,
+        side=side,
+        fold=config.train.fold,
+        folds=config.train.folds,
     )
     if wanted:
         course.questions.extend(_questions(config, release, wanted))

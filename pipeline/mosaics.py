@@ -51,6 +51,7 @@ class Tile:
     count: int
     ra: float
     dec: float
+    noisy: bool = True
 
     @property
     def name(self) -> str:
@@ -202,13 +203,14 @@ def _write_image(tile: Tile, band: str, light: Image) -> None:
     filter_ = telescope.BANDS[band]
     rng = np.random.default_rng([tile.seed, tile.number, 2, zlib.crc32(band.encode())])
     noise = np.sqrt(filter_.noise**2 + np.maximum(light, 0) / filter_.gain)
-    image = (light + noise * rng.standard_normal(light.shape, dtype=np.float32)).astype(np.float32)
+    drawn = noise * rng.standard_normal(light.shape, dtype=np.float32) if tile.noisy else 0
+    image = (light + drawn).astype(np.float32)
     header = tile.wcs.to_header()
     header["BUNIT"] = ("ct", "sky-subtracted counts")
     header["FILTER"] = band
     header["EXPTIME"] = (EXPTIME, "seconds")
     header["MAGZERO"] = (telescope.MAGZERO, "AB magnitude of one count")
     header["GAIN"] = (filter_.gain, "electrons a count")
-    header["SKYNOISE"] = (filter_.noise, "counts a pixel")
+    header["SKYNOISE"] = (filter_.noise if tile.noisy else 0.0, "counts a pixel")
     header["PSF_FWHM"] = (filter_.fwhm, "arcsec, Moffat")
     fits.PrimaryHDU(image, header).writeto(tile.directory / "images" / f"{tile.name}_{band}.fits")

@@ -163,9 +163,10 @@ def _look_at_encoder(config: Config, source: str, options: dict[str, Any]) -> tu
 
 def _resolved(config: Config) -> Config:
     """The config with `auto` replaced by what it means here, so that every worker does the same."""
-    device = "cuda" if config.encode.gpus else "cpu"
-    precision = resolve_precision(config.encode.precision, device)
-    return config.model_copy(update={"encode": config.encode.model_copy(update={"precision": precision})})
+    settings = config.encode
+    precision = resolve_precision(settings.precision, "cuda" if settings.gpus else "cpu")
+    resolved = {"precision": precision, "unwrap": settings.unwraps, "checkpoint": settings.weights}
+    return config.model_copy(update={"encode": settings.model_copy(update=resolved)})
 
 
 def _encoder_options(config: Config, folder: str) -> dict[str, Any]:
@@ -242,6 +243,8 @@ def _notes(config: Config, release: Release) -> list[str]:
         notes.append(
             f"Not all of the bands {', '.join(bands)} are known filters: they are taken to be ordered bluest first."
         )
+    if config.encode.model == "galaxy-atto" and config.encode.unwrap != "none":
+        notes.append("galaxy-atto was trained on stamps as they are, not on unwrapped ones.")
     if config.survey.ra is None:
         notes.append("No ra/dec: the catalog will be plain Parquet, without HATS partitions.")
     if release.pixel_scale is None:

@@ -72,6 +72,8 @@ def simulate(
     seed: int = 0,
     bands: Sequence[str] = ("i",),
     workers: int | None = None,
+    *,
+    noisy: bool = True,
 ) -> None:
     """Write a simulated release: the same arguments give the same bytes, whatever `workers`.
 
@@ -89,6 +91,8 @@ def simulate(
         Names from `pipeline.telescope.BANDS`.
     workers
         Processes; default one a CPU.
+    noisy
+        False leaves the noise out of the images; the catalog and the truth stay as they are.
 
     Raises
     ------
@@ -97,7 +101,7 @@ def simulate(
     """
     directory, bands = Path(directory), tuple(bands)
     _refuse(directory, galaxies, shards, seed, bands, workers)
-    tiles = list(_plan(directory, galaxies, shards, seed, bands))
+    tiles = list(_plan(directory, galaxies, shards, seed, bands, noisy=noisy))
     for folder in ("images", "psf", "catalogs"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
     for band in bands:
@@ -148,7 +152,9 @@ def _split(total: int, parts: int) -> list[int]:
     return [total * (part + 1) // parts - total * part // parts for part in range(parts)]
 
 
-def _plan(directory: Path, galaxies: int, shards: int, seed: int, bands: tuple[str, ...]) -> Iterator[Tile]:
+def _plan(
+    directory: Path, galaxies: int, shards: int, seed: int, bands: tuple[str, ...], *, noisy: bool
+) -> Iterator[Tile]:
     counts = [
         (shard, count)
         for shard, rows in enumerate(_split(galaxies, shards))
@@ -161,7 +167,7 @@ def _plan(directory: Path, galaxies: int, shards: int, seed: int, bands: tuple[s
         row, column = divmod(number, across)
         dec = CENTRE[1] + (row - (across - 1) / 2) * step
         ra = CENTRE[0] + (column - (across - 1) / 2) * step / math.cos(math.radians(dec))
-        yield Tile(directory, seed, bands, shard, number, first, count, ra % 360, dec)
+        yield Tile(directory, seed, bands, shard, number, first, count, ra % 360, dec, noisy)
         first += count
 
 

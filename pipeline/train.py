@@ -1,4 +1,4 @@
-"""`tuningfork train`: an encoder learns from releases in the usual config, resumable, on one machine or a cluster."""
+"""`tuningfork train`: networks learn from releases in the usual config, resumable, on one machine or a cluster."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import threading
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 from catalogs import storage
 from catalogs.errors import Fault, Refused, TuningforkError
-from kernels.training.learner import Recipe
+from kernels.training.steps import Recipe
 from pipeline import history
 from pipeline.cluster import cluster
 from pipeline.config import load
@@ -35,8 +37,10 @@ class TrainingFailed(TuningforkError):
     """A training process died."""
 
 
-def train_encoder(paths: Sequence[Path], out: str, address: str | None = None, *, anew: bool = False) -> None:
-    """Train galaxy-atto on the releases of these configs; continues what it finds in `out`.
+def train(
+    network: str, paths: Sequence[Path], out: str, address: str | None = None, *, anew: bool = False
+) -> None:
+    """Train a network, `encoder` or `denoiser`, on the releases of these configs; continues what it finds in `out`.
 
     Raises
     ------
@@ -46,10 +50,10 @@ def train_encoder(paths: Sequence[Path], out: str, address: str | None = None, *
     out = storage.absolute(out, ".")
     loaded = [load(path) for path in paths]
     first = loaded[0][0]
-    courses = Courses(_courses(loaded, first))
+    courses = Courses(_courses(network, loaded, first))
     settings = first.train
     _check(courses, first, str(paths[0]))
-    lesson = Lesson(courses, settings, _recipe(first), out, "cuda" if settings.gpus else "cpu")
+    lesson = Lesson(network, courses, settings, _recipe(first), out, "cuda" if settings.gpus else "cpu")
     _prepare(out, _record([str(path) for path in paths], loaded, lesson), anew=anew)
     objects = courses.rows * settings.epochs
     with (
@@ -59,22 +63,22 @@ def train_encoder(paths: Sequence[Path], out: str, address: str | None = None, *
         _fit(lesson, lambda epochs: progress.advance(int(epochs * courses.rows) - progress.done))
     rows = history.from_csv(storage.read(storage.join(out, history.CSV)))
     storage.write(storage.join(out, history.CURVE), history.curve(rows))
-    console.print(
-        f"weights: {out}/encoder.safetensors, loss {rows[-1]['loss']:.4f}; use them by", soft_wrap=True
-    )
-    console.print(
-        f'  \\[encode]\n  model = "galaxy-atto"\n  checkpoint = "{out}/encoder.safetensors"', soft_wrap=True
-    )
+    weights = escape(storage.join(out, f"{network}.safetensors"))
+    console.print(f"weights: {weights}, loss {rows[-1]['loss']:.4f}; use them by", soft_wrap=True)
+    lines = ["[encode]", 'model = "galaxy-atto"'] if network == "encoder" else ["[denoise]"]
+    for line in (*lines, f'checkpoint = "{weights}"'):
+        console.print(f"  {escape(line)}", soft_wrap=True)
 
 
-def _courses(loaded: Sequence[tuple[Config, str]], first: Config) -> tuple[Any, ...]:
+def _courses(network: str, loaded: Sequence[tuple[Config, str]], first: Config) -> tuple[Any, ...]:
     faults: list[Fault] = []
     courses = []
     for config, folder in loaded:
         # How it is learned says the first config; what there is to learn, every config for itself.
         train = first.train.model_copy(update={"labels": config.train.labels})
+        taught = config.model_copy(update={"train": train})
         try:
-            courses.append(course_of(config.model_copy(update={"train": train}), folder, first.encode.input))
+            courses.append(course_of(taught, folder, first.encode.input, network))
         except Refused as refused:
             faults += refused.faults
     if faults:
@@ -105,8 +109,11 @@ def _record(paths: list[str], loaded: Sequence[tuple[Config, str]], lesson: Less
     configs = [config.model_dump(mode="json", include={"survey", "train", "encode"}) for config, _ in loaded]
     heads = [vars(head) for head in lesson.courses.heads]
     versions = {name: version(name) for name in ("tuningfork", "torch", "timm", "ray")}
-    fingerprint = hashlib.sha256(json.dumps([configs, heads], sort_keys=True).encode()).hexdigest()
+    fingerprint = hashlib.sha256(
+        json.dumps([lesson.network, configs, heads], sort_keys=True).encode()
+    ).hexdigest()
     return {
+        "network": lesson.network,
         "fingerprint": fingerprint,
         "paths": paths,
         "configs": configs,
@@ -117,13 +124,22 @@ def _record(paths: list[str], loaded: Sequence[tuple[Config, str]], lesson: Less
 
 def _prepare(out: str, record: dict[str, Any], *, anew: bool) -> None:
     path = storage.join(out, RECORD)
-    if storage.exists(path) and not anew:
-        before = json.loads(storage.read(path))
-        if before["fingerprint"] != record["fingerprint"]:
+    if storage.exists(path):
+        try:
+            before = json.loads(storage.read(path))["fingerprint"]
+        except (ValueError, KeyError, TypeError) as error:
+            problem = f"is damaged ({error})"
+            raise Refused(
+                [Fault(path, problem, "Remove it and what lies beside it, or give another --out")]
+            ) from error
+        if before == record["fingerprint"] and not anew:
+            return
+        if not anew:
             problem = "holds another training (config or labels differ)"
             raise Refused([Fault(out, problem, "Give another --out, or --anew to throw that one away")])
-        return
-    storage.remove(out)
+        storage.remove(out)
+    elif storage.names(out):
+        raise Refused([Fault(out, "is neither empty nor a training's folder", "Give another --out")])
     storage.write(path, json.dumps(record, indent=1).encode())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from ray.util.metrics import Gauge
 from torch import distributed, nn
 
 from catalogs import storage
+from kernels.nets.denoiser import Denoiser
 from kernels.nets.galaxy import GalaxyAtto
 from kernels.nets.weights import half_precision
-from kernels.training.learner import EncoderLearner, Recipe, Training
+from kernels.training.learners import DenoiserLearner, EncoderLearner, Learner
+from kernels.training.steps import Recipe, Training
 from pipeline import history
 from pipeline.windows import Courses, Windows
 
@@ -31,6 +34,8 @@ STATE = "state.pt"
 class Lesson:
     """Everything that a training process needs to know."""
 
+    network: str
+    """`encoder` or `denoiser`."""
     courses: Courses
     settings: Train
     recipe: Recipe
@@ -74,18 +79,21 @@ def learn(lesson: Lesson) -> None:
 
 def _training(lesson: Lesson, device: torch.device, world: int) -> Training:
     torch.manual_seed(lesson.settings.seed)
-    net, averaged = GalaxyAtto().train(), GalaxyAtto()
-    averaged.load_state_dict(net.state_dict())
-    learner: nn.Module = EncoderLearner(
-        net, net.features, lesson.courses.side, lesson.courses.heads, lesson.recipe
-    )
-    learner.to(device)
-    averaged.to(device)
+    core = _learner(lesson).to(device)
+    averaged = copy.deepcopy(core.net).eval()
+    learner: nn.Module = core
     if world > 1:
         learner = nn.parallel.DistributedDataParallel(
-            learner, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
+            core, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
         )
     return Training(learner, averaged, lesson.settings.seed)
+
+
+def _learner(lesson: Lesson) -> Learner:
+    if lesson.network == "denoiser":
+        return DenoiserLearner(Denoiser(), lesson.recipe)
+    net, courses = GalaxyAtto().train(), lesson.courses
+    return EncoderLearner(net, net.features, courses.each[0].side, courses.heads, lesson.recipe)
 
 
 def _restore(training: Training, device: torch.device) -> tuple[int, int, list[dict[str, float]]]:
@@ -113,7 +121,9 @@ def _report(lesson: Lesson, training: Training, rank: int, where: dict[str, Any]
         ray.train.report(metrics)
         return
     storage.write(storage.join(lesson.out, history.CSV), history.as_csv(where["rows"]))
-    storage.write(storage.join(lesson.out, "encoder.safetensors"), half_precision(training.averaged))
+    storage.write(
+        storage.join(lesson.out, f"{lesson.network}.safetensors"), half_precision(training.averaged)
+    )
     with tempfile.TemporaryDirectory() as folder:
         torch.save({"training": training.state(), **where}, Path(folder) / STATE)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))

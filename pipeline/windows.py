@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ import torch
 from catalogs.errors import TuningforkError
 from catalogs.slices import Slice
 from catalogs.source import SliceSource, unpack
-from kernels.training.prepare import prepared_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,9 +44,9 @@ class Courses:
         return sum(course.release.rows for course in self.each)
 
     @property
-    def side(self) -> int:
-        """Side of the views, pixels."""
-        return self.each[0].side
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of what is learned from one stamp."""
+        return self.each[0].shape
 
     def slices(self) -> list[Slice]:
         """All slices of all releases."""
@@ -87,7 +87,7 @@ class Windows:
     rank, world : int
         Which process of how many.
     memory : int
-        Bytes of prepared stamps that a window may hold. What fits in one window is read once.
+        Bytes of prepared stamps that a window may hold; the next one is read ahead. What fits in one window is read once.
     seed : int
     """
 
@@ -97,24 +97,32 @@ class Windows:
         order = np.random.default_rng(seed).permutation(len(pieces))
         shares = [[pieces[i] for i in order[r::world]] for r in range(world)]
         self._own = shares[rank]
-        self._stamp_bytes = 2 * 3 * prepared_side(courses.side) ** 2
+        self._stamp_bytes = 2 * int(np.prod(courses.shape))
         # as many windows in every process, for they learn in step
         largest = max(sum(piece.rows for piece in share) for share in shares)
         self.count = min(-(-largest * self._stamp_bytes // memory), *map(len, shares))
         self._cached: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Windows of an epoch from number `skip` on: stamps (n, 3, y, x) float16 and targets (n, answers), rows shuffled."""
+        """Windows of an epoch from number `skip` on: stamps (n, channels, y, x) float16 and targets (n, answers), rows shuffled."""
         rng = np.random.default_rng([self._seed, number, self._rank])
         pieces = [self._own[i] for i in rng.permutation(len(self._own))]
-        for window in range(skip, self.count):
-            if self.count == 1:  # in one order, whatever the epoch
-                self._cached = self._cached or self._read(self._own)
-                stamps, targets = self._cached
-            else:
-                stamps, targets = self._read(pieces[window :: self.count])
+        for window, (stamps, targets) in enumerate(self._in_turn(pieces, skip), start=skip):
             order = np.random.default_rng([self._seed, number, self._rank, window]).permutation(len(stamps))
             yield stamps[order], targets[order]
+
+    def _in_turn(self, pieces: Sequence[Slice], skip: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        if self.count == 1:  # in one order, whatever the epoch
+            self._cached = self._cached or self._read(self._own)
+            yield self._cached
+            return
+        with ThreadPoolExecutor(1) as reader:  # the next window is read while this one is learned
+            ahead = reader.submit(self._read, pieces[skip :: self.count])
+            for window in range(skip, self.count):
+                found = ahead.result()
+                if window + 1 < self.count:
+                    ahead = reader.submit(self._read, pieces[window + 1 :: self.count])
+                yield found
 
     def _read(self, pieces: Sequence[Slice]) -> tuple[torch.Tensor, torch.Tensor]:
         context = ray.data.DataContext.get_current()
@@ -131,8 +139,7 @@ class Windows:
             if row["fault"][0].is_valid:
                 raise UnreadableSlice(f"{piece.name}: {row['fault'][0].as_py()}")
             rows = unpack(row)
-            side = prepared_side(self._courses.side)
-            stamps.append(_tensor(rows["stamp"], (-1, 3, side, side)))
+            stamps.append(_tensor(rows["stamp"], (-1, *self._courses.shape)))
             targets.append(self._courses.targets(piece, _tensor(rows["targets"], (rows.num_rows, -1))))
         return torch.cat(stamps), torch.cat(targets)
 

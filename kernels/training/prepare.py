@@ -1,4 +1,4 @@
-"""From stamps of any release to what views are taken of: stretched, three channels, one size, half precision."""
+"""From stamps of any release to what a learner takes: one shape, half precision."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 from kernels.nets.galaxy import band_mixture
 from kernels.stretch import stretch as stretch_stamps
 
-__all__ = ["prepare", "prepared_side"]
+__all__ = ["prepare", "prepare_clean", "prepared_side"]
 
 
 def prepared_side(side: int) -> int:
@@ -40,3 +40,26 @@ def prepare(stamps: torch.Tensor, side: int, stretch: str) -> torch.Tensor:
             images, (size, size), mode="bilinear", align_corners=False, antialias=True
         )
     return images.half()
+
+
+def prepare_clean(stamps: torch.Tensor, side: int) -> torch.Tensor:
+    """Bands one by one, in units of their own root sum of squares; the middle, or padded with zeros.
+
+    Parameters
+    ----------
+    stamps : (n, bands, y, x) float tensor
+        Background-subtracted, square.
+    side : int
+        Side of what comes out, pixels.
+
+    Returns
+    -------
+    (n * bands, 1, side, side) float16 tensor; bands without light are left out.
+    """
+    each = stamps.float().flatten(0, 1)[:, None]
+    before = (side - each.shape[-1]) // 2
+    after = side - each.shape[-1] - before
+    each = functional.pad(each, (before, after, before, after))
+    power = each.square().sum(dim=(1, 2, 3)).sqrt()
+    lit = power > 0
+    return (each[lit] / power[lit, None, None, None]).half()

@@ -71,8 +71,8 @@ def test_embedding_depends_on_slice_batch_or_neighbours(precision: str, options:
 
 def test_real_network_depends_on_the_batch() -> None:
     images = stamps(300, size=64)
-    for precision in ("float32", "bfloat16"):
-        encoder = Encoder(model="timm:convnext_atto", bands=1, size=64, precision=precision)
+    for precision, model in (("float32", "timm:convnext_atto"), ("bfloat16", "galaxy-atto")):
+        encoder = Encoder(model=model, bands=1, size=64, precision=precision)
         whole = bits(encoder(table(images)))
         rows = np.random.default_rng(3).permutation(300)
         np.testing.assert_array_equal(bits(encoder(table(images[rows]))), whole[rows])
@@ -104,6 +104,15 @@ def test_pipeline_differs_from_plain_timm(bands: int, normalise: str) -> None:
         wanted = create(SMALL["model"], bands=bands, size=32)(plain.float()).numpy()
     # float16 has 11 bits: half of the last is 2^-11 of the value
     np.testing.assert_allclose(answer.astype(np.float32), wanted, atol=2e-4 * np.abs(wanted).max(), rtol=6e-4)
+
+
+def test_bands_in_another_order_are_another_embedding() -> None:
+    images = stamps(12, 3)
+    options = {**SMALL, "model": "galaxy-atto", "bands": 3, "unwrap": "none", "precision": "float32"}
+    straight = bits(Encoder(**options)(table(images)))
+    back = np.ascontiguousarray(images[:, ::-1])
+    np.testing.assert_array_equal(bits(Encoder(**options, order=[2, 1, 0])(table(back))), straight)
+    assert (bits(Encoder(**options)(table(back))) != straight).any()
 
 
 def test_bfloat16_is_another_embedding() -> None:

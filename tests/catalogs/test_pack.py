@@ -171,3 +171,32 @@ def test_all_shards_have_one_pixel_type(tmp_path):
     pack(tmp_path / "labels.csv", tmp_path / "release", shards=2)
     tables = [Table.read(p)["IMAGE"] for p in sorted((tmp_path / "release" / "catalogs").iterdir())]
     assert [t.dtype.kind for t in tables] == ["f", "f"]
+
+
+def picture(side: int, radius: float, neighbour: bool = False) -> np.ndarray:
+    """A disc of light in the centre of a noisy picture."""
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[0:side, 0:side] - (side - 1) / 2
+    light = rng.normal(20, 2, (side, side)) + 150 * (np.hypot(x, y) < radius)
+    if neighbour:
+        light += 200 * (np.hypot(x - 0.4 * side, y) < 0.06 * side)
+    return np.repeat(light.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("radius", [30, 60, 90])
+@pytest.mark.parametrize("neighbour", [False, True])
+def test_galaxies_of_any_size_fill_their_frames(tmp_path, radius, neighbour):
+    Image.fromarray(picture(300, radius, neighbour)).save(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text("file\na.png\n", encoding="utf-8")
+    table = packed(tmp_path, fit="galaxy")
+    stamp = np.asarray(table["IMAGE"][0])
+    assert stamp.shape == (3, 88, 88)
+    filled = (stamp[0] > 90).any(axis=0)
+    assert 0.65 < filled.mean() < 0.95
+    assert abs(float(np.flatnonzero(filled).mean()) - 43.5) < 1.5
+
+
+def test_dark_centre_or_empty_picture_leaves_no_stamp(tmp_path):
+    Image.fromarray(np.zeros((200, 200, 3), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text("file\na.png\n", encoding="utf-8")
+    assert np.asarray(packed(tmp_path, fit="galaxy", size=64)["IMAGE"][0]).shape == (3, 64, 64)

@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from kernels.nets import create, features
-from kernels.nets.galaxy import GalaxyAtto, band_mixture, round_window
+from kernels.nets.denoiser import Denoiser
+from kernels.nets.galaxy import GalaxyAtto, band_mixture, band_order, round_window
 from kernels.training.labels import Head, LabelHeads, soft_ordinal
-from kernels.training.learner import EncoderLearner, Recipe, Training, learning_rate
-from kernels.training.prepare import prepare, prepared_side
+from kernels.training.learners import DenoiserLearner, EncoderLearner
+from kernels.training.prepare import prepare, prepare_clean, prepared_side
+from kernels.training.steps import Recipe, Training, learning_rate
 from kernels.training.vicreg import vicreg_loss
 from kernels.training.views import view
 
@@ -108,6 +110,22 @@ def test_band_mixture_drops_a_band_or_changes_brightness(bands):
     torch.testing.assert_close(mixture.flip(0, 1), mixture)
 
 
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["u", "g", "r", "i", "z"], [0, 1, 2, 3, 4]),
+        (["r", "g", "b"], [2, 1, 0]),
+        (["H", "J", "V", "z"], [2, 3, 1, 0]),
+        (["F160W", "F814W", "F606W"], [2, 1, 0]),
+        (["F444W", "F090W", "F277W", "F150W"], [1, 3, 2, 0]),
+        (["sdss_r", "sdss-g"], [1, 0]),
+        (["grey"], None),
+    ],
+)
+def test_bands_are_put_in_another_order_than_their_wavelengths(names, order):
+    assert band_order(names) == order
+
+
 def test_grey_stamp_differs_from_three_equal_bands():
     grey = blobs(4, 64)[:, :1]
     one, three = create("galaxy-atto", bands=1), create("galaxy-atto", bands=3)
@@ -170,3 +188,21 @@ def test_training_teaches_nothing():
     training.core.recipe = dataclasses.replace(training.core.recipe, rate=5e-3, warmup=0.01)
     first = learn(training, range(1))["labels"]
     assert learn(training, range(1, 30))["labels"] < 0.6 * first
+
+
+def test_denoiser_learns_to_leave_the_noise():
+    torch.manual_seed(0)
+    core = DenoiserLearner(Denoiser(), Recipe(rate=3e-3, warmup=0.01, precision="float32"))
+    training = Training(core, copy.deepcopy(core.net), seed=1)
+    clean = prepare_clean(blobs(16, 24), 20)
+    assert clean.shape == (48, 1, 20, 20)
+    losses = [float(training.step(clean, torch.zeros(48, 0), step / 60)["loss"]) for step in range(60)]
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:5])
+
+
+def test_dark_bands_become_training_targets():
+    stamps = blobs(4, 20)
+    stamps[1, 2] = 0
+    clean = prepare_clean(stamps, 24)
+    assert clean.shape == (11, 1, 24, 24)
+    torch.testing.assert_close(clean.float().square().sum(dim=(1, 2, 3)), torch.ones(11), atol=1e-2, rtol=0)

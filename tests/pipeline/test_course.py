@@ -35,7 +35,7 @@ LABELS = {
 
 def course(tiny, **train) -> Course:
     config = parse(tiny.config(train=train, encode={"input": 32}), "survey.toml")
-    return course_of(config, str(tiny.folder), 32)
+    return course_of(config, str(tiny.folder), 32, "encoder")
 
 
 def read_all(found: Course) -> pa.Table:

@@ -13,6 +13,7 @@ from catalogs.errors import Fault, Refused
 from catalogs.inspect import RESERVED
 from pipeline.config import parse
 from pipeline.plan import Plan, make_plan
+from tests.conftest import TinyRelease
 
 
 @pytest.fixture
@@ -103,6 +104,38 @@ def test_checkpoint_of_another_network(fails, tiny):
     fault = fails(encode={"checkpoint": "other.safetensors"})
     assert fault.key == "encode.checkpoint"
     assert "not the weights of this" in fault.problem
+
+
+def test_encoder_by_default_is_the_one_trained_on_galaxies(tiny):
+    values = tiny.config()
+    del values["encode"]
+    made = make_plan(parse(values, "survey.toml"), str(tiny.folder), "survey.toml", str(tiny.folder / "run"))
+    encode = made.config.encode
+    assert (encode.model, encode.checkpoint, encode.unwrap) == ("galaxy-atto", "bundled", "none")
+    assert made.features == 320
+    assert not any("UNTRAINED" in note for note in made.notes)
+
+
+def test_timm_model_without_a_checkpoint_is_untrained_and_unwrapped(plan):
+    encode = plan().config.encode
+    assert (encode.checkpoint, encode.unwrap) == ("untrained", "moments")
+
+
+def test_bundled_weights_of_a_model_that_has_none(fails):
+    fault = fails(encode={"checkpoint": "bundled"})
+    assert (fault.key, fault.value) == ("encode.checkpoint", "'bundled'")
+    assert "galaxy-atto" in fault.problem
+
+
+@pytest.mark.parametrize(
+    ("bands", "order"), [(["r", "g", "b"], [2, 1, 0]), (["g", "r"], [0, 1]), (["x", "r"], None)]
+)
+def test_bands_reach_the_network_in_the_order_of_their_wavelengths(tmp_path, bands, order):
+    tiny = TinyRelease(tmp_path / "release", bands=tuple(bands))
+    config = parse(tiny.config(encode={"model": "galaxy-atto"}), "survey.toml")
+    made = make_plan(config, str(tiny.folder), "survey.toml", str(tmp_path / "run"))
+    assert made.encoder_options["order"] == order
+    assert any("bluest first" in note for note in made.notes) == (order is None)
 
 
 def test_model_that_nobody_knows(fails):

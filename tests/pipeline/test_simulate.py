@@ -44,6 +44,19 @@ def test_bytes_do_not_depend_on_the_number_of_workers(release, tmp_path):
     assert files(tmp_path / "again") == files(release)
 
 
+def test_clean_twin_shows_other_galaxies_or_noise(release, tmp_path):
+    simulate(tmp_path / "clean", 320, shards=3, seed=3, bands=("g", "i"), noisy=False)
+    noisy, clean = files(release), files(tmp_path / "clean")
+    assert {name for name in noisy if noisy[name] != clean[name]} == {n for n in noisy if "images" in n}
+    for path in (tmp_path / "clean" / "images").iterdir():
+        image, seen = fits.getdata(path), fits.getdata(release / "images" / path.name)
+        sky = fits.getheader(release / "images" / path.name)["SKYNOISE"]
+        assert fits.getheader(path)["SKYNOISE"] == 0
+        difference = (seen - image)[image < np.quantile(image, 0.3)]
+        assert abs(difference.mean()) < 0.02 * sky
+        assert difference.std() == pytest.approx(sky, rel=0.05)
+
+
 def test_another_seed_gives_other_galaxies(release, tmp_path):
     simulate(tmp_path / "other", 20, shards=1, seed=4, bands=("i",), workers=1)
     assert not np.array_equal(catalog(tmp_path / "other")["MAG_AUTO"], catalog(release)["MAG_AUTO"][:20])

@@ -12,8 +12,13 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+from actors.encoder import Encoder
 from catalogs import views
 from catalogs.pack import pack
+from kernels.nets import create
+from kernels.nets.weights import half_precision
+from pipeline.config import parse
+from pipeline.plan import make_plan
 from tests.survey.conftest import objects_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -79,3 +84,25 @@ def test_kids_tile_without_wcs_in_nine_bands(kids, runner, tmp_path):
     box = np.s_[int(y0[inside]) : int(y0[inside]) + 48, int(x0[inside]) : int(x0[inside]) + 48]
     spread = stamp[inside] - image[box]
     assert np.ptp(spread) < 1e-4 * np.ptp(image[box])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "features"), [("paper.toml", 2048), pytest.param("zoobot.toml", 640, id="zoobot")]
+)
+def test_published_encoders_load_from_a_file_of_their_shape(shared_data, tmp_path, name, features):
+    """Random weights of the real architecture stand in for the published ones, which are not in the repository."""
+    values = example(name)
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(half_precision(create(values["encode"]["model"], bands=3)))
+    values["encode"]["checkpoint"] = str(weights)
+    if name == "zoobot.toml":
+        pack(shared_data / "efigi" / "labels.csv", tmp_path / "efigi", shards=8)
+        values["survey"]["catalogs"] = str(tmp_path / "efigi" / "catalogs" / "*.fits")
+    config = parse(values, name)
+    plan = make_plan(config, str(EXAMPLES), str(EXAMPLES / name), str(tmp_path / "run"))
+    assert plan.features == features
+    encoder = Encoder(**{**plan.encoder_options, "batch_size": 4})
+    (piece, *_) = plan.slices()
+    embeddings = encoder(plan.release.read(piece).slice(0, 4))["embedding"]
+    assert len(embeddings[0]) == features

@@ -1,4 +1,4 @@
-"""The encoder's learner: takes batches of stamps, one step each, and holds everything that a checkpoint needs."""
+"""Steps of a training, of whatever is learned: optimiser, schedule, running average, and a state to resume from."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
-from kernels.training.labels import Head, LabelHeads
-from kernels.training.vicreg import Expander, vicreg_loss
-from kernels.training.views import view
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from kernels.training.learners import Learner
 
-__all__ = ["EncoderLearner", "Recipe", "Training", "learning_rate"]
+__all__ = ["Recipe", "Training", "learning_rate"]
 
 
 @dataclass(frozen=True)
@@ -39,51 +35,13 @@ def learning_rate(progress: float, recipe: Recipe) -> float:
     return recipe.rate * 0.5 * (1 + math.cos(math.pi * (progress - recipe.warmup) / (1 - recipe.warmup)))
 
 
-class EncoderLearner(nn.Module):
-    """An encoder with all that it is trained with.
-
-    Parameters
-    ----------
-    net : nn.Module
-        (n, 3, side, side) -> (n, features).
-    features, side : int
-    heads : sequence of Head
-        Questions that the releases answer; none: self-supervised.
-    recipe : Recipe
-    """
-
-    def __init__(
-        self, net: nn.Module, features: int, side: int, heads: Sequence[Head], recipe: Recipe
-    ) -> None:
-        super().__init__()
-        self.net, self.side, self.recipe = net, side, recipe
-        self.expander = Expander(features)
-        self.labels = LabelHeads(features, heads) if heads else None
-
-    def forward(
-        self, first: torch.Tensor, second: torch.Tensor, targets: torch.Tensor
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Loss of two views (n, 3, side, side) and their targets (n, answers), and its parts."""
-        kind = first.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            embeddings = self.net(torch.cat([first, second]).contiguous(memory_format=torch.channels_last))
-            expanded = self.expander(embeddings)
-        loss = vicreg_loss(*expanded.chunk(2)) / 25
-        parts = {"self": loss.detach()}
-        if self.labels is not None:
-            told = self.labels(embeddings.float(), torch.cat([targets, targets]))
-            parts["labels"] = told.detach()
-            loss = loss + self.recipe.label_weight * told
-        return loss, parts
-
-
 class Training:
     """A learner's optimiser, average and steps; `state` and `restore` make it resumable to the bit.
 
     Parameters
     ----------
-    learner : EncoderLearner
-        Or the same wrapped for several processes (DistributedDataParallel).
+    learner : Learner
+        Of `kernels.training.learners`, or one wrapped for several processes (DistributedDataParallel).
     averaged : nn.Module
         Net whose weights follow those of the learner's as an exponential moving average.
     """
@@ -91,7 +49,7 @@ class Training:
     def __init__(self, learner: nn.Module, averaged: nn.Module, seed: int) -> None:
         self.learner, self.averaged, self.seed, self.step_number = learner, averaged, seed, 0
         wrapped = learner.module if isinstance(learner, nn.parallel.DistributedDataParallel) else learner
-        self.core = cast("EncoderLearner", wrapped)
+        self.core = cast("Learner", wrapped)
         recipe = self.core.recipe
         shrinking = [p for p in learner.parameters() if p.ndim > 1]
         free = [p for p in learner.parameters() if p.ndim <= 1]
@@ -106,14 +64,13 @@ class Training:
     def step(
         self, stamps: torch.Tensor, targets: torch.Tensor, progress: float, rank: int = 0
     ) -> dict[str, torch.Tensor]:
-        """Learn from one batch: stamps (n, 3, y, x), targets (n, answers); `progress` from 0 to 1 sets the rate."""
-        core, recipe = self.core, self.core.recipe
+        """Learn from one batch: stamps (n, b, y, x), targets (n, answers); `progress` from 0 to 1 sets the rate."""
+        recipe = self.core.recipe
         # Views depend on the step alone, so that a resumed training draws the same ones.
         generator = torch.Generator(stamps.device).manual_seed(
             hash((self.seed, self.step_number, rank)) & (2**62 - 1)
         )
-        first, second = (view(stamps, core.side, generator) for _ in range(2))
-        loss, parts = self.learner(first, second, targets)
+        loss, parts = self.learner(stamps, targets, generator)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.learner.parameters(), recipe.clip)

@@ -1,0 +1,124 @@
+"""What encoders know of real galaxies: `make bench-encoder`. Writes benchmarks/results/encoder.csv and vote_encoders.csv.
+
+EFIGI (2,677 galaxies with visual types and attributes) and Galaxy Zoo 1 (3,186 with classes), 88-pixel colour stamps and
+the same as one grey band. Objects are dealt out to five folds by a hash of their ids. Linear probes and nearest neighbours
+learn from four folds and are scored on the fifth; galaxy-atto itself was trained without the fold that it is scored on
+(`make encoders`; the bundled weights never saw fold 0). Folds without an encoder are left out, and `folds` says how many
+there are.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks import contestants, probes
+from benchmarks.common import write_csv
+from benchmarks.galaxies import FOLDS, Galaxies, as_grey, galaxies, type_bins
+from benchmarks.science import write_tables
+from benchmarks.votes import purity, vote_on
+from kernels.nets.weights import bundled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from benchmarks.votes import Outcome
+
+    Embed = Callable[[pa.Table, int], NDArray[np.float32]]
+
+YES_OR_NO = {
+    "bar_length": ("bar", 0.25),
+    "inclination_elongation": ("edge-on", 1.0),
+    "visible_dust": ("dust", 0.5),
+}
+"""Attribute -> what it is called, and the least value that counts as yes."""
+
+HELD_OUT = 0
+"""Fold that the bundled weights were trained without."""
+JUDGED = ("kept", "purity_kept", "purity_all", "unanimous", "purity_unanimous", "purity_single")
+
+
+def contests() -> Iterator[tuple[str, int, list[tuple[Embed, Sequence[int]]]]]:
+    """Name, number of bands, and what embeds for which folds."""
+    for bands, suffix in ((3, ""), (1, ", one grey band")):
+        for kind, name in (("labels", "galaxy-atto, with labels"), ("self", "galaxy-atto, self-supervised")):
+            paths = [(contestants.FOLDER / f"{kind}-{fold}.safetensors", [fold]) for fold in range(FOLDS)]
+            if kind == "labels":  # the bundled weights have not seen this fold either
+                paths[HELD_OUT] = (bundled("galaxy-atto"), [HELD_OUT])
+            folds = [(partial(contestants.ours, checkpoint=str(p)), f) for p, f in paths if p.exists()]
+            if folds:
+                yield name + suffix, bands, folds
+        for name, embed in (
+            ("ImageNet EfficientNet-lite0", contestants.efficientnet),
+            ("raw pixels, 16 x 16", contestants.raw_pixels),
+            ("ConvNeXt-atto, untrained", partial(contestants.ours, checkpoint=None, turns=1)),
+        ):
+            yield name + suffix, bands, [(embed, range(FOLDS))]
+
+
+def scores(codes: NDArray[np.float32], data: Galaxies, fold: int) -> dict[str, float]:
+    """Every column of the table for one fold."""
+    test = data.fold == fold
+    if "truth" in data.labels:
+        _, truth = np.unique(data.labels["truth"].to_numpy(str), return_inverse=True)
+        return {"GZ1 classes, linear": probes.linear_accuracy(codes, truth, test)}
+    truth = type_bins(data.labels)
+    found = {
+        "EFIGI types, linear": probes.linear_accuracy(codes, truth, test),
+        "EFIGI types, k-NN": probes.neighbour_accuracy(codes, truth, test),
+    }
+    for column, (name, least) in YES_OR_NO.items():
+        values = data.labels[column].to_numpy(float)
+        yes = np.where(values < 0, np.nan, values >= least)
+        found[f"EFIGI {name}, AP"] = probes.precision(codes, yes, test)
+    return found
+
+
+def judge(outcome: Outcome, truth: NDArray[np.int64], test: NDArray[np.bool_]) -> list[float]:
+    """Kept fractions and purities of held-out objects, by the types of the others in their groups."""
+    return [
+        float(outcome.kept[test].mean()),
+        purity(outcome.group, truth, test & outcome.kept, ~test & outcome.kept),
+        purity(outcome.group, truth, test, ~test),
+        float(outcome.unanimous[test].mean()),
+        purity(outcome.group, truth, test & outcome.unanimous, ~test & outcome.unanimous),
+        purity(outcome.single, truth, test, ~test),
+    ]
+
+
+def main() -> None:
+    """Embed, probe, vote, write."""
+    scratch = contestants.FOLDER / "releases"
+    scratch.mkdir(parents=True, exist_ok=True)
+    efigi, gz1 = galaxies("efigi", scratch), galaxies("gz1", scratch)
+    ids, truth = np.asarray(efigi.stamps["object_id"].to_pylist()), type_bins(efigi.labels)
+    rows, votes = [], []
+    for name, bands, folds in contests():
+        found: dict[str, list[float]] = {}
+        judged = []
+        for embed, scored in folds:
+            for data in (efigi, gz1):
+                codes = embed(data.stamps if bands == 3 else as_grey(data.stamps), bands)
+                for fold in scored:
+                    for column, value in scores(codes, data, fold).items():
+                        found.setdefault(column, []).append(value)
+                if data is efigi:
+                    outcome = vote_on(codes, ids)
+                    judged += [judge(outcome, truth, efigi.fold == fold) for fold in scored]
+        for column, values in found.items():
+            rows.append((name, column, len(values), f"{np.mean(values):.3f}", f"{np.std(values):.3f}"))
+            print(*rows[-1], sep="  ", flush=True)
+        votes.append((name, len(judged), *(f"{value:.3f}" for value in np.mean(judged, axis=0))))
+        print(*votes[-1], sep="  ", flush=True)
+    write_csv("encoder", ("encoder", "score", "folds", "mean", "spread"), rows)
+    write_csv("vote_encoders", ("encoder", "folds", *JUDGED), votes)
+    write_tables()
+
+
+if __name__ == "__main__":
+    main()

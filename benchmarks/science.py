@@ -1,0 +1,49 @@
+"""The tables of docs/science.md, written from the CSVs of `benchmarks.encoder` and `benchmarks.invariance`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.common import read_csv
+
+PAGE = Path(__file__).parents[1] / "docs" / "science.md"
+
+
+def write_tables() -> None:
+    """Replace what stands between the page's markers."""
+    text = PAGE.read_text(encoding="utf-8")
+    for name, table in (
+        ("scores", _scores()),
+        ("votes", _plain("vote_encoders")),
+        ("invariance", _plain("invariance")),
+    ):
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, _, rest = text.partition(start)
+        _, _, after = rest.partition(end)
+        text = f"{before}{start}{table}{end}{after}"
+    PAGE.write_text(text, encoding="utf-8")
+
+
+def _scores() -> str:
+    rows = read_csv("encoder")
+    columns = list(dict.fromkeys(row["score"] for row in rows))
+    cells = {(row["encoder"], row["score"]): f"{row['mean']} ± {row['spread']}" for row in rows}
+    folds = {row["encoder"]: row["folds"] for row in rows}
+    lines = [[name, count, *(cells[name, column] for column in columns)] for name, count in folds.items()]
+    return _table(["encoder", "folds", *columns], lines)
+
+
+def _plain(name: str) -> str:
+    rows = read_csv(name)
+    if not rows:
+        return ""
+    return _table([key.replace("_", " ") for key in rows[0]], [list(row.values()) for row in rows])
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    write_tables()

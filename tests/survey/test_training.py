@@ -1,0 +1,103 @@
+"""Training as a user types it: killed and continued it ends where an undisturbed one does; its weights go into a run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from pipeline import history
+from tests.conftest import TinyRelease
+from tests.survey.conftest import COMMAND, objects_of, tuningfork, write_toml
+
+EPOCHS = 4
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """A config whose objects say what they are."""
+    tiny = TinyRelease(tmp_path_factory.mktemp("labelled") / "release")
+    tiny.table["KIND"] = np.array([b"round", b"flat", b"thin"])[np.arange(64) % 3]
+    tiny.write(2)
+    train = {"epochs": EPOCHS, "batch_size": 16, "labels": {"classes": ["KIND"]}}
+    return tiny, write_toml(tiny.config(train=train), tiny.folder / "survey.toml")
+
+
+@pytest.fixture(scope="module")
+def trained(labelled, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "out"
+    done = tuningfork("train", "encoder", labelled[1], "--out", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out, done.stdout
+
+
+def losses(out) -> list[float]:
+    return [row["loss"] for row in history.from_csv((out / history.CSV).read_bytes())]
+
+
+def test_training_leaves_weights_metrics_and_a_curve(trained):
+    out, said = trained
+    assert len(losses(out)) == EPOCHS
+    assert (out / history.CURVE).read_bytes().startswith(b"\x89PNG")
+    assert f'checkpoint = "{out}/encoder.safetensors"' in said
+
+
+def test_trained_weights_go_into_a_run(labelled, trained, runner, tmp_path):
+    tiny, _ = labelled
+    encode = {"model": "galaxy-atto", "checkpoint": str(trained[0] / "encoder.safetensors")}
+    plan = runner(tiny.config(encode=encode), tiny.folder, tmp_path / "run")
+    assert plan.config.encode.unwrap == "none"
+    assert not any("UNTRAINED" in note for note in plan.notes)
+    assert objects_of(tmp_path / "run")["group"].null_count == 0
+
+
+def test_another_training_is_not_mixed_in(labelled, trained, tmp_path):
+    tiny, _ = labelled
+    other = write_toml(tiny.config(train={"epochs": 2, "batch_size": 16}), tiny.folder / "other.toml")
+    done = tuningfork("train", "encoder", other, "--out", trained[0])
+    assert done.returncode == 2
+    assert "holds another training" in done.stdout
+
+
+def test_folder_with_something_in_it_is_left_alone(labelled, tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    done = tuningfork("train", "encoder", labelled[1], "--out", tmp_path, "--anew")
+    assert done.returncode == 2
+    assert "neither empty nor a training" in done.stdout
+    assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.slow
+def test_killed_training_ends_with_the_same_losses(labelled, trained, tmp_path):
+    process = subprocess.Popen(
+        [COMMAND, "train", "encoder", labelled[1], "--out", tmp_path / "out"],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    limit = time.monotonic() + 200
+    while not list(tmp_path.glob("out/checkpoints/checkpoint_*")):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "out" / history.CURVE).exists()
+    done = tuningfork("train", "encoder", labelled[1], "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert losses(tmp_path / "out") == losses(trained[0])
+    weights = [out / "encoder.safetensors" for out in (trained[0], tmp_path / "out")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_learn_in_step(labelled, tmp_path):
+    tiny, _ = labelled
+    train = {"epochs": 2, "batch_size": 16, "workers": 2, "threads": 1, "labels": {"classes": ["KIND"]}}
+    config = write_toml(tiny.config(train=train), tiny.folder / "two.toml")
+    done = tuningfork("train", "encoder", config, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = history.from_csv((tmp_path / "out" / history.CSV).read_bytes())
+    assert [row["step"] for row in rows] == [2, 4]

@@ -73,7 +73,7 @@ class Encoder:
         None: untrained, the same everywhere; "bundled": of the package; "pretrained": timm's own; else path of a
         .safetensors file.
     order : sequence of int, optional
-        Bands of the stamps in the order in which the network expects them, see `kernels.nets.galaxy.band_order`.
+        Bands of the stamps in the order in which the network expects them, see `kernels.bands.band_order`.
     input : int
         Side of the image that the network sees. Unwrapped: ``input`` angles by ``input // 2`` radii, mirrored; else the
         stamp, resized.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.linear_model import LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-STRENGTHS = np.logspace(-4, 0, 5)
+STRENGTHS = (1e-3, 1e-2, 1e-1)
 NEIGHBOURS = 15
 
 
@@ -23,7 +23,7 @@ def _linear() -> object:
     return make_pipeline(
         StandardScaler(),
         LogisticRegressionCV(
-            Cs=STRENGTHS, cv=3, max_iter=500, use_legacy_attributes=False, l1_ratios=(0,), scoring="accuracy"
+            Cs=STRENGTHS, cv=3, max_iter=300, use_legacy_attributes=False, l1_ratios=(0,), scoring="accuracy"
         ),
     )
 
@@ -45,5 +45,6 @@ def precision(codes: NDArray[np.float32], truth: NDArray[np.float64], test: NDAr
     """Average precision of a linear probe for a yes-or-no label, NaN where it is not known."""
     known = np.isfinite(truth)
     train, test = known & ~test, known & test
-    probe = _linear().fit(codes[train], truth[train] > 0)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTHS[1], max_iter=300))
+    probe.fit(codes[train], truth[train] > 0)
     return float(average_precision_score(truth[test] > 0, probe.decision_function(codes[test])))

@@ -18,6 +18,7 @@ def write_tables() -> None:
         ("invariance", _plain("invariance")),
     ):
         start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        assert text.count(start) == text.count(end) == 1, f"{PAGE} has lost its markers {name}"
         before, _, rest = text.partition(start)
         _, _, after = rest.partition(end)
         text = f"{before}{start}{table}{end}{after}"

@@ -25,7 +25,7 @@ def configs(kind: str, fold: int, scratch: Path) -> list[Path]:
     for name in ("efigi", "gz1"):
         text = (EXAMPLES / f"{name}.toml").read_text(encoding="utf-8")
         text = text.replace(f"../../{name}/catalogs", f"{scratch}/{name}/catalogs")
-        text = text.replace("[train]\n", f"[train]\nfold = {fold}\n")
+        text = text.replace("fold = 0 ", f"fold = {fold} ")
         if kind == "self":
             text = text.partition("[train.labels]")[0].partition("[[train.labels")[0]
         path = scratch / f"{name}-{kind}-{fold}.toml"
@@ -58,7 +58,7 @@ def main() -> None:
             out = FOLDER / f"{kind}-{fold}"
             paths = [str(path) for path in configs(kind, fold, scratch)]
             subprocess.run([command, "train", "encoder", *paths, "--out", str(out)], check=True)
-            weights.write_bytes((out / "encoder.safetensors").read_bytes())
+            (out / "encoder.safetensors").replace(weights)
 
 
 if __name__ == "__main__":

@@ -34,14 +34,22 @@ def galaxy_frame(picture: Array) -> tuple[float, float, float, float]:
     left, upper, right, lower : float
         In pixels, as Pillow counts them, within the picture.
     """
+    faintest = FAINTEST if np.asarray(picture).dtype == np.uint8 else 0.0
     light = np.asarray(picture, np.float32)
     light = ndimage.gaussian_filter(light.mean(axis=2) if light.ndim > 2 else light, SMOOTHING)
     height, width = light.shape
     border = max(1, min(height, width) // 20)
-    sky = np.concatenate([light[:border].ravel(), light[-border:].ravel(), light[:, :border].ravel()])
+    sky = np.concatenate(
+        [
+            light[:border].ravel(),
+            light[-border:].ravel(),
+            light[:, :border].ravel(),
+            light[:, -border:].ravel(),
+        ]
+    )
     middle = np.median(sky)
     sigma = 1.4826 * np.median(np.abs(sky - middle))
-    objects, _ = ndimage.label(light > middle + max(THRESHOLD * sigma, FAINTEST))
+    objects, _ = ndimage.label(light > middle + max(THRESHOLD * sigma, faintest))
     y, x = np.nonzero(objects == objects[height // 2, width // 2])
     half = UNSEEN
     if objects[height // 2, width // 2]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 from enum import StrEnum
@@ -105,7 +106,15 @@ def run(
     from pipeline import show
     from pipeline.plan import plan_of
 
-    with _resumable(f"tuningfork run {config} --out {out}"):
+    words = [
+        "tuningfork",
+        "run",
+        str(config),
+        "--out",
+        out,
+        *([] if address is None else ["--address", address]),
+    ]
+    with _resumable(shlex.join(words)):
         planned = plan_of(config, out, address)
         planned.run.prepare(planned.record, anew=anew, remedy=f"{planned.command} --anew")
         show.plan(planned, planned.seconds_for_encoding())
@@ -135,7 +144,9 @@ def denoiser(configs: Configs, out: TrainOut, address: Address = None, anew: Tra
 def _train(network: str, configs: list[Path], out: str, address: str | None, *, anew: bool) -> None:
     from pipeline.train import train
 
-    with _resumable(" ".join(["tuningfork train", network, *map(str, configs), "--out", out])):
+    words = ["tuningfork", "train", network, *map(str, configs), "--out", out]
+    words += [] if address is None else ["--address", address]
+    with _resumable(shlex.join(words)):
         train(network, configs, out, address, anew=anew)
 
 

@@ -38,7 +38,7 @@ class Denoise(Section):
 class Encode(Section):
     """From stamps to embeddings."""
 
-    model: Annotated[str, Field(pattern=r"^(timm:.+|galaxy-atto)$")] = "timm:convnext_atto"
+    model: Annotated[str, Field(pattern=r"^(timm:.+|galaxy-atto)$")] = "galaxy-atto"
     """`galaxy-atto`, trained on galaxies, or `timm:NAME`: any timm model."""
     checkpoint: str = "auto"
     """`bundled`, `pretrained` (from the hub), `untrained`, or a safetensors file; `auto`: galaxy-atto's are bundled, timm's untrained."""
@@ -159,7 +159,7 @@ class Ordinal(Section):
 
     def names(self, column: str) -> list[str]:
         """Columns that say what an attribute is: its own and its limits."""
-        limits = [limit.format(column=column) for limit in (self.low, self.high) if limit is not None]
+        limits = [limit.replace("{column}", column) for limit in (self.low, self.high) if limit is not None]
         return [column, *limits]
 
     @model_validator(mode="after")
@@ -174,7 +174,7 @@ class Labels(Section):
 
     classes: list[str] = []
     """Columns that name a class."""
-    votes: list[list[str]] = []
+    votes: list[Annotated[list[str], Field(min_length=2)]] = []
     """Questions, each a list of columns with the votes for its answers (fractions or counts)."""
     ordinals: list[Ordinal] = []
     """Attributes on an ordered scale."""
@@ -198,14 +198,14 @@ class Train(Section):
     folds: Annotated[int, Field(ge=2)] = 5
     """Folds that objects are dealt out to."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of weights, order and views."""
+    """Seed of the order, the views and the heads."""
     workers: Annotated[int, Field(ge=1)] = 1
     """Training processes; each reads slices of its own."""
     threads: Annotated[int, Field(ge=1)] = 2
     """CPU threads of a process."""
     gpus: Annotated[float, Field(ge=0)] = 0.0
     """GPUs of a process; 0 trains on the CPU."""
-    memory_gib: Annotated[float, Field(gt=0)] = 2.0
+    memory_gib: Annotated[float, Field(ge=0.01)] = 2.0
     """Stamps that a process learns from at once, and reads ahead; a release that fits is read once."""
     labels: Labels = Labels()
     """Labels of the release."""

@@ -10,11 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from catalogs import where
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, slices_of
 from kernels.bags import hash_ids
-from kernels.nets.galaxy import CHANNELS, band_order
+from kernels.bands import band_order
+from kernels.nets.galaxy import CHANNELS
 from kernels.training.labels import Head, soft_ordinal
 from kernels.training.prepare import prepare, prepare_clean, prepared_side
 from pipeline.config import Labels
@@ -90,6 +92,11 @@ class Course:
             return (1, self.side, self.side)
         return (CHANNELS, prepared_side(self.side), prepared_side(self.side))
 
+    @property
+    def stamps_each(self) -> int:
+        """Stamps that one object gives: a denoiser learns from every band by itself."""
+        return len(self.release.survey.images.bands) if self.network == "denoiser" else 1
+
     def slices(self) -> list[Slice]:
         """All slices of the release."""
         return list(slices_of(self.release.shards, self.slice_rows))
@@ -151,18 +158,44 @@ def course_of(config: Config, folder: str, side: int, network: str) -> Course:
         folds=config.train.folds,
     )
     if wanted:
-        course.questions.extend(_questions(config, release, wanted))
+        _refuse_types(labels, release)
+        course.questions.extend(_questions(config, release, _label_rows(course, wanted)))
     return course
 
 
-def _questions(config: Config, release: Release, columns: Sequence[str]) -> list[Question]:
+def _refuse_types(labels: Labels, release: Release) -> None:
+    """Votes, attributes and limits are numbers, classes plain values."""
+    faults = []
+    numbers = [name for names in labels.votes for name in names]
+    numbers += [name for o in labels.ordinals for column in o.columns for name in o.names(column)]
+    for name in dict.fromkeys([*numbers, *labels.classes]):
+        kind, file = release.columns.field(name).type, release.shards[0].table.url
+        if pa.types.is_nested(kind):
+            faults.append(Fault(file, f"is {kind}, not one value a row", "Choose another column", name))
+        elif name in numbers and not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            faults.append(Fault(file, f"must be a number, not {kind}", "Choose another column", name))
+    if faults:
+        raise Refused(faults)
+
+
+def _label_rows(course: Course, columns: Sequence[str]) -> pa.Table:
+    """Label columns of the selected rows, read slice by slice: a row's stamp may be in the same table."""
+    release = course.release
+    condition = release.survey.where
+    names = list(dict.fromkeys([*columns, *(where.columns_of(condition) if condition else [])]))
+    found = []
+    for piece in course.slices():
+        rows = release.shards[piece.shard].table.read(piece.start, piece.stop, names)
+        found.append(rows.filter(pa.array(release.selected_rows(rows))))
+    return pa.concat_tables(found)
+
+
+def _questions(config: Config, release: Release, rows: pa.Table) -> list[Question]:
     labels, faults, found = config.train.labels, [], []
-    rows = pa.concat_tables(
-        [shard.table.read(0, shard.table.rows, list(columns)) for shard in release.shards]
-    )
     prefix, first = config.survey.name, release.shards[0].table.url
     for name in labels.classes:
-        names = sorted(value for value in pc.unique(rows[name]).to_pylist() if value not in (None, ""))
+        known = rows[name].filter(pc.invert(pc.is_null(rows[name], nan_is_null=True)))
+        names = sorted(value for value in pc.unique(known).to_pylist() if value != "")
         if not 1 < len(names) <= MOST_LEVELS:
             problem, remedy = f"has {len(names)} classes", f"Name a column with 2 to {MOST_LEVELS}"
             faults.append(Fault(first, problem, remedy, name))
@@ -195,7 +228,7 @@ def _known(values: torch.Tensor, ordinal: Ordinal | None) -> torch.Tensor:
 
 
 def _floats(column: pa.ChunkedArray) -> torch.Tensor:
-    return torch.tensor(pc.fill_null(column.cast(pa.float32()), float("nan")).to_numpy())
+    return torch.tensor(pc.fill_null(column.cast(pa.float32(), safe=False), float("nan")).to_numpy())
 
 
 def _lists(values: np.ndarray[Any, Any], length: int) -> pa.Array:

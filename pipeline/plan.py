@@ -17,7 +17,7 @@ from catalogs import headers, parts, storage
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, slices_of
-from kernels.nets.galaxy import band_order
+from kernels.bands import band_order
 from pipeline.fingerprints import fingerprints
 from pipeline.rundir import RunDirectory
 

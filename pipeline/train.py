@@ -7,10 +7,12 @@ import hashlib
 import json
 import threading
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from actors.encoder import resolve_precision
 from catalogs import storage
 from catalogs.errors import Fault, Refused, TuningforkError
 from kernels.training.steps import Recipe
@@ -24,11 +26,14 @@ from pipeline.windows import Courses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from pipeline.config import Config
+    from pipeline.course import Course
 
 RECORD = "train.json"
+WEIGHTS = ("encoder.safetensors", "denoiser.safetensors")
+READING = 0.5
+"""CPUs of the task that reads slices."""
 POLL = 2.0
 """Seconds between looks at the history, for the progress line."""
 
@@ -47,20 +52,22 @@ def train(
     Refused
         If a release or the config is wrong, or `out` holds another training.
     """
-    out = storage.absolute(out, ".")
+    out = out if "://" in out else str(Path(out).absolute())
     loaded = [load(path) for path in paths]
     first = loaded[0][0]
-    courses = Courses(_courses(network, loaded, first))
+    courses = Courses(_courses(network, paths, loaded, first))
     settings = first.train
     _check(courses, first, str(paths[0]))
     lesson = Lesson(network, courses, settings, _recipe(first), out, "cuda" if settings.gpus else "cpu")
-    _prepare(out, _record([str(path) for path in paths], loaded, lesson), anew=anew)
-    objects = courses.rows * settings.epochs
-    with (
-        cluster(first.run, address),
-        StageProgress("train", objects, interval=first.run.interval) as progress,
-    ):
-        _fit(lesson, lambda epochs: progress.advance(int(epochs * courses.rows) - progress.done))
+    record = _record([str(path) for path in paths], lesson)
+    _check_folder(out, record, anew=anew)
+    with cluster(first.run, address):
+        _check_resources(lesson, str(paths[0]))
+        _open_folder(out, record, anew=anew)
+        done = int(_epochs_done(out) * courses.rows)
+        total = courses.rows * settings.epochs
+        with StageProgress("train", total, done, interval=first.run.interval) as progress:
+            _fit(lesson, lambda epochs: progress.advance(int(epochs * courses.rows) - progress.done))
     rows = history.from_csv(storage.read(storage.join(out, history.CSV)))
     storage.write(storage.join(out, history.CURVE), history.curve(rows))
     weights = escape(storage.join(out, f"{network}.safetensors"))
@@ -70,11 +77,18 @@ def train(
         console.print(f"  {escape(line)}", soft_wrap=True)
 
 
-def _courses(network: str, loaded: Sequence[tuple[Config, str]], first: Config) -> tuple[Any, ...]:
+def _courses(
+    network: str, paths: Sequence[Path], loaded: Sequence[tuple[Config, str]], first: Config
+) -> tuple[Course, ...]:
     faults: list[Fault] = []
     courses = []
-    for config, folder in loaded:
+    for path, (config, folder) in zip(paths, loaded, strict=True):
         # How it is learned says the first config; what there is to learn, every config for itself.
+        for key in config.train.model_fields_set - {"labels"}:
+            if getattr(config.train, key) != getattr(first.train, key):
+                problem, remedy = "only the first config's [train] counts", f"Set it in {paths[0]}"
+                value = repr(getattr(config.train, key))
+                faults.append(Fault(str(path), problem, remedy, value=value, key=f"train.{key}"))
         train = first.train.model_copy(update={"labels": config.train.labels})
         taught = config.model_copy(update={"train": train})
         try:
@@ -101,45 +115,88 @@ def _check(courses: Courses, config: Config, source: str) -> None:
         raise Refused(faults)
 
 
+def _check_resources(lesson: Lesson, source: str) -> None:
+    """What Ray would wait for without a word, for ever."""
+    import ray  # noqa: PLC0415
+
+    settings, faults = lesson.settings, []
+    there, wanted = ray.cluster_resources(), _resources(lesson)
+    for kind, key in (("CPU", "threads"), ("GPU", "gpus")):
+        needed = settings.workers * wanted.get(kind, 0.0) + (READING if kind == "CPU" else 0.0)
+        if needed > there.get(kind, 0.0):
+            problem = (
+                f"{settings.workers} workers need {needed:g} {kind}s, and there are {there.get(kind, 0.0):g}"
+            )
+            value = str(getattr(settings, key))
+            remedy = "Lower it or train.workers, or give the --address of a larger cluster"
+            faults.append(Fault(source, problem, remedy, value=value, key=f"train.{key}"))
+    if faults:
+        raise Refused(faults)
+
+
+def _resources(lesson: Lesson) -> dict[str, float]:
+    """What a worker asks of Ray. Part of a CPU stays for the task that reads, on a machine that training fills."""
+    settings = lesson.settings
+    if lesson.device == "cuda":
+        return {"CPU": 1.0, "GPU": settings.gpus}
+    return {"CPU": settings.threads - READING}
+
+
 def _recipe(config: Config) -> Recipe:
-    return Recipe(rate=config.train.rate, label_weight=config.train.label_weight)
+    precision = resolve_precision("auto", "cuda" if config.train.gpus else "cpu")
+    return Recipe(rate=config.train.rate, label_weight=config.train.label_weight, precision=precision)
 
 
-def _record(paths: list[str], loaded: Sequence[tuple[Config, str]], lesson: Lesson) -> dict[str, Any]:
-    configs = [config.model_dump(mode="json", include={"survey", "train", "encode"}) for config, _ in loaded]
-    heads = [vars(head) for head in lesson.courses.heads]
+def _record(paths: list[str], lesson: Lesson) -> dict[str, Any]:
+    """What `train.json` keeps; the fingerprint covers all that the weights depend on."""
+    taught = [
+        {
+            "survey": course.release.survey.model_dump(mode="json", exclude={"name", "catalogs"}),
+            "shards": [[shard.label, shard.table.rows] for shard in course.release.shards],
+            "slice_rows": course.slice_rows,
+            "stretch": course.stretch,
+            "side": course.side,
+            "questions": [[q.head.name, q.head.weight, q.columns, q.answers] for q in course.questions],
+        }
+        for course in lesson.courses.each
+    ]
+    settings = lesson.settings.model_dump(mode="json", exclude={"labels", "threads", "gpus"})
+    told = {"network": lesson.network, "recipe": vars(lesson.recipe), "train": settings, "releases": taught}
+    fingerprint = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     versions = {name: version(name) for name in ("tuningfork", "torch", "timm", "ray")}
-    fingerprint = hashlib.sha256(
-        json.dumps([lesson.network, configs, heads], sort_keys=True).encode()
-    ).hexdigest()
-    return {
-        "network": lesson.network,
-        "fingerprint": fingerprint,
-        "paths": paths,
-        "configs": configs,
-        "heads": heads,
-        "versions": versions,
-    }
+    return {"fingerprint": fingerprint, "configs": paths, **told, "versions": versions}
 
 
-def _prepare(out: str, record: dict[str, Any], *, anew: bool) -> None:
+def _epochs_done(out: str) -> float:
+    path = storage.join(out, history.CSV)
+    return history.from_csv(storage.read(path))[-1]["epoch"] if storage.exists(path) else 0.0
+
+
+def _check_folder(out: str, record: dict[str, Any], *, anew: bool) -> None:
+    """Refuse a folder that holds something else."""
     path = storage.join(out, RECORD)
-    if storage.exists(path):
-        try:
-            before = json.loads(storage.read(path))["fingerprint"]
-        except (ValueError, KeyError, TypeError) as error:
-            problem = f"is damaged ({error})"
-            raise Refused(
-                [Fault(path, problem, "Remove it and what lies beside it, or give another --out")]
-            ) from error
-        if before == record["fingerprint"] and not anew:
-            return
-        if not anew:
-            problem = "holds another training (config or labels differ)"
-            raise Refused([Fault(out, problem, "Give another --out, or --anew to throw that one away")])
-        storage.remove(out)
-    elif storage.names(out):
-        raise Refused([Fault(out, "is neither empty nor a training's folder", "Give another --out")])
+    if not storage.exists(path):
+        if storage.names(out):
+            raise Refused([Fault(out, "is neither empty nor a training's folder", "Give another --out")])
+        return
+    try:
+        before = json.loads(storage.read(path))["fingerprint"]
+    except (ValueError, KeyError, TypeError) as error:
+        remedy = "Remove it and what lies beside it, or give another --out"
+        raise Refused([Fault(path, f"is damaged ({error})", remedy)]) from error
+    if before != record["fingerprint"] and not anew:
+        problem = "holds another training (config or labels differ)"
+        raise Refused([Fault(out, problem, "Give another --out, or --anew to throw that one away")])
+
+
+def _open_folder(out: str, record: dict[str, Any], *, anew: bool) -> None:
+    """Clear the folder if it is to begin anew, and leave the record in it."""
+    path = storage.join(out, RECORD)
+    if storage.exists(path) and not anew:
+        return
+    # Only what a training leaves, the record last: whatever else lies there is somebody's.
+    for name in ("checkpoints", history.CSV, history.CURVE, *WEIGHTS, RECORD):
+        storage.remove(storage.join(out, name))
     storage.write(path, json.dumps(record, indent=1).encode())
 
 
@@ -149,14 +206,10 @@ def _fit(lesson: Lesson, tell: Any) -> None:
     from ray.train.torch import TorchTrainer  # noqa: PLC0415
 
     settings = lesson.settings
-    # Half a CPU stays for the task that reads: on a machine that training fills it would wait for ever.
-    resources = {"CPU": settings.threads - 0.5 if lesson.device == "cpu" else 1.0}
-    if settings.gpus:
-        resources["GPU"] = settings.gpus
     trainer = TorchTrainer(
         functools.partial(learn, lesson),
         scaling_config=ScalingConfig(
-            num_workers=settings.workers, use_gpu=bool(settings.gpus), resources_per_worker=resources
+            num_workers=settings.workers, use_gpu=bool(settings.gpus), resources_per_worker=_resources(lesson)
         ),
         run_config=RunConfig(
             name="checkpoints",
@@ -177,7 +230,6 @@ def _fit(lesson: Lesson, tell: Any) -> None:
     thread.start()
     while thread.is_alive():
         thread.join(POLL)
-        if storage.exists(storage.join(lesson.out, history.CSV)):
-            tell(history.from_csv(storage.read(storage.join(lesson.out, history.CSV)))[-1]["epoch"])
+        tell(_epochs_done(lesson.out))
     if errors:
         raise TrainingFailed(f"training stopped: {errors[0]}") from errors[0]

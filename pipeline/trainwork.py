@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import tempfile
 import time
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ray.util.metrics import Gauge
 from torch import distributed, nn
 
 from catalogs import storage
+from catalogs.errors import TuningforkError
 from kernels.nets.denoiser import Denoiser
 from kernels.nets.galaxy import GalaxyAtto
 from kernels.nets.weights import half_precision
@@ -28,6 +30,14 @@ if TYPE_CHECKING:
     from pipeline.config import Train
 
 STATE = "state.pt"
+
+
+class Diverged(TuningforkError):
+    """A training has no loss any more."""
+
+
+class NothingLearned(TuningforkError):
+    """There are too few objects for a single step."""
 
 
 @dataclass(frozen=True)
@@ -51,30 +61,40 @@ def learn(lesson: Lesson) -> None:
     torch.set_num_threads(settings.threads)
     training = _training(lesson, device, world)
     windows = Windows(lesson.courses, rank, world, int(settings.memory_gib * 2**30), settings.seed)
-    epoch, window, rows = _restore(training, device)
+    epoch, window, rows = _restore(training)
     gauges = {
         name: Gauge(f"tuningfork_training_{name}", f"{name} of the training") for name in ("loss", "rate")
     }
     start, seen = time.perf_counter(), 0
     while epoch < settings.epochs:
         sums: dict[str, float] = {}
-        for stamps, targets in windows.epoch(epoch, window):
+        for stamps, targets, order in windows.epoch(epoch, window):
             steps = _agreed(len(stamps) // settings.batch_size, device, world)
             for step in range(steps):
-                part = slice(step * settings.batch_size, (step + 1) * settings.batch_size)
+                part = order[step * settings.batch_size : (step + 1) * settings.batch_size]
                 progress = (epoch + (window + step / steps) / windows.count) / settings.epochs
                 found = training.step(stamps[part].to(device), targets[part].to(device), progress, rank)
                 for name, value in found.items():
                     sums[name] = sums.get(name, 0.0) + float(value) / steps
             window, seen = window + 1, seen + steps * settings.batch_size * world
-            if window == windows.count:
+            if window >= windows.count:
                 epoch, window = epoch + 1, 0
+            if not steps:
+                continue
             line = {"epoch": epoch + window / windows.count, "step": training.step_number, **sums}
             line["objects_per_second"] = seen / (time.perf_counter() - start)
+            if not math.isfinite(line["loss"]):
+                raise Diverged(
+                    f"the loss became {line['loss']} at step {training.step_number}: lower train.rate"
+                )
             rows, sums = [*rows, line], {}
             gauges["loss"].set(line["loss"])
             gauges["rate"].set(line["objects_per_second"])
             _report(lesson, training, rank, {"epoch": epoch, "window": window, "rows": rows})
+        if not rows:
+            raise NothingLearned(
+                "no window has a full batch: lower train.batch_size, or raise train.memory_gib"
+            )
 
 
 def _training(lesson: Lesson, device: torch.device, world: int) -> Training:
@@ -96,12 +116,12 @@ def _learner(lesson: Lesson) -> Learner:
     return EncoderLearner(net, net.features, courses.each[0].side, courses.heads, lesson.recipe)
 
 
-def _restore(training: Training, device: torch.device) -> tuple[int, int, list[dict[str, float]]]:
+def _restore(training: Training) -> tuple[int, int, list[dict[str, float]]]:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return 0, 0, []
     with checkpoint.as_directory() as folder:
-        state = torch.load(Path(folder) / STATE, map_location=device, weights_only=True)
+        state = torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True)
     training.restore(state["training"])
     return state["epoch"], state["window"], state["rows"]
 

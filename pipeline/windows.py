@@ -48,6 +48,11 @@ class Courses:
         """Shape of what is learned from one stamp."""
         return self.each[0].shape
 
+    @property
+    def stamps_each(self) -> int:
+        """Stamps that one object gives, at most."""
+        return max(course.stamps_each for course in self.each)
+
     def slices(self) -> list[Slice]:
         """All slices of all releases."""
         return [
@@ -62,11 +67,12 @@ class Courses:
         own = Slice(piece.shard - self._first_shards()[number], piece.start, piece.stop)
         return self.each[number].read(own)
 
-    def targets(self, piece: Slice, own: torch.Tensor) -> torch.Tensor:
-        """Targets (n, answers of all releases): those of other releases are NaN."""
+    def targets(self, piece: Slice, rows: pa.Table) -> torch.Tensor:
+        """Targets (n, answers of all releases) of a slice that was read: those of other releases are NaN."""
         widths = [sum(q.head.answers for q in course.questions) for course in self.each]
         number = self._course_of(piece)
-        whole = torch.full((len(own), sum(widths)), torch.nan)
+        own = _tensor(rows["targets"], (rows.num_rows, widths[number]))
+        whole = torch.full((rows.num_rows, sum(widths)), torch.nan)
         whole[:, sum(widths[:number]) : sum(widths[: number + 1])] = own
         return whole
 
@@ -97,19 +103,22 @@ class Windows:
         order = np.random.default_rng(seed).permutation(len(pieces))
         shares = [[pieces[i] for i in order[r::world]] for r in range(world)]
         self._own = shares[rank]
-        self._stamp_bytes = 2 * int(np.prod(courses.shape))
+        self._stamp_bytes = 2 * int(np.prod(courses.shape)) * courses.stamps_each
         # as many windows in every process, for they learn in step
         largest = max(sum(piece.rows for piece in share) for share in shares)
         self.count = min(-(-largest * self._stamp_bytes // memory), *map(len, shares))
         self._cached: tuple[torch.Tensor, torch.Tensor] | None = None
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Windows of an epoch from number `skip` on: stamps (n, channels, y, x) float16 and targets (n, answers), rows shuffled."""
+    def epoch(self, number: int, skip: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Windows of an epoch from number `skip` on.
+
+        Each is stamps (n, channels, y, x) float16, targets (n, answers), and the order (n,) to take them in.
+        """
         rng = np.random.default_rng([self._seed, number, self._rank])
         pieces = [self._own[i] for i in rng.permutation(len(self._own))]
         for window, (stamps, targets) in enumerate(self._in_turn(pieces, skip), start=skip):
             order = np.random.default_rng([self._seed, number, self._rank, window]).permutation(len(stamps))
-            yield stamps[order], targets[order]
+            yield stamps, targets, torch.from_numpy(order)
 
     def _in_turn(self, pieces: Sequence[Slice], skip: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         if self.count == 1:  # in one order, whatever the epoch
@@ -139,13 +148,11 @@ class Windows:
             if row["fault"][0].is_valid:
                 raise UnreadableSlice(f"{piece.name}: {row['fault'][0].as_py()}")
             rows = unpack(row)
-            stamps.append(_tensor(rows["stamp"], (-1, *self._courses.shape)))
-            targets.append(self._courses.targets(piece, _tensor(rows["targets"], (rows.num_rows, -1))))
+            stamps.append(_tensor(rows["stamp"], (rows.num_rows, *self._courses.shape)))
+            targets.append(self._courses.targets(piece, rows))
         return torch.cat(stamps), torch.cat(targets)
 
 
 def _tensor(column: pa.ChunkedArray, shape: tuple[int, ...]) -> torch.Tensor:
     values: Any = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    if shape[-1] == -1:
-        shape = (*shape[:-1], len(values) // max(1, shape[0]))
     return torch.tensor(values).reshape(shape)

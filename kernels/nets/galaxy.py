@@ -7,73 +7,12 @@ arXiv:2201.03545, in the size that timm calls atto.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
-
 import torch
 from torch import nn
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["CHANNELS", "GalaxyAtto", "band_mixture", "band_order", "round_window"]
+__all__ = ["CHANNELS", "GalaxyAtto", "band_mixture", "round_window"]
 
 CHANNELS = 3
-# Central wavelengths in nm, of filters by their usual names; F606W and its like carry theirs.
-_FILTERS = {
-    "u": 360,
-    "b": 440,
-    "g": 480,
-    "v": 550,
-    "r": 625,
-    "i": 770,
-    "z": 900,
-    "y": 1000,
-    "j": 1250,
-    "h": 1650,
-    "k": 2200,
-    "ks": 2200,
-    "nuv": 230,
-    "fuv": 150,
-    "vis": 720,
-}
-_HST = re.compile(r"f(\d{3})[wmlxn]p?2?")
-_INFRARED = 200  # F160W is 1,600 nm, F225W 225 nm
-_JWST = {
-    "f200w",
-    "f210m",
-    "f250m",
-    "f277w",
-    "f300m",
-    "f335m",
-    "f356w",
-    "f360m",
-    "f410m",
-    "f430m",
-    "f444w",
-    "f460m",
-}
-
-
-def band_order(names: Sequence[str]) -> list[int] | None:
-    """Where to find the bands in the order of their wavelengths, bluest first; None if a name is unknown.
-
-    Names are those of filters (u, g, r, Ks, F606W, r_sdss, sdss-r, …), in capitals or not.
-    """
-    lengths = [_wavelength(name) for name in names]
-    if None in lengths:
-        return None
-    return sorted(range(len(names)), key=lambda band: lengths[band] or 0)
-
-
-def _wavelength(name: str) -> float | None:
-    for word in re.split(r"[^a-z0-9]+", name.lower()):
-        if word in _FILTERS:
-            return _FILTERS[word]
-        if found := _HST.fullmatch(word):
-            number = int(found[1])
-            return 10 * number if number < _INFRARED or word in _JWST else number
-    return None
 
 
 def band_mixture(bands: int) -> torch.Tensor:
@@ -111,7 +50,9 @@ class GalaxyAtto(nn.Module):
         self.register_buffer("mixture", band_mixture(bands), persistent=False)
 
     def forward(self, stamps: torch.Tensor) -> torch.Tensor:
-        channels = torch.einsum("cb,nbyx->ncyx", self.mixture.to(stamps.dtype), stamps)
+        channels = stamps
+        if stamps.shape[1] != CHANNELS:
+            channels = torch.einsum("cb,nbyx->ncyx", self.mixture.to(stamps.dtype), stamps)
         window = round_window(stamps.shape[-1]).to(stamps)
         features: torch.Tensor = self.backbone(
             (channels * window).contiguous(memory_format=torch.channels_last)

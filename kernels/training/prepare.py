@@ -60,6 +60,8 @@ def prepare_clean(stamps: torch.Tensor, side: int) -> torch.Tensor:
     before = (side - each.shape[-1]) // 2
     after = side - each.shape[-1] - before
     each = functional.pad(each, (before, after, before, after))
+    # to their own peak first: squares of faint units would underflow
+    each = each / each.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     power = each.square().sum(dim=(1, 2, 3)).sqrt()
     lit = power > 0
     return (each[lit] / power[lit, None, None, None]).half()

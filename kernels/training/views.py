@@ -10,7 +10,7 @@ from torch.nn import functional
 __all__ = ["view"]
 
 _ZOOM = math.log(1.25)
-_SHIFT = 0.05  # of the side
+_SHIFT = 0.05  # of half the side
 _GREY = 0.35  # share of views that lose their colours
 _NOISE = (0.003, 0.08)  # of the object's peak
 _BLUR = 1.2  # sigma in pixels of the view
@@ -19,7 +19,7 @@ _BLUR = 1.2  # sigma in pixels of the view
 def view(stamps: torch.Tensor, side: int, generator: torch.Generator | None = None) -> torch.Tensor:
     """Look at every stamp from elsewhere.
 
-    Turned by any angle, mirrored or not, zoomed by up to 25 %, shifted by up to 5 %; seen through worse seeing, another
+    Turned by any angle, mirrored or not, zoomed by up to 25 %, shifted by up to 2.5 %; seen through worse seeing, another
     stretch, other gains of the bands or one band only (a random mixture, in all channels), with noise.
 
     Parameters
@@ -54,11 +54,12 @@ def view(stamps: torch.Tensor, side: int, generator: torch.Generator | None = No
     images = images * draw(-0.15, 0.15, 3, 1, 1).exp() * draw(-0.2, 0.1, 1, 1, 1).exp()
     mixture = draw(0.05, 1, 3, 1, 1)
     grey = (images * mixture).sum(dim=1, keepdim=True) / mixture.sum(dim=1, keepdim=True)
-    images = torch.where(draw(0, 1, 1, 1, 1) < _GREY, grey, images)
+    one = draw(0, 1, 1, 1, 1) < _GREY
+    images = torch.where(one, grey, images)
     low, high = (math.log(value) for value in _NOISE)
     noise = torch.randn(images.shape, generator=generator, device=images.device)
-    alike = draw(0, 1, 1, 1, 1) < 0.5  # noise of a grey image is grey
-    noise = torch.where(alike, noise[:, :1], noise)
+    # noise of a grey image is grey, and in some colour images bands share theirs
+    noise = torch.where(one | (draw(0, 1, 1, 1, 1) < 0.3), noise[:, :1], noise)
     return images + draw(low, high, 1, 1, 1).exp() * noise
 
 
@@ -70,7 +71,7 @@ def _moved(
     mirror: torch.Tensor,
     shift: torch.Tensor,
 ) -> torch.Tensor:
-    cos, sin, flip = angle.cos() / zoom, angle.sin() / zoom, mirror.sign()
+    cos, sin, flip = angle.cos() / zoom, angle.sin() / zoom, torch.where(mirror < 0, -1.0, 1.0)
     rows = (torch.stack([cos * flip, -sin, shift[:, 0]], 1), torch.stack([sin * flip, cos, shift[:, 1]], 1))
     grid = functional.affine_grid(torch.stack(rows, 1), [len(stamps), 1, side, side], align_corners=False)
     return functional.grid_sample(stamps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

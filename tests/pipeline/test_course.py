@@ -10,7 +10,9 @@ import torch
 from catalogs.errors import Refused
 from pipeline.config import parse
 from pipeline.course import Course, course_of, fold_of
+from pipeline.train import train
 from pipeline.windows import Courses, Windows
+from tests.survey.conftest import write_toml
 
 
 @pytest.fixture
@@ -76,6 +78,48 @@ def test_column_that_is_no_label_is_found_out_during_training(labelled):
         course(labelled, labels={"ordinals": [{"columns": ["ONE"]}]})
     with pytest.raises(Refused, match="fold"):
         course(labelled, fold=5)
+    with pytest.raises(Refused, match="'KIND': must be a number, not string"):
+        course(labelled, labels={"ordinals": [{"columns": ["KIND"]}]})
+    with pytest.raises(Refused, match="no such column"):
+        course(labelled, labels={"ordinals": [{"columns": ["BAR"], "low": "{}_lo", "high": "{col}_hi"}]})
+    with pytest.raises(Refused, match="votes"):
+        course(labelled, labels={"votes": [["YES"]]})
+
+
+def test_gaps_become_a_class(labelled):
+    labelled.table["CODE"] = np.where(np.arange(64) % 4, np.arange(64) % 2, np.nan)
+    labelled.write(2)
+    (question,) = course(labelled, labels={"classes": ["CODE"]}).questions
+    assert question.answers == (0.0, 1.0)
+
+
+def test_slice_without_a_usable_object_stops_the_training(labelled, ray_cluster):
+    labelled.table["RA"][:20] = np.nan
+    labelled.write(2)
+    found = Courses((course(labelled, labels=LABELS, fold=0),))
+    (window,) = Windows(found, 0, 1, 10**9, 7).epoch(0)
+    stamps, targets, order = window
+    assert 0 < len(stamps) < 44
+    assert targets.shape == (len(stamps), 7)
+    assert len(order) == len(stamps)
+
+
+def test_fold_of_a_later_config_is_ignored(labelled, tmp_path):
+    first = write_toml(labelled.config(encode={"input": 32}), labelled.folder / "first.toml")
+    second = write_toml(labelled.config(train={"fold": 1}), labelled.folder / "second.toml")
+    with pytest.raises(Refused, match="only the first config's") as refused:
+        train("encoder", [first, second], str(tmp_path / "out"))
+    assert "train.fold" in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_more_than_the_machine_has_is_waited_for(labelled, ray_cluster, tmp_path):
+    config = write_toml(
+        labelled.config(train={"workers": 4, "threads": 64, "batch_size": 8}), labelled.folder / "survey.toml"
+    )
+    with pytest.raises(Refused, match="4 workers need 254.5 CPUs"):
+        train("encoder", [config], str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("memory", [10**9, 80_000])
@@ -87,8 +131,8 @@ def test_every_object_is_learned_from_once_an_epoch_by_one_process(labelled, ray
     for epoch in (0, 1):
         windows = [list(Windows(both, rank, world, memory, 7).epoch(epoch)) for rank in range(world)]
         assert len({len(found) for found in windows}) == 1
-        stamps = torch.cat([s for found in windows for s, _ in found])
-        targets = torch.cat([t for found in windows for _, t in found])
+        stamps = torch.cat([s[order] for found in windows for s, _, order in found])
+        targets = torch.cat([t[order] for found in windows for _, t, order in found])
         assert targets.shape == (128, 7 + 2)
         # rows of the second release know nothing of the first one's heads
         assert int(targets[:, 4:7].isfinite().all(dim=1).sum()) == 48
@@ -98,5 +142,5 @@ def test_every_object_is_learned_from_once_an_epoch_by_one_process(labelled, ray
         assert len(torch.unique(stamps.flatten(1), dim=0)) == 64
         orders.append(stamps)
     assert not torch.equal(orders[0], orders[1])
-    again = torch.cat([s for rank in range(world) for s, _ in Windows(both, rank, world, memory, 7).epoch(1)])
-    assert torch.equal(again, orders[1])
+    again = [s[i] for rank in range(world) for s, _, i in Windows(both, rank, world, memory, 7).epoch(1)]
+    assert torch.equal(torch.cat(again), orders[1])

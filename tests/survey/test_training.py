@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -53,6 +54,22 @@ def test_trained_weights_go_into_a_run(labelled, trained, runner, tmp_path):
     assert plan.config.encode.unwrap == "none"
     assert not any("UNTRAINED" in note for note in plan.notes)
     assert objects_of(tmp_path / "run")["group"].null_count == 0
+
+
+@pytest.mark.slow
+def test_relative_folder_is_below_where_it_was_typed(labelled, trained, tmp_path):
+    """And a finished training that is typed again has nothing to do."""
+    shutil.copytree(trained[0], tmp_path / "out")
+    done = subprocess.run(
+        [COMMAND, "train", "encoder", labelled[1], "--out", "out"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert losses(tmp_path / "out") == losses(trained[0])
+    assert f'checkpoint = "{tmp_path}/out/encoder.safetensors"' in done.stdout
 
 
 def test_another_training_is_not_mixed_in(labelled, trained, tmp_path):

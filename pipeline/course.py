@@ -19,13 +19,14 @@ from kernels.bands import band_order
 from kernels.nets.galaxy import CHANNELS
 from kernels.training.labels import Head, soft_ordinal
 from kernels.training.prepare import prepare, prepare_clean, prepared_side
-from pipeline.config import Labels
+from pipeline.config_training import Labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from catalogs.release import Release
-    from pipeline.config import Config, Ordinal
+    from pipeline.config import Config
+    from pipeline.config_training import Ordinal
 
 MOST_LEVELS = 64
 LABEL = "label_"

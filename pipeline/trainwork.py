@@ -27,7 +27,7 @@ from pipeline import history
 from pipeline.windows import Courses, Windows
 
 if TYPE_CHECKING:
-    from pipeline.config import Train
+    from pipeline.config_training import Train
 
 STATE = "state.pt"
 

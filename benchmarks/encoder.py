@@ -115,7 +115,7 @@ def main() -> None:
         for column, values in found.items():
             rows.append((name, column, len(values), f"{np.mean(values):.3f}", f"{np.std(values):.3f}"))
             print(*rows[-1], sep="  ", flush=True)
-        votes.append((name, len(judged), *(f"{value:.3f}" for value in np.mean(judged, axis=0))))
+        votes.append((name, len(judged), *(f"{value:.3f}" for value in np.nanmean(judged, axis=0))))
         print(*votes[-1], sep="  ", flush=True)
     write_csv("encoder", ("encoder", "score", "folds", "mean", "spread"), rows)
     write_csv("vote_encoders", ("encoder", "folds", *JUDGED), votes)

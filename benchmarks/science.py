@@ -28,7 +28,10 @@ def write_tables() -> None:
 def _scores() -> str:
     rows = read_csv("encoder")
     columns = list(dict.fromkeys(row["score"] for row in rows))
-    cells = {(row["encoder"], row["score"]): f"{row['mean']} ± {row['spread']}" for row in rows}
+    cells = {
+        (row["encoder"], row["score"]): row["mean"] + (f" ± {row['spread']}" if row["folds"] != "1" else "")
+        for row in rows
+    }
     folds = {row["encoder"]: row["folds"] for row in rows}
     lines = [[name, count, *(cells[name, column] for column in columns)] for name, count in folds.items()]
     return _table(["encoder", "folds", *columns], lines)
@@ -38,7 +41,8 @@ def _plain(name: str) -> str:
     rows = read_csv(name)
     if not rows:
         return ""
-    return _table([key.replace("_", " ") for key in rows[0]], [list(row.values()) for row in rows])
+    lines = [["none" if value == "nan" else value for value in row.values()] for row in rows]
+    return _table([key.replace("_", " ") for key in rows[0]], lines)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

@@ -55,7 +55,12 @@ def vote_on(embeddings: NDArray[np.float32], ids: NDArray[np.str_]) -> Outcome:
 def purity(
     groups: NDArray[np.int16], truth: NDArray[np.int64], counted: NDArray[np.bool_], others: NDArray[np.bool_]
 ) -> float:
-    """Share of the counted objects that are of the truth that is commonest among the others of their group."""
+    """Share of the counted objects that are of the truth that is commonest among the others of their group.
+
+    NaN if none is counted.
+    """
+    if not counted.any():
+        return float("nan")
     table = np.zeros((groups.max() + 1, truth.max() + 1), np.int64)
     np.add.at(table, (groups[others], truth[others]), 1)
     return float((table.argmax(axis=1)[groups[counted]] == truth[counted]).mean())

@@ -35,7 +35,8 @@ class SlicesFailed(TuningforkError):
 def encode(plan: Plan) -> None:
     """Stamps to embeddings, for every slice that has no part yet."""
     config, run = plan.config, plan.run
-    missing = [piece for piece in plan.slices() if piece.name not in parts.done(run.objects)]
+    done = parts.done(run.objects)
+    missing = [piece for piece in plan.slices() if piece.name not in done]
     if not missing:
         return
     source = SliceSource(plan.release.read, missing, plan.slice_bytes)
@@ -56,7 +57,8 @@ def encode(plan: Plan) -> None:
 def vote(plan: Plan) -> None:
     """One vote of every member on every object, for every slice that has no votes yet."""
     config, run = plan.config, plan.run
-    missing = [piece for piece in plan.slices() if piece.name not in parts.done(run.votes)]
+    done = parts.done(run.votes)
+    missing = [piece for piece in plan.slices() if piece.name not in done]
     if not missing:
         return
     read = functools.partial(_embeddings, run.objects)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from actors.precision import resolve_precision
 from kernels import nets
 from kernels.denoise import denoise as remove_noise
 from kernels.nets import weights
@@ -23,7 +24,7 @@ from kernels.stretch import stretch as stretch_stamps
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["EmbeddingError", "Encoder", "resolve_precision"]
+__all__ = ["EmbeddingError", "Encoder"]
 
 # of the images that timm's pretrained weights were trained on, red, green, blue
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -40,21 +41,6 @@ _CHOICES = {
 
 class EmbeddingError(ValueError):
     """The network gave values that no embedding can hold; the message names the objects."""
-
-
-def resolve_precision(precision: str, device: str) -> str:
-    """What "auto" means on this machine: bfloat16 where the hardware multiplies it, else float32.
-
-    CUDA devices do; CPUs with AVX512-BF16 or AMX do (measured: 1.9 times as many stamps a second). Decided from capability flags,
-    never by timing. Embeddings of the two differ by a few hundredths of their scatter, so workers of one run should agree:
-    resolve it once and hand the answer to all.
-    """
-    if precision != "auto":
-        return precision
-    if device.startswith("cuda"):
-        return "bfloat16"
-    flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return "bfloat16" if any(getattr(torch.cpu, flag, bool)() for flag in flags) else "float32"
 
 
 class Encoder:
@@ -86,7 +72,7 @@ class Encoder:
     normalise : {"none", "imagenet"}
         Take ImageNet's mean and deviation out (averages unless there are three bands); not so in arXiv 2501.00380.
     precision : {"auto", "float32", "bfloat16"}
-        Of the network; see `resolve_precision`.
+        Of the network; see `actors.precision`.
     batch_size, device, threads
         Device "cpu", "cuda" or "cuda:0" and so on; CPU threads of this process, None leaves torch's setting.
     turns : {1, 2, 4}

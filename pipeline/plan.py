@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from actors.encoder import Encoder, resolve_precision
+from actors.encoder import Encoder
+from actors.precision import resolve_precision
 from actors.voter import Voter
 from catalogs import headers, parts, storage
 from catalogs.errors import Fault, Refused

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from actors.encoder import resolve_precision
+from actors.precision import resolve_precision
 from catalogs import storage
 from catalogs.errors import Fault, Refused, TuningforkError
 from kernels.training.steps import Recipe

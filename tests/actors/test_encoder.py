@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from actors.encoder import EmbeddingError, Encoder, resolve_precision
+from actors.encoder import EmbeddingError, Encoder
+from actors.precision import resolve_precision
 from kernels.nets import create
 
 SMALL = {"model": "timm:test_convnext", "bands": 1, "size": 32, "input": 32, "batch_size": 16}

@@ -1,0 +1,47 @@
+"""Training processes of one group, without Ray: gloo on loopback, as Ray Train sets it up."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from kernels.training.labels import Head
+from kernels.training.steps import Recipe
+from pipeline.config_training import Train
+from pipeline.trainwork import Lesson, _training
+
+SIDE = 32
+
+
+def lesson() -> Lesson:
+    courses = SimpleNamespace(each=[SimpleNamespace(side=SIDE)], heads=[Head("kind", 3)])
+    return Lesson("encoder", courses, Train(), Recipe(precision="float32"), "nowhere", "cpu")
+
+
+def learn(rank: int, world: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world
+    )
+    training = _training(lesson(), torch.device("cpu"), world)
+    stamps = torch.rand(8, 3, 44, 44, generator=torch.Generator().manual_seed(rank))
+    targets = torch.nn.functional.one_hot(torch.arange(8) % 3, 3).float()
+    for step in range(2):
+        training.step(stamps, targets, 0.5 + step / 4, rank)
+    weights = torch.nn.utils.parameters_to_vector(training.core.parameters()).detach()
+    torch.save(weights, f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_processes_learn_each_for_itself(tmp_path):
+    """Each has stamps of its own, and all end with the same weights: gradients were shared."""
+    torch.multiprocessing.spawn(learn, (2, str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(
+        first,
+        torch.nn.utils.parameters_to_vector(_training(lesson(), torch.device("cpu"), 1).core.parameters()),
+    )

@@ -38,6 +38,11 @@ YES_OR_NO = {
 }
 """Attribute -> what it is called, and the least value that counts as yes."""
 
+OURS = {
+    "labels": "galaxy-atto, with labels",
+    "taught": "galaxy-atto, without labels",
+    "self": "galaxy-atto, without labels or teacher",
+}
 HELD_OUT = 0
 """Fold that the bundled weights were trained without."""
 JUDGED = ("kept", "purity_kept", "purity_all", "unanimous", "purity_unanimous", "purity_single")
@@ -46,7 +51,7 @@ JUDGED = ("kept", "purity_kept", "purity_all", "unanimous", "purity_unanimous", 
 def contests() -> Iterator[tuple[str, int, list[tuple[Embed, Sequence[int]]]]]:
     """Name, number of bands, and what embeds for which folds."""
     for bands, suffix in ((3, ""), (1, ", one grey band")):
-        for kind, name in (("labels", "galaxy-atto, with labels"), ("self", "galaxy-atto, self-supervised")):
+        for kind, name in OURS.items():
             paths = [(contestants.FOLDER / f"{kind}-{fold}.safetensors", [fold]) for fold in range(FOLDS)]
             if kind == "labels":  # the bundled weights have not seen this fold either
                 paths[HELD_OUT] = (bundled("galaxy-atto"), [HELD_OUT])

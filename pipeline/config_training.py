@@ -48,16 +48,29 @@ class Labels(Section):
     """Weight of this release's heads among those of others."""
 
 
+class Teacher(Section):
+    """A pretrained network whose features an encoder learns to tell from any view of a galaxy; no labels are needed."""
+
+    model: Annotated[str, Field(pattern=r"^timm:.+$")]
+    """`timm:NAME`, of a network that takes red, green and blue."""
+    checkpoint: str = "pretrained"
+    """`pretrained` (from the hub), or a safetensors file."""
+    input: Annotated[int, Field(ge=16, le=1024)] = 224
+    """Side of the images that it sees."""
+    weight: Annotated[float, Field(gt=0)] = 3.0
+    """Weight of its loss beside the self-supervised one."""
+
+
 class Train(Section):
     """How `tuningfork train` learns; where it is given several configs, the first one's, but for `labels`."""
 
-    epochs: Annotated[int, Field(ge=1)] = 40
+    epochs: Annotated[int, Field(ge=1)] = 20
     """Times that every object is looked at."""
-    batch_size: Annotated[int, Field(ge=8)] = 128
+    batch_size: Annotated[int, Field(ge=8)] = 64
     """Stamps of one step and process."""
-    rate: Annotated[float, Field(gt=0)] = 1.5e-3
-    """Highest learning rate of AdamW."""
-    label_weight: Annotated[float, Field(gt=0)] = 1.0
+    rate: Annotated[float, Field(gt=0)] = 2e-3
+    """Highest learning rate of AdamW; Muon, which moves the matrices, takes ten times as much."""
+    label_weight: Annotated[float, Field(gt=0)] = 6.0
     """Weight of the labels' loss beside the self-supervised one."""
     fold: Annotated[int, Field(ge=0)] | None = None
     """Fold of objects (by a hash of the id) that is held out, to score on."""
@@ -75,6 +88,8 @@ class Train(Section):
     """Stamps that a process learns from at once, and reads ahead; a release that fits is read once."""
     labels: Labels = Labels()
     """Labels of the release."""
+    teacher: Teacher | None = None
+    """A pretrained network to learn from too."""
 
     @model_validator(mode="after")
     def _fold_is_one_of_the_folds(self) -> Train:

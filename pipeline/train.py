@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from rich.markup import escape
 
 from actors.precision import resolve_precision
@@ -21,7 +22,7 @@ from pipeline.cluster import cluster
 from pipeline.config import load
 from pipeline.course import course_of
 from pipeline.progress import StageProgress, console
-from pipeline.trainwork import Lesson, learn
+from pipeline.trainwork import Lesson, learn, teacher_of
 from pipeline.windows import Courses
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def train(
     """
     out = out if "://" in out else str(Path(out).absolute())
     loaded = [load(path) for path in paths]
+    if network == "encoder":
+        loaded[0] = (_with_teacher(*loaded[0], str(paths[0])), loaded[0][1])
     first = loaded[0][0]
     courses = Courses(_courses(network, paths, loaded, first))
     settings = first.train
@@ -100,6 +103,24 @@ def _courses(
     return tuple(courses)
 
 
+def _with_teacher(config: Config, folder: str, source: str) -> Config:
+    """The config with the path of its teacher's weights resolved; refused here if they cannot be loaded."""
+    teacher = config.train.teacher
+    if teacher is None:
+        return config
+    if teacher.checkpoint != "pretrained":
+        absolute = storage.absolute(teacher.checkpoint, folder)
+        teacher = teacher.model_copy(update={"checkpoint": absolute})
+    settings = config.train.model_copy(update={"teacher": teacher})
+    try:
+        teacher_of(settings, torch.device("cpu"), "float32")
+    except ValueError as error:
+        remedy = "Give another model or checkpoint, or leave [train.teacher] out"
+        fault = Fault(source, str(error), remedy, key="train.teacher", value=repr(teacher.model))
+        raise Refused([fault]) from error
+    return config.model_copy(update={"train": settings})
+
+
 def _check(courses: Courses, config: Config, source: str) -> None:
     settings, faults = config.train, []
     slices = len(courses.slices())
@@ -144,7 +165,13 @@ def _resources(lesson: Lesson) -> dict[str, float]:
 
 def _recipe(config: Config) -> Recipe:
     precision = resolve_precision("auto", "cuda" if config.train.gpus else "cpu")
-    return Recipe(rate=config.train.rate, label_weight=config.train.label_weight, precision=precision)
+    teacher = config.train.teacher
+    return Recipe(
+        rate=config.train.rate,
+        label_weight=config.train.label_weight,
+        teacher_weight=0.0 if teacher is None else teacher.weight,
+        precision=precision,
+    )
 
 
 def _record(paths: list[str], lesson: Lesson) -> dict[str, Any]:

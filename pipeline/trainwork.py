@@ -23,6 +23,7 @@ from kernels.nets.galaxy import GalaxyAtto
 from kernels.nets.weights import half_precision
 from kernels.training.learners import DenoiserLearner, EncoderLearner, Learner
 from kernels.training.steps import Recipe, Training
+from kernels.training.teacher import Teacher
 from pipeline import history
 from pipeline.windows import Courses, Windows
 
@@ -59,8 +60,10 @@ def learn(lesson: Lesson) -> None:
     rank, world = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device() if lesson.device == "cuda" else torch.device("cpu")
     torch.set_num_threads(settings.threads)
-    training = _training(lesson, device, world)
-    windows = Windows(lesson.courses, rank, world, int(settings.memory_gib * 2**30), settings.seed)
+    teacher = teacher_of(settings, device, lesson.recipe.precision) if lesson.network == "encoder" else None
+    training = _training(lesson, device, world, 0 if teacher is None else teacher.features)
+    memory = int(settings.memory_gib * 2**30)
+    windows = Windows(lesson.courses, rank, world, memory, settings.seed, teacher)
     epoch, window, rows = _restore(training)
     gauges = {
         name: Gauge(f"tuningfork_training_{name}", f"{name} of the training") for name in ("loss", "rate")
@@ -97,9 +100,15 @@ def learn(lesson: Lesson) -> None:
             )
 
 
-def _training(lesson: Lesson, device: torch.device, world: int) -> Training:
+def teacher_of(settings: Train, device: torch.device, precision: str) -> Teacher | None:
+    """The teacher, loaded, where there is one."""
+    told = settings.teacher
+    return None if told is None else Teacher(told.model, told.checkpoint, told.input, device, precision)
+
+
+def _training(lesson: Lesson, device: torch.device, world: int, taught: int = 0) -> Training:
     torch.manual_seed(lesson.settings.seed)
-    core = _learner(lesson).to(device)
+    core = _learner(lesson, taught).to(device)
     averaged = copy.deepcopy(core.net).eval()
     learner: nn.Module = core
     if world > 1:
@@ -109,11 +118,11 @@ def _training(lesson: Lesson, device: torch.device, world: int) -> Training:
     return Training(learner, averaged, lesson.settings.seed)
 
 
-def _learner(lesson: Lesson) -> Learner:
+def _learner(lesson: Lesson, taught: int) -> Learner:
     if lesson.network == "denoiser":
         return DenoiserLearner(Denoiser(), lesson.recipe)
     net, courses = GalaxyAtto().train(), lesson.courses
-    return EncoderLearner(net, net.features, courses.each[0].side, courses.heads, lesson.recipe)
+    return EncoderLearner(net, net.features, courses.each[0].side, courses.heads, lesson.recipe, taught)
 
 
 def _restore(training: Training) -> tuple[int, int, list[dict[str, float]]]:

@@ -15,7 +15,7 @@ from catalogs.slices import Slice
 from catalogs.source import SliceSource, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
 
@@ -95,10 +95,20 @@ class Windows:
     memory : int
         Bytes of prepared stamps that a window may hold; the next one is read ahead. What fits in one window is read once.
     seed : int
+    teacher : callable, optional
+        What it says of stamps is added to their targets.
     """
 
-    def __init__(self, courses: Courses, rank: int, world: int, memory: int, seed: int) -> None:
-        self._courses, self._seed, self._rank = courses, seed, rank
+    def __init__(
+        self,
+        courses: Courses,
+        rank: int,
+        world: int,
+        memory: int,
+        seed: int,
+        teacher: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        self._courses, self._seed, self._rank, self._teacher = courses, seed, rank, teacher
         pieces = courses.slices()
         order = np.random.default_rng(seed).permutation(len(pieces))
         shares = [[pieces[i] for i in order[r::world]] for r in range(world)]
@@ -150,7 +160,10 @@ class Windows:
             rows = unpack(row)
             stamps.append(_tensor(rows["stamp"], (rows.num_rows, *self._courses.shape)))
             targets.append(self._courses.targets(piece, rows))
-        return torch.cat(stamps), torch.cat(targets)
+        seen, answers = torch.cat(stamps), torch.cat(targets)
+        if self._teacher is not None:
+            answers = torch.cat([answers, self._teacher(seen)], dim=1)
+        return seen, answers
 
 
 def _tensor(column: pa.ChunkedArray, shape: tuple[int, ...]) -> torch.Tensor:

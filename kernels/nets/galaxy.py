@@ -45,7 +45,8 @@ class GalaxyAtto(nn.Module):
         super().__init__()
         from kernels.nets import create  # noqa: PLC0415
 
-        self.backbone = create("timm:convnext_atto", bands=CHANNELS)
+        # layers take part from the first step on: timm's scale of 1e-6 is meant for long trainings
+        self.backbone = create("timm:convnext_atto", bands=CHANNELS, ls_init_value=1.0)
         self.features = int(self.backbone.num_features)  # type: ignore[arg-type]
         self.register_buffer("mixture", band_mixture(bands), persistent=False)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from kernels.denoise import denoising_loss
 from kernels.training.labels import Head, LabelHeads
@@ -38,20 +39,31 @@ class EncoderLearner(Learner):
     heads : sequence of Head
         Questions that the releases answer; none: self-supervised.
     recipe : Recipe
+    taught : int
+        Features of a teacher, the last columns of the targets; 0: there is none.
     """
 
     def __init__(
-        self, net: nn.Module, features: int, side: int, heads: Sequence[Head], recipe: Recipe
+        self,
+        net: nn.Module,
+        features: int,
+        side: int,
+        heads: Sequence[Head],
+        recipe: Recipe,
+        taught: int = 0,
     ) -> None:
         super().__init__()
         self.net, self.side, self.recipe = net, side, recipe
         self.expander = Expander(features)
         self.labels = LabelHeads(features, heads) if heads else None
+        self.retold = nn.Linear(features, taught) if taught else None
 
     def forward(
         self, stamps: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Loss of prepared stamps (n, 3, y, x) and targets (n, answers), and its parts."""
+        """Loss of prepared stamps (n, 3, y, x) and targets (n, answers and a teacher's features), and its parts."""
+        taught = 0 if self.retold is None else self.retold.out_features
+        targets, shown = targets.split([targets.shape[1] - taught, taught], dim=1)
         first, second = (view(stamps, self.side, generator) for _ in range(2))
         kind = first.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
@@ -63,6 +75,10 @@ class EncoderLearner(Learner):
             told = self.labels(embeddings.float(), torch.cat([targets, targets]))
             parts["labels"] = told.detach()
             loss = loss + self.recipe.label_weight * told
+        if self.retold is not None:
+            missed = functional.mse_loss(self.retold(embeddings.float()), torch.cat([shown, shown]))
+            parts["teacher"] = missed.detach()
+            loss = loss + self.recipe.teacher_weight * missed
         return loss, parts
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
+from kernels.training.optimiser import Optimiser
+
 if TYPE_CHECKING:
     from kernels.training.learners import Learner
 
@@ -19,12 +21,13 @@ __all__ = ["Recipe", "Training", "learning_rate"]
 class Recipe:
     """How an encoder is trained."""
 
-    rate: float = 1.5e-3
+    rate: float = 2e-3
     warmup: float = 0.05
     weight_decay: float = 0.05
     clip: float = 5.0
     ema: float = 0.995
-    label_weight: float = 1.0
+    label_weight: float = 6.0
+    teacher_weight: float = 3.0
     precision: str = "bfloat16"
 
 
@@ -50,16 +53,9 @@ class Training:
         self.learner, self.averaged, self.seed, self.step_number = learner, averaged, seed, 0
         wrapped = learner.module if isinstance(learner, nn.parallel.DistributedDataParallel) else learner
         self.core = cast("Learner", wrapped)
-        recipe = self.core.recipe
-        shrinking = [p for p in learner.parameters() if p.ndim > 1]
-        free = [p for p in learner.parameters() if p.ndim <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": shrinking, "weight_decay": recipe.weight_decay},
-                {"params": free, "weight_decay": 0.0},
-            ],
-            lr=recipe.rate,
-        )
+        within = set(map(id, self.core.net.parameters()))
+        others = [p for p in learner.parameters() if id(p) not in within]
+        self.optimiser = Optimiser(self.core.net, others, self.core.recipe.weight_decay)
 
     def step(
         self, stamps: torch.Tensor, targets: torch.Tensor, progress: float, rank: int = 0
@@ -71,12 +67,10 @@ class Training:
             hash((self.seed, self.step_number, rank)) & (2**62 - 1)
         )
         loss, parts = self.learner(stamps, targets, generator)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.learner.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.learner.parameters(), recipe.clip)
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(progress, recipe)
-        self.optimiser.step()
+        self.optimiser.step(learning_rate(progress, recipe))
         self.step_number += 1
         self._average()
         return {"loss": loss.detach(), **parts, "gradient": norm}

@@ -11,7 +11,7 @@ __all__ = ["view"]
 
 _ZOOM = math.log(1.25)
 _SHIFT = 0.05  # of half the side
-_GREY = 0.35  # share of views that lose their colours
+_GREY = 0.5  # share of views that lose their colours
 _NOISE = (0.003, 0.08)  # of the object's peak
 _BLUR = 1.2  # sigma in pixels of the view
 

@@ -61,7 +61,7 @@ def contests() -> Iterator[tuple[str, int, list[tuple[Embed, Sequence[int]]]]]:
         for name, embed in (
             ("ImageNet EfficientNet-lite0", contestants.efficientnet),
             ("raw pixels, 16 x 16", contestants.raw_pixels),
-            ("ConvNeXt-atto, untrained", partial(contestants.ours, checkpoint=None, turns=1)),
+            ("ConvNeXt-atto, untrained", partial(contestants.ours, checkpoint=None)),
         ):
             yield name + suffix, bands, [(embed, range(FOLDS))]
 

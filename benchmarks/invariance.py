@@ -75,7 +75,6 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--checkpoint", default="bundled")
-    parser.add_argument("--turns", type=int, default=1)
     options = parser.parse_args()
     scratch = contestants.FOLDER / "releases"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -85,7 +84,7 @@ def main() -> None:
     draw = torch.Generator().manual_seed(0)
 
     def embed(changed: torch.Tensor) -> np.ndarray:
-        return contestants.ours(with_pixels(stamps, changed), 3, options.checkpoint, options.turns)
+        return contestants.ours(with_pixels(stamps, changed), 3, options.checkpoint)
 
     plain = embed(images)
     pairs = {

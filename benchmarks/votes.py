@@ -15,7 +15,7 @@ from kernels.vote import align, electorate, kept, vote
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-COMPONENTS, GROUPS, BAGS, THRESHOLD = 40, 20, 8, 0.66
+COMPONENTS, GROUPS, BAGS, THRESHOLD = 10, 20, 8, 0.6
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Outcome:
 
 
 def vote_on(embeddings: NDArray[np.float32], ids: NDArray[np.str_]) -> Outcome:
-    """Vote with a run's defaults: PCA to 40, 8 bags, k-means, BIRCH and Ward, 20 groups, agreement of 0.66."""
+    """Vote with a run's defaults: PCA to 10, 8 bags, k-means, BIRCH and Ward, 20 groups, agreement of 0.6."""
     values = embeddings.astype(np.float16).astype(np.float32)
     exponent = fixed_point_exponent(float(np.abs(values).max()))
     codes = project(values, principal_components(moments(values, exponent), COMPONENTS))

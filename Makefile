@@ -7,17 +7,17 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # Tests wait for Ray more than they compute: two workers, a file of tests each at a time.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint format bench encoders bench-encoder clean
+.PHONY: demo test test-all lint format bench encoders bench-encoder bench-served tritonserver clean
 
 demo: .venv/with-sim
 	rm -rf $(DEMO)
 	$(BIN)/tuningfork simulate $(DEMO)/release --galaxies 2000 --shards 4 --bands i
 	$(BIN)/tuningfork run $(DEMO)/release/survey.toml --out $(DEMO)/run
 
-test: .venv/with-dev
+test: .venv/with-dev .venv/with-tritonserver
 	$(PYTEST) -m "not slow"
 
-test-all: .venv/with-dev
+test-all: .venv/with-dev .venv/with-tritonserver
 	$(PYTEST)
 
 lint: .venv/with-dev
@@ -30,7 +30,7 @@ format: .venv/with-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/with-bench
+bench: .venv/with-bench .venv/with-tritonserver
 	$(BIN)/python -m benchmarks
 
 # One encoder for each fold held out: hours on two cores; bench-encoder scores those that are there.
@@ -41,8 +41,19 @@ bench-encoder: .venv/with-bench
 	$(BIN)/python -m benchmarks.encoder
 	$(BIN)/python -m benchmarks.invariance
 
+bench-served: .venv/with-bench .venv/with-tritonserver
+	$(BIN)/python -m benchmarks served
+
+# The server's binary comes with a wheel that asks for an old NumPy, which its binary does not need: so it is no dependency.
+tritonserver: .venv/with-tritonserver
+
 clean:
 	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
+
+.venv/with-tritonserver:
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) --no-deps nvidia-pytriton==0.7.0
+	touch $@
 
 .venv/with-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

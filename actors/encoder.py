@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from actors.embedder import Embedder, EmbeddingError, embedding_field
 from actors.precision import resolve_precision
 from kernels import nets
 from kernels.denoise import denoise as remove_noise
@@ -29,7 +30,6 @@ __all__ = ["EmbeddingError", "Encoder"]
 # of the images that timm's pretrained weights were trained on, red, green, blue
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
-_LARGEST = float(torch.finfo(torch.float16).max)
 _CHOICES = {
     "unwrap": ("moments", "apct", "none"),
     "stretch": ("asinh", "linear"),
@@ -39,11 +39,7 @@ _CHOICES = {
 }
 
 
-class EmbeddingError(ValueError):
-    """The network gave values that no embedding can hold; the message names the objects."""
-
-
-class Encoder:
+class Encoder(Embedder):
     """One loaded network; call it with a table of stamps.
 
     An object's embedding has the same bits whatever slice, batch and neighbours it came with: every batch is padded to
@@ -114,12 +110,12 @@ class Encoder:
             )
         if threads is not None:
             torch.set_num_threads(threads)
-        self._bands, self._size, self._input = bands, size, input
+        super().__init__(bands, size, nets.features(model, bands=bands, size=input))
+        self._input = input
         self._order = None if order is None or list(order) == list(range(bands)) else list(order)
         self._unwrap, self._stretch, self._turns = unwrap, stretch, turns
         self._batch_size, self._device = batch_size, torch.device(device)
         self._precision = resolve_precision(precision, device)
-        self._features = nets.features(model, bands=bands, size=input)
         self._net = _place(_network(model, checkpoint, bands, input), self._device)
         self._denoiser = None if denoise is None else _place(_denoiser(denoise), self._device)
         if self._precision == "bfloat16":
@@ -130,58 +126,28 @@ class Encoder:
                         layer.to(torch.bfloat16)
         self._mean, self._std = _normalisation(normalise, bands)
 
-    def __call__(self, objects: pa.Table) -> pa.Table:
-        """Replace columns ``stamp`` and ``usable`` by ``embedding``, null where usable is false.
-
-        Parameters
-        ----------
-        objects : pa.Table
-            With ``stamp``, fixed-size lists of bands * size * size float32, and ``usable``, booleans; other columns are kept.
-
-        Raises
-        ------
-        EmbeddingError
-            When an embedding is not finite or overflows float16; names the objects by ``object_id``.
-        """
-        stamps = self._stamps(objects.column("stamp"))
-        usable = np.asarray(objects.column("usable").fill_null(False), dtype=bool)
-        rows = np.flatnonzero(usable)
-        found = self._encode(stamps, rows)
-        wrong = ~(np.abs(found) <= _LARGEST).all(axis=1)  # not finite is not <= either
-        if wrong.any():
-            bad = rows[wrong]
-            named = bad[:5].tolist()
-            if "object_id" in objects.column_names:
-                named = objects.column("object_id").take(named).to_pylist()
-            raise EmbeddingError(
-                f"{len(bad)} of {len(rows)} embeddings are not finite or exceed float16, of objects {named}: "
-                "check the network's checkpoint, normalise and stretch"
-            )
-        values = np.zeros((len(usable), self._features), dtype=np.float16)
-        values[rows] = found
-        field = _field(self._features)
-        embedding = pa.FixedSizeListArray.from_arrays(
-            pa.array(values.reshape(-1)), type=field.type, mask=pa.array(~usable)
-        )
-        return objects.drop_columns(["stamp", "usable"]).append_column(field, embedding)
-
     @classmethod
     def columns(cls, **options: Any) -> pa.Table:
         """Empty table of the added column, for the options of `Encoder`; loads no weights."""
         given = cls._given(options)
         length = nets.features(given["model"], bands=given["bands"], size=given["input"])
-        return pa.schema([_field(length)]).empty_table()
+        return pa.schema([embedding_field(length)]).empty_table()
 
     @classmethod
     def weights_fingerprint(cls, **options: Any) -> str:
         """SHA-256, in hex, of all weights that these options load."""
-        given = cls._given(options)
-        parts = [given[name] for name in ("model", "checkpoint", "bands", "input")]
-        digest = weights.fingerprint(_network(*parts))
-        if given["denoise"] is None:
+        network, denoiser = cls.networks(**options)
+        digest = weights.fingerprint(network)
+        if denoiser is None:
             return digest
-        second = weights.fingerprint(_denoiser(given["denoise"]))
-        return hashlib.sha256((digest + second).encode()).hexdigest()
+        return hashlib.sha256((digest + weights.fingerprint(denoiser)).encode()).hexdigest()
+
+    @classmethod
+    def networks(cls, **options: Any) -> tuple[nn.Module, nn.Module | None]:
+        """The network and the denoiser (None without one) that these options load, float32 on the CPU."""
+        given = cls._given(options)
+        network = _network(*(given[name] for name in ("model", "checkpoint", "bands", "input")))
+        return network, None if given["denoise"] is None else _denoiser(given["denoise"])
 
     @classmethod
     def _given(cls, options: dict[str, Any]) -> dict[str, Any]:
@@ -189,32 +155,25 @@ class Encoder:
         bound.apply_defaults()
         return bound.arguments
 
-    def _stamps(self, column: pa.ChunkedArray) -> np.ndarray:
-        """View of the stamps, (n, b, y, x); a copy only if they came in several chunks."""
-        length = self._bands * self._size * self._size
-        if column.type != pa.list_(pa.float32(), length):
-            raise ValueError(
-                f"column stamp is {column.type}, not lists of {length} float32: bands = {self._bands}, size = {self._size}"
-            )
-        if not column.num_chunks:
-            return np.zeros((0, self._bands, self._size, self._size), dtype=np.float32)
-        array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
-        # .values has a slot for null lists too, and knows nothing of the array's own offset; no copy unless it has nulls
-        flat = array.values.slice(array.offset * length, len(array) * length).to_numpy(zero_copy_only=False)
-        return flat.reshape(-1, self._bands, self._size, self._size)
-
     @torch.inference_mode()
-    def _encode(self, stamps: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Embeddings (rows, features) float32 of these rows."""
+    def embed(self, stamps: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Embeddings (rows, features) float32 of these rows of stamps (n, b, y, x) float32."""
         answers = [np.zeros((0, self._features), dtype=np.float32)]
         batch = np.zeros((self._batch_size, *stamps.shape[1:]), dtype=np.float32)
         for start in range(0, len(rows), self._batch_size):
             part = rows[start : start + self._batch_size]
             np.take(stamps, part, axis=0, out=batch[: len(part)])
             batch[len(part) :] = 0
-            images = self._prepare(torch.from_numpy(batch).to(self._device))
-            answers.append(self._embed(images)[: len(part)].cpu().numpy())
+            answers.append(self.tensors(torch.from_numpy(batch).to(self._device))[: len(part)].cpu().numpy())
         return np.concatenate(answers)
+
+    def tensors(self, stamps: torch.Tensor) -> torch.Tensor:
+        """Stamps (n, b, y, x) to embeddings (n, features), float32 on the encoder's device."""
+        return self._embed(self._prepare(stamps))
+
+    def modules(self) -> tuple[nn.Module, nn.Module | None]:
+        """The network and the denoiser as they run."""
+        return self._net, self._denoiser
 
     def _prepare(self, stamps: torch.Tensor) -> torch.Tensor:
         """Stamps (n, b, y, x) to the network's images (n, b, input, input)."""
@@ -288,9 +247,3 @@ def _normalisation(normalise: str, bands: int) -> tuple[torch.Tensor | None, tor
     if bands != len(mean):
         mean, std = mean.mean().expand(bands), std.mean().expand(bands)
     return mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)
-
-
-def _field(length: int) -> pa.Field:
-    return pa.field(
-        "embedding", pa.list_(pa.float16(), length), metadata={"description": "encoder's pooled features"}
-    )

@@ -25,6 +25,7 @@ SLICE = pa.schema(
         ("stop", pa.int64()),
         ("rows", pa.large_binary()),
         ("fault", pa.string()),
+        ("stop_run", pa.bool_()),
     ]
 )
 MOST_TASKS = 20_000
@@ -87,8 +88,10 @@ class _Reading:
                 yield pack(piece, None, f"{type(error).__name__}: {error}")
 
 
-def pack(piece: Slice, rows: pa.Table | None, fault: str | None = None) -> pa.Table:
-    """A slice's table as one row of `SLICE`, without copying it more than once."""
+def pack(
+    piece: Slice, rows: pa.Table | None, fault: str | None = None, *, stop_run: bool = False
+) -> pa.Table:
+    """A slice's table as one row of `SLICE`, without copying it more than once; or its fault, which may concern all slices."""
     if rows is None:
         body = pa.array([None], pa.large_binary())
     else:
@@ -102,7 +105,8 @@ def pack(piece: Slice, rows: pa.Table | None, fault: str | None = None) -> pa.Ta
         pa.array([value], kind)
         for value, kind in zip((piece.shard, piece.start, piece.stop), SLICE.types, strict=False)
     ]
-    return pa.Table.from_arrays([*where, body, pa.array([fault], pa.string())], schema=SLICE)
+    told = [pa.array([fault], pa.string()), pa.array([stop_run])]
+    return pa.Table.from_arrays([*where, body, *told], schema=SLICE)
 
 
 def unpack(row: pa.Table) -> pa.Table:

@@ -60,6 +60,11 @@ def unwrap(
     ray_y = s[:, None] * turn.cos() + c[:, None] * turn.sin()
     # align_corners=False: -1 and 1 are the outer borders of the outermost pixels, the centre of pixel i is (2 i + 1) / side - 1
     side = torch.tensor([width, height], dtype=torch.float32, device=stamps.device)
+    if torch.compiler.is_exporting():  # ONNX knows neither complex numbers nor chunks
+        start, ray = (2 * centre + 1) / side - 1, torch.stack([ray_x, ray_y], dim=-1) * (2 / side)
+        grid = start[:, None, None] + ray[:, :, None] * radius[:, None]
+        half = functional.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
+        return torch.cat([half.flip(-1), half], dim=-1) if mirror else half
     start = torch.view_as_complex((2 * centre + 1) / side - 1)  # (n,)
     ray = torch.view_as_complex(torch.stack([ray_x, ray_y], dim=-1) * (2 / side))  # (n, angles)
     # on a CPU a chunk's positions stay in its cache: 1.7 times as fast; complex numbers hold x and y side by side: 15 times

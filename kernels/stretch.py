@@ -43,8 +43,19 @@ def noise_level(stamps: torch.Tensor) -> torch.Tensor:
     """
     border = _border(stamps).float()
     border = torch.where(border.isfinite(), border, torch.nan)
-    middle = border.nanmedian(dim=-1, keepdim=True).values
-    return ((border - middle).abs().nanmedian(dim=-1).values * _SIGMA_PER_MAD).nan_to_num(0.0)
+    middle = _median(border)
+    return (_median((border - middle).abs())[..., 0] * _SIGMA_PER_MAD).nan_to_num(0.0)
+
+
+def _median(values: torch.Tensor) -> torch.Tensor:
+    """(n, b, pixels) -> (n, b, 1): the lower median of those that are no NaN, NaN if all are."""
+    if not torch.compiler.is_exporting():
+        return values.nanmedian(dim=-1, keepdim=True).values
+    # ONNX has no median: the same value by sorting, infinity for NaN
+    there = ~values.isnan()
+    count = there.sum(dim=-1, keepdim=True)
+    ordered = torch.where(there, values, torch.inf).sort(dim=-1).values
+    return torch.where(count > 0, ordered.gather(-1, ((count - 1) // 2).clamp(min=0)), torch.nan)
 
 
 def stretch(stamps: torch.Tensor, how: str = "asinh", noise: torch.Tensor | None = None) -> torch.Tensor:
@@ -86,4 +97,7 @@ def _asinh(x: torch.Tensor) -> torch.Tensor:
     """sign(x) log(|x| + sqrt(x^2 + 1)), within 5e-7 of torch.asinh, which takes three times as long on a CPU."""
     size = x.abs()
     root = torch.addcmul(torch.ones((), device=x.device), size, size).sqrt_()
-    return root.add_(size).log_().copysign_(x)
+    lifted = root.add_(size).log_()
+    return (
+        lifted * x.sign() if torch.compiler.is_exporting() else lifted.copysign_(x)
+    )  # ONNX knows no copysign

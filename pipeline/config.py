@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from catalogs.errors import Fault, Refused
 from catalogs.survey import Section, Survey
+from pipeline.config_serving import Served
 from pipeline.config_training import Train
 
 
@@ -36,7 +37,7 @@ class Denoise(Section):
     """`bundled`, or a safetensors file of a denoiser."""
 
 
-class Encode(Section):
+class Encode(Served):
     """From stamps to embeddings."""
 
     model: Annotated[str, Field(pattern=r"^(timm:.+|galaxy-atto)$")] = "galaxy-atto"
@@ -93,7 +94,7 @@ class Encode(Section):
 class Reduce(Section):
     """From embeddings to codes."""
 
-    components: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = 40
+    components: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = 10
     """Principal components: how many, or the share of the variance that they explain."""
 
 
@@ -131,7 +132,7 @@ class Vote(Section):
 
     rule: Literal["agreement", "unanimous"] = "agreement"
     """`unanimous`: every member agrees; `agreement`: at least `threshold` of them."""
-    threshold: Annotated[float, Field(gt=0, le=1)] = 0.66
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.6
     """Smallest agreement that keeps an object."""
 
 

@@ -40,7 +40,8 @@ def _sections(model: type[BaseModel], name: str, *, several: bool = False) -> li
             "| key | values | default | meaning |",
             "|---|---|---|---|",
         ]
-        lines += [_row(key, f) for key, f in model.model_fields.items() if key not in nested]
+        own_first = sorted(model.model_fields.items(), key=lambda item: item[0] not in model.__annotations__)
+        lines += [_row(key, f) for key, f in own_first if key not in nested]
         lines.append("")
     for key, section in nested.items():
         several = get_origin(model.model_fields[key].annotation) is list

@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from pipeline.config_serving import Served
+
 if TYPE_CHECKING:
     from catalogs.release import Release
     from pipeline.config import Config
@@ -17,7 +19,7 @@ VALUES_VERSION = 1
 def fingerprints(config: Config, release: Release, weights: str) -> dict[str, str]:
     """One fingerprint a stage: equal where the stage would write the same, and resting on the stage before."""
     # How the work is spread (workers, threads, batch size) does not change what comes out.
-    spread = {"workers", "cpus", "gpus", "threads", "batch_size"}
+    spread = {"workers", "cpus", "gpus", "threads", "batch_size", *Served.model_fields}
     shards = [
         [s.label, s.table.rows, hashlib.sha256(s.table.header.encode()).hexdigest()] for s in release.shards
     ]
@@ -30,6 +32,8 @@ def fingerprints(config: Config, release: Release, weights: str) -> dict[str, st
             "denoise": config.denoise is not None,
             "encode": config.encode.model_dump(mode="json", exclude={*spread, "checkpoint"}),
             "weights": weights,
+            # embeddings that travelled in half precision differ a little
+            "wire": config.encode.wire if config.encode.served_by else "float32",
         },
         "reduce": {
             "reduce": config.reduce.model_dump(mode="json"),

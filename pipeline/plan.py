@@ -11,14 +11,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from actors.encoder import Encoder
-from actors.precision import resolve_precision
+from actors.making import make_encoder
 from actors.voter import Voter
-from catalogs import headers, parts, storage
+from catalogs import parts
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, slices_of
 from kernels.bands import band_order
+from pipeline import serving
+from pipeline.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.fingerprints import fingerprints
 from pipeline.rundir import RunDirectory
 
@@ -42,6 +43,7 @@ class Plan:
     release: Release
     run: RunDirectory
     encoder_options: dict[str, Any]
+    """Of `actors.making.make_encoder`."""
     features: int
     """Length of an embedding."""
     fingerprints: dict[str, str]
@@ -76,13 +78,13 @@ class Plan:
         return f"tuningfork run {self.source} --out {self.run.url}"
 
     def seconds_for_encoding(self) -> float:
-        """Time that encoding will take, judged by a trial batch on this machine's CPU; NaN where a GPU will do it."""
+        """Time that encoding will take, judged by a trial batch on this machine's CPU or the servers; NaN where a GPU will do it."""
         settings = self.config.encode
         done = parts.done(self.run.objects)
         left = sum(piece.rows for piece in self.slices() if piece.name not in done)
         if settings.gpus or not left:
             return 0.0 if not left else float("nan")
-        encoder = Encoder(**{**self.encoder_options, "batch_size": TRIAL})
+        encoder = make_encoder({**self.encoder_options, "batch_size": min(TRIAL, settings.batch_size)})
         noise = np.random.default_rng(0).normal(size=TRIAL * self.release.stamp_values).astype(np.float32)
         stamps = pa.FixedSizeListArray.from_arrays(pa.array(noise), self.release.stamp_values)
         ids = pa.array(range(TRIAL))
@@ -90,7 +92,9 @@ class Plan:
         encoder(batch)
         start = time.perf_counter()
         encoder(batch)
-        return (time.perf_counter() - start) / TRIAL * left / settings.workers
+        seconds = time.perf_counter() - start
+        encoder.close()
+        return seconds / TRIAL * left / settings.workers
 
 
 def make_plan(config: Config, folder: str, source: str, out: str, address: str | None = None) -> Plan:
@@ -113,94 +117,29 @@ def make_plan(config: Config, folder: str, source: str, out: str, address: str |
     Refused
         With everything that is wrong.
     """
-    config = _resolved(config)
+    config = resolved(config)
     faults: list[Fault] = []
     release = None
     try:
         release = inspect(config.survey, folder)
     except Refused as refused:
         faults += refused.faults
-    options = _encoder_options(config, folder)
-    features, weights, found = _look_at_encoder(config, source, options)
+    options = encoder_options(config, folder)
+    features, weights, found = look_at_encoder(config, source, options)
     faults += found
     faults += _resource_faults(config, source, release, features)
     if address is None and config.encode.gpus and not torch.cuda.is_available():
         faults.append(_no_gpu(config, source))
+    notes: list[str] = []
+    if config.encode.served_by is not None and features and weights:
+        options = serving.served_options(config, folder, options, features, weights)
+        found, notes = serving.look(options, source)
+        faults += found
     if faults or release is None:
         raise Refused(faults)
     run = RunDirectory(out)
     prints = fingerprints(config, release, weights)
-    return Plan(config, source, release, run, options, features, prints, _notes(config, release))
-
-
-def _look_at_encoder(config: Config, source: str, options: dict[str, Any]) -> tuple[int, str, list[Fault]]:
-    """Features and weights' fingerprint of the encoder, or what is wrong with it."""
-    settings = config.encode
-    try:
-        features = Encoder.columns(**options).schema.field("embedding").type.list_size
-    except (ValueError, OSError, RuntimeError) as error:
-        problem = f"cannot be built for input = {settings.input}: {headers.first_line(error)}"
-        if isinstance(error, ValueError):  # our own, which speak for themselves
-            problem = headers.first_line(error)
-        remedy = "Choose another model or input"
-        return 0, "", [Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")]
-    faults, weights = [], ""
-    # Network and denoiser one by one, so that a fault names the key that it comes from.
-    alone = {"encode.checkpoint": {**options, "denoise": None}}
-    values = {"encode.checkpoint": settings.checkpoint}
-    if config.denoise is not None:
-        alone["denoise.checkpoint"] = {**options, "checkpoint": None}
-        values["denoise.checkpoint"] = config.denoise.checkpoint
-    for key, tried in alone.items():
-        try:
-            weights = Encoder.weights_fingerprint(**tried)
-        except (ValueError, OSError, RuntimeError) as error:
-            problem = headers.first_line(error).removeprefix(f"{tried['checkpoint'] or tried['denoise']}: ")
-            faults.append(Fault(source, problem, "Give another one", value=repr(values[key]), key=key))
-    if config.denoise is not None and not faults:
-        weights = Encoder.weights_fingerprint(**options)
-    return features, weights, faults
-
-
-def _resolved(config: Config) -> Config:
-    """The config with `auto` replaced by what it means here, so that every worker does the same."""
-    settings = config.encode
-    precision = resolve_precision(settings.precision, "cuda" if settings.gpus else "cpu")
-    resolved = {"precision": precision, "unwrap": settings.unwraps, "checkpoint": settings.weights}
-    return config.model_copy(update={"encode": settings.model_copy(update=resolved)})
-
-
-def _encoder_options(config: Config, folder: str) -> dict[str, Any]:
-    settings, layout = config.encode, config.survey.images
-    checkpoint: str | None = settings.checkpoint
-    if checkpoint == "untrained":
-        checkpoint = None
-    elif checkpoint not in ("pretrained", "bundled"):
-        checkpoint = storage.absolute(str(checkpoint), folder)
-    denoise: str | None = None
-    if config.denoise is not None:
-        denoise = config.denoise.checkpoint
-        denoise = denoise if denoise == "bundled" else storage.absolute(denoise, folder)
-    copied = (
-        "model",
-        "input",
-        "unwrap",
-        "stretch",
-        "normalise",
-        "precision",
-        "batch_size",
-        "threads",
-        "turns",
-    )
-    return {
-        **{name: getattr(settings, name) for name in copied},
-        "checkpoint": checkpoint,
-        "denoise": denoise,
-        "bands": len(layout.bands),
-        "order": band_order(layout.bands) if settings.model == "galaxy-atto" else None,
-        "size": layout.size,
-        "device": "cuda" if settings.gpus else "cpu",
-    }
+    return Plan(config, source, release, run, options, features, prints, _notes(config, release) + notes)
 
 
 def _resource_faults(config: Config, source: str, release: Release | None, features: int) -> list[Fault]:

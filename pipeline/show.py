@@ -34,12 +34,14 @@ def plan(planned: Plan, seconds: float) -> None:
     stamp = f"{layout.layout}: {layout.size} px a side, bands {bands}, pixel {scale}, background {layout.background}"
     grid.add_row("stamps", escape(stamp))
     where = f"{encode.gpus:g} GPU" if encode.gpus else f"CPU, {encode.threads} threads"
+    if encode.served_by is not None:
+        where = f"send {encode.wire} to {', '.join(encode.endpoints)}"
     steps = f"{'denoise, ' if config.denoise else ''}unwrap {encode.unwrap}, {encode.stretch}"
     grid.add_row(
         "encode", escape(f"{steps}, {encode.model} ({encode.checkpoint}) → {planned.features} features")
     )
     grid.add_row(
-        "", f"{encode.workers} workers ({where}, {encode.precision}), batches of {encode.batch_size}"
+        "", escape(f"{encode.workers} workers ({where}, {encode.precision}), batches of {encode.batch_size}")
     )
     fit = config.fit
     members = fit.bags * len(fit.families)
@@ -53,7 +55,9 @@ def plan(planned: Plan, seconds: float) -> None:
     out = release.rows * (2 * planned.features * (2 if config.publish.embeddings else 1) + 120)
     memory = planned.slice_bytes
     grid.add_row("bytes", f"about {_bytes(out)} written; {_bytes(memory)} of memory a slice in flight")
-    time = "as the GPU goes" if math.isnan(seconds) else f"about {_time(seconds)} of encoding on this machine"
+    time = (
+        "as the GPU goes" if math.isnan(seconds) else f"about {_time(seconds)} of encoding, judged by a trial"
+    )
     grid.add_row("time", time)
     grid.add_row("run", escape(planned.run.url))
     console.print(grid)

@@ -11,6 +11,8 @@ import pyarrow as pa
 import ray
 
 from actors.embeddings import embeddings_of
+from actors.making import make_encoder
+from actors.serving.contract import ServingError
 from catalogs import parts
 from catalogs.flags import count
 from catalogs.slices import Slice
@@ -36,16 +38,14 @@ class _OnSlices:
         try:
             return pack(piece, self._work(unpack(row)))
         except ValueError as error:
-            return pack(piece, None, str(error))
+            return pack(piece, None, str(error), stop_run=isinstance(error, ServingError))
 
 
 class Encode(_OnSlices):
     """The encoder as Ray Data sees it."""
 
     def __init__(self, options: dict[str, Any]) -> None:
-        from actors.encoder import Encoder  # noqa: PLC0415
-
-        super().__init__(Encoder(**options))
+        super().__init__(make_encoder(options))
 
 
 class Vote(_OnSlices):
@@ -62,8 +62,8 @@ def _slice_of(row: pa.Table) -> Slice:
 
 
 def write_part(row: pa.Table, *, folder: str, fingerprint: str) -> pa.Table:
-    """Write one slice's part and say so; a disk that is full or read-only stops the run."""
-    piece, fault, stop = _slice_of(row), row["fault"][0].as_py(), False
+    """Write one slice's part and say so; a disk that is full or read-only stops the run, and so do servers that are lost."""
+    piece, fault, stop = _slice_of(row), row["fault"][0].as_py(), row["stop_run"][0].as_py()
     if fault is None:
         rows = unpack(row)
         try:

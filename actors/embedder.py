@@ -1,0 +1,94 @@
+"""What every encoder is to the pipeline: a table of stamps in, a table of embeddings out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import pyarrow as pa
+
+__all__ = ["Embedder", "EmbeddingError", "embedding_field"]
+
+_LARGEST = float(np.finfo(np.float16).max)
+
+
+class EmbeddingError(ValueError):
+    """The network gave values that no embedding can hold; the message names the objects."""
+
+
+class Embedder(ABC):
+    """Replaces stamps by embeddings; how, a subclass says in `embed`.
+
+    Parameters
+    ----------
+    bands, size : int
+        Bands and side (pixels) of the stamps.
+    features : int
+        Length of an embedding.
+    """
+
+    def __init__(self, bands: int, size: int, features: int) -> None:
+        self._bands, self._size, self._features = bands, size, features
+
+    @abstractmethod
+    def embed(self, stamps: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Embeddings (rows, features) float32 of these rows of stamps (n, b, y, x) float32."""
+
+    def close(self) -> None:  # noqa: B027 - most encoders hold nothing
+        """Let go of what lies outside of this process."""
+
+    def __call__(self, objects: pa.Table) -> pa.Table:
+        """Replace columns ``stamp`` and ``usable`` by ``embedding``, null where usable is false.
+
+        Parameters
+        ----------
+        objects : pa.Table
+            With ``stamp``, fixed-size lists of bands * size * size float32, and ``usable``, booleans; other columns are kept.
+
+        Raises
+        ------
+        EmbeddingError
+            When an embedding is not finite or overflows float16; names the objects by ``object_id``.
+        """
+        stamps = self._stamps(objects.column("stamp"))
+        usable = np.asarray(objects.column("usable").fill_null(False), dtype=bool)
+        rows = np.flatnonzero(usable)
+        found = self.embed(stamps, rows)
+        wrong = ~(np.abs(found) <= _LARGEST).all(axis=1)  # not finite is not <= either
+        if wrong.any():
+            bad = rows[wrong]
+            named = bad[:5].tolist()
+            if "object_id" in objects.column_names:
+                named = objects.column("object_id").take(named).to_pylist()
+            raise EmbeddingError(
+                f"{len(bad)} of {len(rows)} embeddings are not finite or exceed float16, of objects {named}: "
+                "check the network's checkpoint, normalise and stretch"
+            )
+        values = np.zeros((len(usable), self._features), dtype=np.float16)
+        values[rows] = found
+        field = embedding_field(self._features)
+        embedding = pa.FixedSizeListArray.from_arrays(
+            pa.array(values.reshape(-1)), type=field.type, mask=pa.array(~usable)
+        )
+        return objects.drop_columns(["stamp", "usable"]).append_column(field, embedding)
+
+    def _stamps(self, column: pa.ChunkedArray) -> np.ndarray:
+        """View of the stamps, (n, b, y, x); a copy only if they came in several chunks."""
+        length = self._bands * self._size * self._size
+        if column.type != pa.list_(pa.float32(), length):
+            raise ValueError(
+                f"column stamp is {column.type}, not lists of {length} float32: bands = {self._bands}, size = {self._size}"
+            )
+        if not column.num_chunks:
+            return np.zeros((0, self._bands, self._size, self._size), dtype=np.float32)
+        array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+        # .values has a slot for null lists too, and knows nothing of the array's own offset; no copy unless it has nulls
+        flat = array.values.slice(array.offset * length, len(array) * length).to_numpy(zero_copy_only=False)
+        return flat.reshape(-1, self._bands, self._size, self._size)
+
+
+def embedding_field(length: int) -> pa.Field:
+    """The column that encoders add."""
+    return pa.field(
+        "embedding", pa.list_(pa.float16(), length), metadata={"description": "encoder's pooled features"}
+    )

@@ -1,0 +1,1 @@
+"""Encoding by tritonserver: model repositories for it, and the client that takes an encoder's place."""

@@ -1,0 +1,39 @@
+"""What client and server agree on: names of tensors and parameters, and a fingerprint of all that decides an embedding's value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+__all__ = ["DTYPES", "EMBEDDING", "FINGERPRINT", "STAMP", "ServingError", "fingerprint", "told", "values"]
+
+STAMP, EMBEDDING, FINGERPRINT = "STAMP", "EMBEDDING", "FINGERPRINT"
+"""Input (n, bands, y, x), outputs (n, features) and (n, 8): the first bytes of the fingerprint, so that no answer of other weights
+can be mistaken for one of these."""
+MARK = 8
+"""Bytes of the fingerprint that every answer carries."""
+DTYPES = {"float32": "FP32", "float16": "FP16"}
+"""Wire -> data type of input and embedding."""
+
+
+class ServingError(ValueError):
+    """Served encoding cannot go on: what is wrong is wrong for every slice, so the run stops, resumable."""
+
+
+_VALUES = ("model", "bands", "size", "order", "input", "unwrap", "stretch", "normalise", "precision", "turns")
+
+
+def values(options: dict[str, Any]) -> dict[str, Any]:
+    """Those options of `actors.encoder.Encoder` that change what an embedding is."""
+    return {name: options[name] for name in _VALUES} | {"denoise": options["denoise"] is not None}
+
+
+def fingerprint(options: dict[str, Any], weights: str) -> str:
+    """SHA-256, in hex, of these options and the weights' own fingerprint."""
+    return hashlib.sha256(json.dumps([values(options), weights], sort_keys=True).encode()).hexdigest()
+
+
+def told(fingerprint_hex: str) -> bytes:
+    """What an answer carries of a fingerprint."""
+    return bytes.fromhex(fingerprint_hex)[:MARK]

@@ -1,0 +1,76 @@
+"""Served encoding as a plan sees it: what the servers must offer, and whether they do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors.serving import contract
+from catalogs import storage
+from catalogs.errors import Fault
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
+LOOK = 5.0
+"""Seconds that a server has to answer a plan."""
+
+
+def served_options(
+    config: Config, folder: str, encoder_options: dict[str, Any], features: int, weights: str
+) -> dict[str, Any]:
+    """Options of `actors.serving.client.ServedEncoder`, for the encoder that these options would make here."""
+    settings = config.encode
+    paths = {"ca": settings.tls_ca, "certificate": settings.tls_certificate, "key": settings.tls_key}
+    return {
+        "endpoints": settings.endpoints,
+        "expected": {
+            "name": settings.served_name,
+            "bands": encoder_options["bands"],
+            "size": encoder_options["size"],
+            "features": features,
+            "wire": settings.wire,
+            "fingerprint": contract.fingerprint(encoder_options, weights),
+            "values": contract.values(encoder_options),
+        },
+        "batch_size": settings.batch_size,
+        "in_flight": settings.in_flight,
+        "timeout": settings.timeout,
+        "patience": settings.patience,
+        "shared_memory": settings.shared_memory,
+        "tls": {key: storage.absolute(path, folder) for key, path in paths.items() if path is not None},
+    }
+
+
+def look(options: dict[str, Any], source: str) -> tuple[list[Fault], list[str]]:
+    """Ask every server what it serves.
+
+    Returns
+    -------
+    faults : list of Fault
+        Servers that serve something else; all of them, where none answers.
+    notes : list of str
+        Servers that do not answer, where others do.
+    """
+    from actors.serving.connection import Connection, Expected, ServerAway  # noqa: PLC0415
+
+    faults, away = [], []
+    expected = Expected(**options["expected"])
+    for endpoint in options["endpoints"]:
+        try:
+            Connection(
+                endpoint, expected, batch=options["batch_size"], timeout=LOOK, tls=options["tls"]
+            ).close()
+        except ServerAway as error:
+            away.append((endpoint, str(error).removeprefix(f"{endpoint}: ")))
+        except (contract.ServingError, OSError) as error:
+            remedy = "Export this encoder for the server (tuningfork export-encoder), or correct the config"
+            problem = str(error).removeprefix(f"{endpoint}: ")
+            faults.append(Fault(source, problem, remedy, value=endpoint, key="encode.endpoints"))
+    if len(away) == len(options["endpoints"]):
+        remedy = "Start it (tuningfork serve), or correct the address"
+        faults += [
+            Fault(source, f"does not answer ({why})", remedy, value=e, key="encode.endpoints")
+            for e, why in away
+        ]
+        return faults, []
+    return faults, [f"{endpoint} does not answer ({why}); others do." for endpoint, why in away]

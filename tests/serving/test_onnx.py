@@ -1,0 +1,56 @@
+"""The ONNX flavour: onnxruntime must compute what torch does."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from actors.encoder import Encoder
+from actors.serving import contract
+from actors.serving.repository import Serving, export
+from tests.actors.test_encoder import stamps
+from tests.serving.conftest import OPTIONS
+from tests.survey.conftest import tuningfork
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"model": "galaxy-atto", "unwrap": "none", "input": 64, "size": 40, "denoise": "bundled", "turns": 2},
+        {"unwrap": "apct", "stretch": "linear", "bands": 1, "normalise": "imagenet"},
+    ],
+)
+def test_graph_computes_something_else(tmp_path, changes):
+    options = {**OPTIONS, **changes}
+    folder = export(options, tmp_path, Serving(flavour="onnxruntime"))
+    assert 'backend: "onnxruntime"' in (folder / "config.pbtxt").read_text()
+    session = onnxruntime.InferenceSession(folder / "1" / "model.onnx", providers=["CPUExecutionProvider"])
+    images = stamps(9, options["bands"], options["size"])
+    images[0] = 0
+    images[1, 0, :3] = np.nan
+    found, mark = session.run([contract.EMBEDDING, contract.FINGERPRINT], {contract.STAMP: images})
+    wanted = Encoder(**options).embed(images, np.arange(9))
+    np.testing.assert_allclose(found, wanted, atol=2e-4 * np.abs(wanted).max())
+    fingerprint = contract.fingerprint(options, Encoder.weights_fingerprint(**options))
+    assert (mark == np.frombuffer(contract.told(fingerprint), np.uint8)).all()
+    assert mark.shape == (9, contract.MARK)
+
+
+def test_graph_in_bfloat16_is_written(tmp_path):
+    done = tuningfork(
+        "export-encoder", "galaxy-atto", tmp_path, "--flavour", "onnxruntime", "--precision", "bfloat16"
+    )
+    assert done.returncode == 2
+    assert "float32" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_named_model_is_exported_with_other_defaults(tmp_path):
+    done = tuningfork("export-encoder", "galaxy-atto", tmp_path, "--bands", "g,r,i", "--size", "48")
+    assert done.returncode == 0, done.stdout + done.stderr
+    stored = json.loads((tmp_path / "encoder" / "1" / "encoder.json").read_text())
+    assert (stored["bands"], stored["size"], stored["unwrap"]) == (3, 48, "none")

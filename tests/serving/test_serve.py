@@ -1,0 +1,116 @@
+"""The command that serves, as a user types it, and served runs beside runs in process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from catalogs.errors import Refused
+from pipeline.serve import serving
+from tests.conftest import TinyRelease
+from tests.serving.conftest import free_ports
+from tests.survey.conftest import COMMAND, Runner, files_of, tuningfork, write_toml
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    return TinyRelease(tmp_path_factory.mktemp("served") / "release")
+
+
+@pytest.fixture
+def runner(ray_cluster) -> Runner:
+    return Runner()
+
+
+def served(tiny: TinyRelease, ports, **encode):
+    keys = {"served_by": "tritonserver", "endpoints": [ports.endpoint], "timeout": 20.0, **encode}
+    return tiny.config(encode=keys)
+
+
+@pytest.fixture(scope="module")
+def command(release, tmp_path_factory):
+    """`tuningfork export-encoder` and `serve`, and the ports it listens on."""
+    folder, ports = tmp_path_factory.mktemp("serve"), free_ports()
+    config = write_toml(served(release, ports), release.folder / "served.toml")
+    exported = tuningfork("export-encoder", config, folder / "repository")
+    assert exported.returncode == 0, exported.stdout + exported.stderr
+    options = ["--port", ports.grpc, "--http-port", ports.http, "--metrics-port", ports.metrics]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [COMMAND, "serve", folder / "repository", *map(str, options)], stdout=log, stderr=log
+        )
+        limit = time.monotonic() + 120
+        while "ready: " not in (folder / "log").read_text():
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < limit
+            time.sleep(0.2)
+        yield ports
+        shared = set(Path("/dev/shm").glob(f"tuningfork-{process.pid}-*"))
+        assert shared  # the server's own, while it runs
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        assert not set(Path("/dev/shm").glob(f"tuningfork-{process.pid}-*"))
+
+
+def test_served_run_has_another_catalog(command, release, runner: Runner, tmp_path):
+    runner(release.config(), release.folder, tmp_path / "here")
+    runner(served(release, command), release.folder, tmp_path / "there")
+    assert files_of(tmp_path / "there") == files_of(tmp_path / "here")
+
+
+def test_server_keeps_its_metrics_to_itself(command):
+    with urllib.request.urlopen(f"http://127.0.0.1:{command.metrics}/metrics", timeout=10) as page:
+        assert b'nv_inference_request_success{model="encoder"' in page.read()
+
+
+def test_plan_lets_another_encoder_pass(command, release, runner: Runner, tmp_path):
+    with pytest.raises(Refused, match="stretch = 'asinh', not 'linear'"):
+        runner.plan(served(release, command, stretch="linear"), release.folder, tmp_path)
+
+
+def test_plan_lets_a_dead_server_pass(release, runner: Runner, tmp_path):
+    ports = free_ports()
+    with pytest.raises(Refused, match=rf"{ports.endpoint}.*does not answer"):
+        runner.plan(served(release, ports), release.folder, tmp_path)
+
+
+@pytest.mark.slow
+def test_run_without_its_server_ends_as_if_done(release, runner: Runner, tmp_path):
+    """Exit code 3, with the endpoint; once the server is back the same command finishes."""
+    ports = free_ports()
+    keys = {"run": {"slice_rows": 1}, "encode": {"patience": 1.0, "in_flight": 1}}
+    values = served(release, ports, **keys["encode"]) | {"run": keys["run"]}
+    config = write_toml(values, release.folder / "lost.toml")
+    export = tuningfork("export-encoder", config, tmp_path / "repository")
+    assert export.returncode == 0, export.stdout + export.stderr
+    run = [COMMAND, "run", config, "--out", tmp_path / "run"]
+    with (tmp_path / "log").open("wb") as log:
+        with serving(tmp_path / "repository", ports, log=log.fileno()) as server:
+            process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            limit = time.monotonic() + 100
+            while len(list((tmp_path / "run" / "objects").glob("part-*"))) < 5:
+                assert time.monotonic() < limit
+                time.sleep(0.02)
+            os.killpg(server.pid, signal.SIGKILL)
+            said, _ = process.communicate(timeout=100)
+        assert process.returncode == 3, said
+        assert ports.endpoint in said
+        parts = len(list((tmp_path / "run" / "objects").glob("part-*")))
+        assert parts < len(release.table)
+        with serving(tmp_path / "repository", ports, log=log.fileno()):
+            again = subprocess.run(run, capture_output=True, text=True, timeout=200)
+    assert again.returncode == 0, again.stdout
+    runner(release.config(run=keys["run"]), release.folder, tmp_path / "here")
+    assert files_of(tmp_path / "run") == files_of(tmp_path / "here")
+
+
+def test_serving_nothing_starts_a_server(tmp_path):
+    done = tuningfork("serve", tmp_path)
+    assert done.returncode == 2
+    assert "is no model repository" in done.stdout

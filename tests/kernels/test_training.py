@@ -11,12 +11,15 @@ import torch
 
 from kernels.bands import band_order
 from kernels.nets import create, features
+from kernels.nets import weights as stored
 from kernels.nets.denoiser import Denoiser
 from kernels.nets.galaxy import GalaxyAtto, band_mixture, round_window
 from kernels.training.labels import Head, LabelHeads, soft_ordinal
 from kernels.training.learners import DenoiserLearner, EncoderLearner
+from kernels.training.optimiser import Optimiser
 from kernels.training.prepare import prepare, prepare_clean, prepared_side
 from kernels.training.steps import Recipe, Training, learning_rate
+from kernels.training.teacher import Teacher
 from kernels.training.vicreg import vicreg_loss
 from kernels.training.views import view
 
@@ -207,3 +210,53 @@ def test_dark_bands_become_training_targets():
     clean = prepare_clean(stamps, 24)
     assert clean.shape == (11, 1, 24, 24)
     torch.testing.assert_close(clean.float().square().sum(dim=(1, 2, 3)), torch.ones(11), atol=1e-2, rtol=0)
+
+
+def test_a_step_favours_some_directions():
+    torch.manual_seed(0)
+    net = torch.nn.Linear(8, 16)
+    optimiser = Optimiser(net, [], weight_decay=0.0)
+    before = net.weight.detach().clone()
+    stamps = torch.randn(64, 8) * torch.logspace(0, -1, 8)
+    net(stamps).square().sum().backward()
+    optimiser.step(1e-3)
+    moved, pulled = map(torch.linalg.svdvals, (net.weight.detach() - before, net.weight.grad))
+    assert moved.max() / moved.min() < 3 < 30 < pulled.max() / pulled.min()
+
+
+def teacher(tmp_path) -> Teacher:
+    path = tmp_path / "teacher.safetensors"
+    path.write_bytes(stored.half_precision(create("timm:test_efficientnet", bands=3)))
+    return Teacher("timm:test_efficientnet", str(path), 48, torch.device("cpu"))
+
+
+def test_teacher_sees_another_galaxy(tmp_path):
+    """Red, green and blue as it was trained, and each feature in units of its own scatter."""
+    told = teacher(tmp_path)
+    stamps = prepare(blobs(20), SIDE, "linear")
+    found = told(stamps)
+    assert found.shape == (20, told.features)
+    torch.testing.assert_close(found.mean(dim=0), torch.zeros(told.features), atol=1e-4, rtol=0)
+    net = create("timm:test_efficientnet", bands=3)
+    stored.load(net, tmp_path / "teacher.safetensors")
+    images = torch.nn.functional.interpolate(
+        stamps.float().flip(1).clamp(0, 1), (48, 48), mode="bilinear", align_corners=False, antialias=True
+    )
+    mean, std = (torch.tensor(net.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
+    images = (images - mean) / std
+    with torch.inference_mode():
+        plain = (net(images) + net(images.rot90(1, (2, 3)))) / 2
+    plain = (plain - plain.mean(dim=0)) / plain.std(dim=0).clamp(min=1e-3)
+    torch.testing.assert_close(found, plain, atol=2e-3, rtol=1e-3)
+
+
+def test_teacher_teaches_nothing(tmp_path):
+    told, stamps = teacher(tmp_path), blobs(12)
+    torch.manual_seed(3)
+    net = GalaxyAtto().train()
+    recipe = Recipe(rate=5e-3, warmup=0.01, precision="float32")
+    core = EncoderLearner(net, net.features, SIDE, [], recipe, told.features)
+    training = Training(core, copy.deepcopy(net), seed=9)
+    targets = told(stamps)
+    losses = [float(training.step(stamps, targets, step / 40)["teacher"]) for step in range(30)]
+    assert losses[-1] < 0.7 * losses[0]

@@ -232,3 +232,13 @@ def test_work_stays_with_a_server_that_stopped(repository, server, here, tmp_pat
             while answered(ports) == began and time.monotonic() < limit:
                 np.testing.assert_array_equal(bits(served(table(images))), wanted)
             assert answered(ports) > began
+
+
+@pytest.mark.slow
+def test_restart_between_requests_is_taken_for_a_fault(repository, here, tmp_path):
+    """The server has forgotten the shared memory, and the line mended itself: register again, and go on."""
+    ports, images = free_ports(), stamps(20, 2)
+    with client(ports, shared_memory="on") as served, (tmp_path / "log").open("wb") as log:
+        for _ in range(2):
+            with serving(repository, ports, log=log.fileno()):
+                np.testing.assert_array_equal(bits(served(table(images))), bits(here(table(images))))

@@ -9,13 +9,14 @@ there are.
 
 from __future__ import annotations
 
+import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks import contestants, probes
-from benchmarks.common import write_csv
+from benchmarks.common import read_csv, write_csv
 from benchmarks.galaxies import FOLDS, Galaxies, as_grey, galaxies, type_bins
 from benchmarks.science import write_tables
 from benchmarks.votes import purity, vote_on
@@ -99,19 +100,32 @@ def judge(outcome: Outcome, truth: NDArray[np.int64], test: NDArray[np.bool_]) -
 
 
 def main() -> None:
-    """Embed, probe, vote, write."""
+    """Embed, probe, vote, write; what is not asked for keeps its rows."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="", help="encoders whose names begin so")
+    parser.add_argument("--votes", action="store_true", help="the vote alone")
+    options = parser.parse_args()
     scratch = contestants.FOLDER / "releases"
     scratch.mkdir(parents=True, exist_ok=True)
     efigi, gz1 = galaxies("efigi", scratch), galaxies("gz1", scratch)
     ids, truth = np.asarray(efigi.stamps["object_id"].to_pylist()), type_bins(efigi.labels)
-    rows, votes = [], []
+    rows: list[Sequence[object]] = []
+    votes: list[Sequence[object]] = []
     for name, bands, folds in contests():
+        asked = name.startswith(options.only)
+        if options.votes or not asked:
+            rows += [tuple(row.values()) for row in read_csv("encoder") if row["encoder"] == name]
+        if not asked:
+            votes += [tuple(row.values()) for row in read_csv("vote_encoders") if row["encoder"] == name]
+            continue
         found: dict[str, list[float]] = {}
         judged = []
         for embed, scored in folds:
-            for data in (efigi, gz1):
+            for data in (efigi,) if options.votes else (efigi, gz1):
                 codes = embed(data.stamps if bands == 3 else as_grey(data.stamps), bands)
-                for fold in scored:
+                for fold in () if options.votes else scored:
                     for column, value in scores(codes, data, fold).items():
                         found.setdefault(column, []).append(value)
                 if data is efigi:

@@ -19,7 +19,7 @@ class Optimiser:
     """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) and AdamW under one rate.
 
     Muon turns the momentum of a weight matrix into the nearest orthogonal one before it is applied, so that all directions are
-    learned at one speed. On EFIGI galaxy-atto learns in 3 epochs what takes AdamW 7.
+    learned at one speed.
 
     Parameters
     ----------

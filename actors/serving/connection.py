@@ -232,6 +232,8 @@ class Connection:
             for region in self._regions.values():
                 region.close(self._client)
             self._regions = {}
+            if isinstance(error, ServerAway):  # gone in between, which says nothing of its memory
+                raise
             if required:
                 raise ServerFault(f'{self.endpoint}: shared_memory = "on": {error}') from error
             return

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tritonclient import grpc
+from tritonclient.utils import InferenceServerException
 
 from actors.encoder import Encoder
 from actors.serving.client import ServedEncoder, ServersLost
@@ -128,6 +130,24 @@ def test_lost_server_is_waited_for_for_ever():
     assert time.monotonic() - start < 15
 
 
+def test_server_that_goes_while_memory_is_shared_is_a_fault(server, monkeypatch):
+    """Another try follows, with shared memory "on" too; nothing stays in /dev/shm."""
+    gone = {"left": 1}
+    register = grpc.InferenceServerClient.register_system_shared_memory
+
+    def goes_once(self, *arguments, **options):
+        if gone["left"]:
+            gone["left"] -= 1
+            raise InferenceServerException("gone", "StatusCode.UNAVAILABLE")
+        return register(self, *arguments, **options)
+
+    monkeypatch.setattr(grpc.InferenceServerClient, "register_system_shared_memory", goes_once)
+    with client(server, shared_memory="on") as served:
+        assert len(served(table(stamps(4, 2)))) == 4
+    assert gone["left"] == 0
+    assert not list(Path("/dev/shm").glob(f"tuningfork-{os.getpid()}-*-in"))
+
+
 @pytest.mark.parametrize("fault", ["delay", "reset", "truncate"])
 def test_bad_line_changes_an_answer(server, here, fault):
     """Each fault is met by another try, and the answers stay those of a good line."""
@@ -210,8 +230,6 @@ def test_killed_server_that_comes_back_loses_or_doubles_stamps(repository, here,
 @pytest.mark.slow
 def test_work_stays_with_a_server_that_stopped(repository, server, here, tmp_path):
     """Two servers, one stops and starts again: work moves, and comes back."""
-    from tritonclient import grpc
-
     ports, images = free_ports(), stamps(200, 2)
     wanted = bits(here(table(images)))
 

@@ -175,7 +175,7 @@ def _recipe(config: Config) -> Recipe:
 
 
 def _record(paths: list[str], lesson: Lesson) -> dict[str, Any]:
-    """What `train.json` keeps; the fingerprint covers all that the weights depend on."""
+    """What `train.json` keeps; the fingerprint covers all that the weights depend on, a teacher's file too."""
     taught = [
         {
             "survey": course.release.survey.model_dump(mode="json", exclude={"name", "catalogs"}),
@@ -189,6 +189,9 @@ def _record(paths: list[str], lesson: Lesson) -> dict[str, Any]:
     ]
     settings = lesson.settings.model_dump(mode="json", exclude={"labels", "threads", "gpus"})
     told = {"network": lesson.network, "recipe": vars(lesson.recipe), "train": settings, "releases": taught}
+    teacher = lesson.settings.teacher
+    if teacher is not None and teacher.checkpoint != "pretrained":
+        told["teacher"] = hashlib.sha256(Path(teacher.checkpoint).read_bytes()).hexdigest()
     fingerprint = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     versions = {name: version(name) for name in ("tuningfork", "torch", "timm", "ray")}
     return {"fingerprint": fingerprint, "configs": paths, **told, "versions": versions}

@@ -10,8 +10,13 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
+from catalogs.errors import Refused
+from kernels.nets import create
+from kernels.nets.weights import half_precision
 from pipeline import history
+from pipeline.train import train
 from tests.conftest import TinyRelease
 from tests.survey.conftest import COMMAND, objects_of, tuningfork, write_toml
 
@@ -78,6 +83,39 @@ def test_another_training_is_not_mixed_in(labelled, trained, tmp_path):
     done = tuningfork("train", "encoder", other, "--out", trained[0])
     assert done.returncode == 2
     assert "holds another training" in done.stdout
+
+
+def test_teacher_without_weights_is_found_out_late(labelled, tmp_path):
+    tiny, _ = labelled
+    told = {
+        "epochs": 2,
+        "batch_size": 16,
+        "teacher": {"model": "timm:test_vit", "checkpoint": "no.safetensors"},
+    }
+    config = write_toml(tiny.config(train=told), tiny.folder / "taught.toml")
+    with pytest.raises(Refused, match=r"no\.safetensors: no such file"):
+        train("encoder", [config], str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_training_goes_on_with_another_teacher(labelled, tmp_path):
+    """The same file name with other weights in it: the folder holds another training."""
+    tiny, _ = labelled
+    teacher = tiny.folder / "teacher.safetensors"
+    options = {"model": "timm:test_efficientnet", "checkpoint": str(teacher), "input": 32}
+    told = {"epochs": 1, "batch_size": 16, "teacher": options}
+    config = write_toml(tiny.config(train=told), tiny.folder / "taught.toml")
+    net = create("timm:test_efficientnet", bands=3)
+    teacher.write_bytes(half_precision(net))
+    done = tuningfork("train", "encoder", config, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "teacher" in (tmp_path / "out" / history.CSV).read_text().splitlines()[0]
+    with torch.no_grad():
+        next(net.parameters()).mul_(2)
+    teacher.write_bytes(half_precision(net))
+    with pytest.raises(Refused, match="holds another training"):
+        train("encoder", [config], str(tmp_path / "out"))
 
 
 def test_folder_with_something_in_it_is_left_alone(labelled, tmp_path):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.markup import escape
 
+from actors.serving.contract import ServingError
 from catalogs.errors import BadRequest, Refused, TuningforkError
 from pipeline.progress import console
 
@@ -350,7 +351,7 @@ def main() -> None:
     except BadRequest as error:
         console.print(f"[bold red]refused:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
         sys.exit(REFUSED)
-    except TuningforkError as error:
+    except (TuningforkError, ServingError) as error:
         console.print(f"[bold red]stopped:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
         _leave(FAULTS)
     except KeyboardInterrupt:

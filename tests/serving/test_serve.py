@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -108,6 +109,17 @@ def test_run_without_its_server_ends_as_if_done(release, runner: Runner, tmp_pat
     assert again.returncode == 0, again.stdout
     runner(release.config(run=keys["run"]), release.folder, tmp_path / "here")
     assert files_of(tmp_path / "run") == files_of(tmp_path / "here")
+
+
+def test_server_lost_while_a_run_is_planned_ends_in_a_traceback():
+    code = (
+        "from pipeline import cli\nfrom actors.serving.contract import ServingError\n"
+        "def app():\n    raise ServingError('grpc://there:1: gone')\ncli.app = app\ncli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert "grpc://there:1: gone" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_serving_nothing_starts_a_server(tmp_path):

@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # Tests wait for Ray more than they compute: two workers, a file of tests each at a time.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint format bench encoders bench-encoder bench-served tritonserver clean
+.PHONY: demo test test-all lint format bench encoders bench-encoder bench-denoiser bench-served tritonserver clean
 
 demo: .venv/with-sim
 	rm -rf $(DEMO)
@@ -40,6 +40,9 @@ encoders: .venv/with-bench
 bench-encoder: .venv/with-bench
 	$(BIN)/python -m benchmarks.encoder
 	$(BIN)/python -m benchmarks.invariance
+
+bench-denoiser: .venv/with-bench
+	$(BIN)/python -m benchmarks.denoiser
 
 bench-served: .venv/with-bench .venv/with-tritonserver
 	$(BIN)/python -m benchmarks served

@@ -1,4 +1,4 @@
-"""The tables of docs/science.md, written from the CSVs of `benchmarks.encoder` and `benchmarks.invariance`."""
+"""The tables of docs/science.md, written from the CSVs of `benchmarks.encoder`, `.invariance` and `.denoiser`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def write_tables() -> None:
         ("scores", _scores()),
         ("votes", _plain("vote_encoders")),
         ("invariance", _plain("invariance")),
+        ("denoiser", _plain("denoiser") + "\n" + _plain("denoiser_noise")),
     ):
         start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         assert text.count(start) == text.count(end) == 1, f"{PAGE} has lost its markers {name}"

@@ -92,6 +92,10 @@ def _courses(
                 problem, remedy = "only the first config's [train] counts", f"Set it in {paths[0]}"
                 value = repr(getattr(config.train, key))
                 faults.append(Fault(str(path), problem, remedy, value=value, key=f"train.{key}"))
+        if network == "denoiser":
+            for key in config.train.model_fields_set & {"labels", "label_weight", "teacher"}:
+                problem, remedy = "a denoiser learns from clean stamps alone", "Leave it out"
+                faults.append(Fault(str(path), problem, remedy, key=f"train.{key}"))
         train = first.train.model_copy(update={"labels": config.train.labels})
         taught = config.model_copy(update={"train": train})
         try:

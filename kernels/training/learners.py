@@ -105,4 +105,9 @@ class DenoiserLearner(Learner):
             clean = move(clean) if turned else clean
         sky = torch.rand(len(clean), 1, 1, 1, generator=generator, device=stamps.device) < self.blank
         clean = torch.where(sky, 0.0, clean)
-        return denoising_loss(self.net, clean, generator), {}
+        return denoising_loss(self._answer, clean, generator), {}
+
+    def _answer(self, stamps: torch.Tensor) -> torch.Tensor:
+        half = self.recipe.precision == "bfloat16"
+        with torch.autocast(stamps.device.type, torch.bfloat16, enabled=half):
+            return self.net(stamps)

@@ -34,7 +34,7 @@ def noisy(clean: torch.Tensor) -> torch.Tensor:
     return clean + torch.randn(clean.shape, generator=torch.Generator().manual_seed(12))
 
 
-@pytest.mark.parametrize(("sn", "gain"), [(10, 15.0), (30, 13.0), (100, 10.0), (300, 6.0), (2000, 2.0)])
+@pytest.mark.parametrize(("sn", "gain"), [(10, 19.5), (30, 18.5), (100, 16.5), (300, 14.5), (2000, 10.5)])
 def test_denoised_is_farther_from_the_truth(net: nn.Module, sn: float, gain: float) -> None:
     clean = galaxies(60, sn)
     stamps = noisy(clean)
@@ -43,19 +43,28 @@ def test_denoised_is_farther_from_the_truth(net: nn.Module, sn: float, gain: flo
     assert 10 * math.log10((stamps - clean).square().mean() / left) > gain
 
 
-@pytest.mark.parametrize(("sn", "percent"), [(25, 4.0), (60, 2.0), (200, 1.5), (1000, 1.0)])
-def test_flux_is_lost_or_made(net: nn.Module, sn: float, percent: float) -> None:
-    clean = galaxies(200, sn)
+@pytest.mark.parametrize("sn", [3, 10, 30, 300])
+def test_stamp_loses_flux(net: nn.Module, sn: float) -> None:
+    stamps = noisy(galaxies(40, sn, 50))
     with torch.inference_mode():
-        ratio = denoise(noisy(clean), net).sum() / clean.sum()
+        flux = denoise(stamps, net).sum(dim=(1, 2, 3))
+    torch.testing.assert_close(flux, stamps.sum(dim=(1, 2, 3)), atol=0.05, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("sn", "percent"), [(15, 2.0), (30, 1.0), (60, 1.0), (200, 1.0), (1000, 1.0)])
+def test_flux_moves_out_of_the_galaxy(net: nn.Module, sn: float, percent: float) -> None:
+    clean = galaxies(400, sn)
+    middle = (..., slice(16, 48), slice(16, 48))
+    with torch.inference_mode():
+        ratio = denoise(noisy(clean), net)[middle].sum() / noisy(clean)[middle].sum()
     assert abs(ratio - 1) < percent / 100
 
 
 def test_galaxies_are_invented_in_noise(net: nn.Module) -> None:
     with torch.inference_mode():
         left = denoise(noisy(torch.zeros(200, 1, 64, 64)), net)
-    assert left.square().mean().sqrt() < 0.1
-    assert left.amax(dim=(1, 2, 3)).quantile(0.95) < 1.0
+    assert left.square().mean().sqrt() < 0.08
+    assert left.amax(dim=(1, 2, 3)).quantile(0.95) < 0.6
 
 
 def test_flux_unit_changes_the_answer(net: nn.Module) -> None:

@@ -113,6 +113,13 @@ def test_fold_of_a_later_config_is_ignored(labelled, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_labels_for_a_denoiser_are_ignored(labelled, tmp_path):
+    config = write_toml(labelled.config(train={"labels": {"classes": ["KIND"]}}), labelled.folder / "d.toml")
+    with pytest.raises(Refused, match="learns from clean stamps alone") as refused:
+        train("denoiser", [config], str(tmp_path / "out"))
+    assert "train.labels" in str(refused.value)
+
+
 def test_more_than_the_machine_has_is_waited_for(labelled, ray_cluster, tmp_path):
     config = write_toml(
         labelled.config(train={"workers": 4, "threads": 64, "batch_size": 8}), labelled.folder / "survey.toml"

@@ -7,13 +7,16 @@ import dataclasses
 import datetime as dt
 import ipaddress
 import os
+import re
 import signal
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 from tritonclient import grpc
 from tritonclient.utils import InferenceServerException
 
@@ -128,6 +131,18 @@ def test_lost_server_is_waited_for_for_ever():
     with client(ports, patience=1.5) as served, pytest.raises(ServersLost, match=ports.endpoint):
         served(table(stamps(4, 2)))
     assert time.monotonic() - start < 15
+
+
+def test_metrics_do_not_reach_prometheus(server, ray_cluster):
+    node = ray.nodes()[0]
+    page = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    told = re.compile(rf'ray_tuningfork_served_stamps_total\{{.*"{re.escape(server.endpoint)}".*\}} 5\.0\n')
+    with client(server) as served:
+        served(table(stamps(5, 2)))
+        limit = time.monotonic() + 60
+        while not told.search(urllib.request.urlopen(page, timeout=10).read().decode()):
+            assert time.monotonic() < limit
+            time.sleep(0.5)
 
 
 def test_server_that_goes_while_memory_is_shared_is_a_fault(server, monkeypatch):

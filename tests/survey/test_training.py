@@ -14,7 +14,7 @@ import torch
 
 from catalogs.errors import Refused
 from kernels.nets import create
-from kernels.nets.weights import half_precision
+from kernels.nets.weights import half_precision, load
 from pipeline import history
 from pipeline.train import train
 from tests.conftest import TinyRelease
@@ -59,6 +59,16 @@ def test_trained_weights_go_into_a_run(labelled, trained, runner, tmp_path):
     assert plan.config.encode.unwrap == "none"
     assert not any("UNTRAINED" in note for note in plan.notes)
     assert objects_of(tmp_path / "run")["group"].null_count == 0
+
+
+def test_denoiser_learns_nothing(labelled, tmp_path):
+    tiny, _ = labelled
+    config = write_toml(tiny.config(train={"epochs": EPOCHS, "batch_size": 8}), tiny.folder / "denoiser.toml")
+    done = tuningfork("train", "denoiser", config, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f'[denoise]\n  checkpoint = "{tmp_path}/out/denoiser.safetensors"' in done.stdout
+    assert losses(tmp_path / "out")[-1] < losses(tmp_path / "out")[0]
+    load(create("denoiser"), tmp_path / "out" / "denoiser.safetensors")
 
 
 @pytest.mark.slow

@@ -8,10 +8,9 @@ import os
 import shlex
 import signal
 import sys
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.markup import escape
@@ -59,43 +58,11 @@ Out = Annotated[str, typer.Option("--out", help="Run directory, local or a URL."
 Address = Annotated[str | None, typer.Option(help="Ray cluster to join; default: start one here.")]
 
 
-class Format(StrEnum):
-    """How a query's answer is written."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
-    parquet = "parquet"
-
-
-class Wire(StrEnum):
-    """What stamps travel as to a server."""
-
-    float32 = "float32"
-    float16 = "float16"
-
-
-class Flavour(StrEnum):
-    """Backend that runs an exported encoder."""
-
-    python = "python"
-    onnxruntime = "onnxruntime"
-
-
-class Precision(StrEnum):
-    """Arithmetic of a network."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-
-
-class Fit(StrEnum):
-    """What becomes of images of another size."""
-
-    pad = "pad"
-    resize = "resize"
-    galaxy = "galaxy"
+Format = Literal["table", "csv", "json", "parquet"]
+Wire = Literal["float32", "float16"]
+Flavour = Literal["python", "onnxruntime"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Fit = Literal["pad", "resize", "galaxy"]
 
 
 @app.command()
@@ -183,19 +150,19 @@ def export_encoder(
     name: Annotated[str, typer.Option(help="Its name there, where MODEL is a name.")] = "encoder",
     bands: Bands = "r",
     size: Annotated[int, typer.Option(help="Side of the stamps, where MODEL is a name.")] = 64,
-    wire: Annotated[Wire, typer.Option(help="What stamps travel as, where MODEL is a name.")] = Wire.float32,
+    wire: Annotated[Wire, typer.Option(help="What stamps travel as, where MODEL is a name.")] = "float32",
     instances: Annotated[int, typer.Option(help="Copies of the model, on each GPU.")] = 1,
     gpus: Annotated[bool, typer.Option(help="Run it on GPUs.")] = False,
-    flavour: Annotated[Flavour, typer.Option(help="Backend of the server.")] = Flavour.python,
-    precision: Annotated[Precision, typer.Option(help="Arithmetic, where MODEL is a name.")] = Precision.auto,
+    flavour: Annotated[Flavour, typer.Option(help="Backend of the server.")] = "python",
+    precision: Annotated[Precision, typer.Option(help="Arithmetic, where MODEL is a name.")] = "auto",
 ) -> None:
     """Write an encoder as a model that tritonserver serves."""
     from actors.serving.repository import Serving
     from pipeline.export import export_encoder as export
 
-    serving = Serving(name, wire.value, instances, gpus, flavour=flavour.value)
+    serving = Serving(name, wire, instances, gpus, flavour=flavour)
     names = [band.strip() for band in bands.split(",")]
-    folder = export(model, repository, serving, bands=names, size=size, precision=precision.value)
+    folder = export(model, repository, serving, bands=names, size=size, precision=precision)
     console.print(f"model: {escape(str(folder))}; next:", soft_wrap=True)
     console.print(f"  tuningfork serve {escape(str(repository))}", soft_wrap=True)
 
@@ -251,7 +218,7 @@ def query(
     values: Annotated[
         list[str] | None, typer.Option("--set", help="A canned query's parameter, NAME=VALUE.")
     ] = None,
-    output: Annotated[Format, typer.Option("--format", help="How to write the answer.")] = Format.table,
+    output: Annotated[Format, typer.Option("--format", help="How to write the answer.")] = "table",
     to: Annotated[Path | None, typer.Option("--to", help="File to write to; parquet needs one.")] = None,
 ) -> None:
     """Ask the catalog in SQL. Without a query it opens a prompt."""
@@ -262,7 +229,7 @@ def query(
     elif sql is None and name is None:
         ask.prompt(run)
     else:
-        ask.once(run, ask.resolve(sql, name, values or []), output.value, to)
+        ask.once(run, ask.resolve(sql, name, values or []), output, to)
 
 
 @app.command()
@@ -292,12 +259,12 @@ def pack(
     ] = None,
     fit: Annotated[
         Fit, typer.Option(help="Other sizes: pad (and crop), resize, or zoom in on the galaxy.")
-    ] = Fit.pad,
+    ] = "pad",
 ) -> None:
     """Make a FITS release of a folder of JPEG, PNG or TIFF stamps and a table."""
     from catalogs.pack import pack as make
 
-    make(labels, directory, shards, size, fit.value)
+    make(labels, directory, shards, size, fit)
     console.print(f"release: {escape(str(directory))}; next:", soft_wrap=True)
     console.print(f"  tuningfork run {escape(str(directory))}/survey.toml --out RUN", soft_wrap=True)
 

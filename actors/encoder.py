@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import inspect
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from kernels.stretch import noise_level
 from kernels.stretch import stretch as stretch_stamps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["EmbeddingError", "Encoder"]
 
@@ -179,8 +180,8 @@ class Encoder(Embedder):
         """Stamps (n, b, y, x) to the network's images (n, b, input, input)."""
         noise = noise_level(stamps)
         if self._denoiser is not None:
-            with self._context():  # in bfloat16 within 0.02 sigma of float32
-                stamps = remove_noise(stamps, self._denoiser, noise)
+            # in bfloat16 within 0.02 sigma of float32
+            stamps = remove_noise(stamps, functools.partial(self._run, self._denoiser), noise)
         images = stretch_stamps(stamps, self._stretch, noise)
         if self._order is not None:
             images = images[:, self._order]
@@ -195,9 +196,8 @@ class Encoder(Embedder):
             images = (images - self._mean.to(images.device)) / self._std.to(images.device)
         return images
 
-    @contextlib.contextmanager
-    def _context(self) -> Iterator[None]:
-        """How networks are run: in this precision, by algorithms that do not depend on the moment."""
+    def _run(self, net: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        """A network's answer, float32: in this precision, by algorithms that do not depend on the moment."""
         with contextlib.ExitStack() as stack:
             if self._device.type == "cuda":
                 # an algorithm chosen by timing may differ from process to process; TF32 is no float32
@@ -205,7 +205,8 @@ class Encoder(Embedder):
                 stack.enter_context(torch.backends.cudnn.flags(enabled=True, **exact))
             if self._precision == "bfloat16":
                 stack.enter_context(torch.autocast(self._device.type, torch.bfloat16))
-            yield
+            answer: torch.Tensor = net(images.contiguous(memory_format=torch.channels_last)).float()
+        return answer
 
     def _embed(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, b, input, input) to embeddings (n, features) float32, averaged over turns."""
@@ -215,8 +216,7 @@ class Encoder(Embedder):
                 turned = images.rot90(turn * (4 // self._turns), dims=(2, 3)) if turn else images
             else:  # a turn of the object is a shift along the angle
                 turned = images.roll(turn * (self._input // self._turns), dims=2) if turn else images
-            with self._context():
-                total = total + self._net(turned.contiguous(memory_format=torch.channels_last)).float()
+            total = total + self._run(self._net, turned)
         return total / self._turns
 
 

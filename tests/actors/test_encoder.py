@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from actors import encoder
 from actors.encoder import EmbeddingError, Encoder
 from actors.precision import resolve_precision
 from kernels.nets import create
@@ -123,6 +124,16 @@ def test_bfloat16_is_another_embedding() -> None:
         for precision in ("float32", "bfloat16")
     )
     assert np.abs(full - half).max() < 0.1 * full.std()
+
+
+def test_half_precision_loses_the_flux_of_denoised_stamps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network may be in bfloat16, the arithmetic around it not."""
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(encoder, "stretch_stamps", lambda stamps, *_: seen.append(stamps) or stamps)
+    images = stamps(16)
+    Encoder(**SMALL, unwrap="none", denoise="bundled", precision="bfloat16")(table(images))
+    assert not np.allclose(seen[0], images, atol=0.1)
+    np.testing.assert_allclose(seen[0].sum(dim=(1, 2, 3)), images.sum(axis=(1, 2, 3)), atol=0.05, rtol=1e-5)
 
 
 def test_turned_galaxy_has_another_embedding() -> None:

@@ -21,8 +21,8 @@ FOLDER = Path(__file__).parent / "encoders"
 """Encoders of the folds, made by `python -m benchmarks.train_encoders`; not in git."""
 
 
-def ours(stamps: pa.Table, bands: int, checkpoint: str | None) -> NDArray[np.float32]:
-    """galaxy-atto's embeddings as a run makes them by default, (n, 320)."""
+def ours(stamps: pa.Table, bands: int, checkpoint: str | None, turns: int = 1) -> NDArray[np.float32]:
+    """galaxy-atto's embeddings as a run makes them, by default with a single turn, (n, 320)."""
     encoder = Encoder(
         model="galaxy-atto" if checkpoint else "timm:convnext_atto",
         checkpoint=checkpoint,
@@ -31,6 +31,7 @@ def ours(stamps: pa.Table, bands: int, checkpoint: str | None) -> NDArray[np.flo
         size=SIZE,
         unwrap="none",
         stretch="linear",
+        turns=turns,
     )
     column = encoder(stamps)["embedding"].combine_chunks()
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1).astype(np.float32)

@@ -39,11 +39,13 @@ YES_OR_NO = {
 }
 """Attribute -> what it is called, and the least value that counts as yes."""
 
-OURS = {
-    "labels": "galaxy-atto, with labels",
-    "taught": "galaxy-atto, without labels",
-    "self": "galaxy-atto, without labels or teacher",
-}
+OURS = (
+    ("labels", 1, "galaxy-atto, with labels"),
+    ("labels", 4, "galaxy-atto, with labels, turns = 4"),
+    ("taught", 1, "galaxy-atto, without labels"),
+    ("self", 1, "galaxy-atto, without labels or teacher"),
+)
+"""Kind of training, turns that an embedding is the mean of, name."""
 HELD_OUT = 0
 """Fold that the bundled weights were trained without."""
 JUDGED = ("kept", "purity_kept", "purity_all", "unanimous", "purity_unanimous", "purity_single")
@@ -52,11 +54,13 @@ JUDGED = ("kept", "purity_kept", "purity_all", "unanimous", "purity_unanimous", 
 def contests() -> Iterator[tuple[str, int, list[tuple[Embed, Sequence[int]]]]]:
     """Name, number of bands, and what embeds for which folds."""
     for bands, suffix in ((3, ""), (1, ", one grey band")):
-        for kind, name in OURS.items():
+        for kind, turns, name in OURS:
             paths = [(contestants.FOLDER / f"{kind}-{fold}.safetensors", [fold]) for fold in range(FOLDS)]
             if kind == "labels":  # the bundled weights have not seen this fold either
                 paths[HELD_OUT] = (bundled("galaxy-atto"), [HELD_OUT])
-            folds = [(partial(contestants.ours, checkpoint=str(p)), f) for p, f in paths if p.exists()]
+            folds = [
+                (partial(contestants.ours, checkpoint=str(p), turns=turns), f) for p, f in paths if p.exists()
+            ]
             if folds:
                 yield name + suffix, bands, folds
         for name, embed in (
@@ -104,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default="", help="encoders whose names begin so")
+    parser.add_argument("--only", default="", help="encoders whose names hold this")
     parser.add_argument("--votes", action="store_true", help="the vote alone")
     options = parser.parse_args()
     scratch = contestants.FOLDER / "releases"
@@ -114,7 +118,7 @@ def main() -> None:
     rows: list[Sequence[object]] = []
     votes: list[Sequence[object]] = []
     for name, bands, folds in contests():
-        asked = name.startswith(options.only)
+        asked = options.only in name
         if options.votes or not asked:
             rows += [tuple(row.values()) for row in read_csv("encoder") if row["encoder"] == name]
         if not asked:

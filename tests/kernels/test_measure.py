@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from kernels.measure.asymmetry import asymmetry, sky_asymmetry
 from kernels.measure.gini import gini, m20
 from kernels.measure.growth import grow
 from kernels.measure.segments import grown, segment
@@ -184,3 +185,70 @@ def test_shape_without_light_is_a_number() -> None:
     pixel[0, 3, 4] = 2.0
     one = ellipse(pixel, pixel > 0)
     assert one.ratio.item() == pytest.approx(1.0)
+
+
+def everywhere(images: torch.Tensor, value: float) -> torch.Tensor:
+    return torch.full((len(images),), value)
+
+
+def test_symmetric_galaxy_is_asymmetric_or_its_centre_is_missed() -> None:
+    sharp = galaxies(20).numpy()  # cusps that no interpolation turns well
+    images = torch.from_numpy(ndimage.gaussian_filter(sharp, (0, 1.5, 1.5)))
+    weight = images / images.sum(dim=(1, 2), keepdim=True)
+    line = torch.arange(SIDE, dtype=torch.float32)
+    middle = torch.stack(
+        [(weight.sum(dim=1) * line).sum(dim=1), (weight.sum(dim=2) * line).sum(dim=1)], dim=1
+    )
+    found = asymmetry(
+        images, nothing(images), middle + 1.4, everywhere(images, 12.0), everywhere(images, 0.0)
+    )
+    assert found.value.max() < 0.05
+    assert (found.centre - middle).abs().max() < 0.3
+
+
+def test_asymmetry_differs_from_its_definition() -> None:
+    """At the centre that was found, and no other place on a fine grid is better by more than the grid."""
+    images = galaxies(4)
+    images[:, 20:26, 30:34] += 40
+    radius, masked = 15.0, nothing(images)
+    found = asymmetry(
+        images, masked, torch.full((4, 2), 23.0), everywhere(images, radius), everywhere(images, 0.0)
+    )
+    y, x = np.mgrid[:SIDE, :SIDE].astype(float)
+    for image, value, centre in zip(
+        images.double().numpy(), found.value, found.centre.double().numpy(), strict=True
+    ):
+
+        def at(cx: float, cy: float, image: np.ndarray = image) -> float:
+            turned = ndimage.map_coordinates(image, [2 * cy - y, 2 * cx - x], order=1)
+            inside = np.clip(radius + 0.5 - np.hypot(x - cx, y - cy), 0, 1)
+            return float((np.abs(image - turned) * inside).sum() / (np.abs(image) * inside).sum())
+
+        assert float(value) == pytest.approx(at(*centre), rel=1e-3)
+        grid = [at(cx, cy) for cx in np.arange(20, 28, 0.5) for cy in np.arange(20, 28, 0.5)]
+        assert float(value) < min(grid) + 0.01
+
+
+def test_asymmetry_of_the_sky_is_the_objects() -> None:
+    images = galaxies(60, noise=1.0)
+    sky = sky_asymmetry(images, galaxies(60) < 0.1)
+    np.testing.assert_allclose(
+        sky.mean().item(), 2 / math.sqrt(math.pi), rtol=0.02
+    )  # E |a - b| of two Gaussians
+    centre, radius = torch.full((60, 2), 23.5), everywhere(images, 14.0)
+    with_sky, without = (
+        asymmetry(images, nothing(images), centre, radius, level).value for level in (sky, 0 * sky)
+    )
+    assert without.median() > 0.05
+    assert with_sky.median().abs() < 0.05
+
+
+def test_asymmetry_without_light_or_centre_is_a_number() -> None:
+    images = torch.stack([torch.zeros(SIDE, SIDE), galaxies(1)[0], galaxies(1)[0]])
+    centre = torch.tensor([[20.0, 20.0], [torch.nan, 20.0], [23.0, 23.0]])
+    masked = nothing(images)
+    masked[2, 10:14] = True
+    images[2, 12, 12] = torch.nan
+    found = asymmetry(images, masked, centre, everywhere(images, 8.0), everywhere(images, 0.0))
+    assert found.value.isfinite().tolist() == [False, False, True]
+    assert found.centre[1].isnan().all()

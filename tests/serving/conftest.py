@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import re
 import socket
 from pathlib import Path
@@ -47,12 +48,17 @@ def expected(options: dict[str, Any] = OPTIONS, **changes: Any) -> dict[str, Any
 
 
 def free_ports() -> Ports:
-    """Three ports that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return Ports("127.0.0.1", *(each.getsockname()[1] for each in sockets))
+    """Three ports that nobody listens on.
+
+    Below those that the kernel deals out: a server needs seconds to claim its ports, and Ray opens many meanwhile.
+    """
+    found: set[int] = set()
+    while len(found) < 3:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as each, contextlib.suppress(OSError):
+            each.bind(("127.0.0.1", port))
+            found.add(port)
+    return Ports("127.0.0.1", *found)
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,7 @@ def test_trained_weights_go_into_a_run(labelled, trained, runner, tmp_path):
     assert objects_of(tmp_path / "run")["group"].null_count == 0
 
 
+@pytest.mark.slow
 def test_denoiser_learns_nothing(labelled, tmp_path):
     tiny, _ = labelled
     config = write_toml(tiny.config(train={"epochs": EPOCHS, "batch_size": 8}), tiny.folder / "denoiser.toml")

@@ -3,7 +3,7 @@
     python -m benchmarks.train_encoders [--kinds labels taught self] [--folds 0 1 2 3 4]
 
 `labels`: as examples/training says, with labels and a teacher from ImageNet; `taught`: without the labels; `self`: without
-either. About 20 minutes each on two cores. Weights go to benchmarks/encoders, which git ignores; what is there is not trained again.
+either. About half an hour each on one core. Weights go to benchmarks/encoders, which git ignores; what is there is not trained again.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from kernels.measure.shapes import ellipse
+
 __all__ = ["gini", "m20"]
 
 
@@ -48,12 +50,9 @@ def m20(images: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
     _, height, width = images.shape
     light = torch.where(region, images, 0.0).double()
     flux = light.sum(dim=(1, 2))
-    flux = torch.where(flux > 0, flux, torch.nan)
-    x = torch.arange(width, dtype=torch.float64, device=images.device)
-    y = torch.arange(height, dtype=torch.float64, device=images.device)
-    centre_x = (light.sum(dim=1) * x).sum(dim=1) / flux
-    centre_y = (light.sum(dim=2) * y).sum(dim=1) / flux
-    away = (x - centre_x[:, None])[:, None, :] ** 2 + (y - centre_y[:, None])[:, :, None] ** 2
+    centre = ellipse(images, region).centre  # NaN without flux
+    x, y = (torch.arange(side, dtype=torch.float64, device=images.device) for side in (width, height))
+    away = (x - centre[:, :1])[:, None, :] ** 2 + (y - centre[:, 1:])[:, :, None] ** 2
     moments = (light * away).flatten(1)
     values = light.flatten(1)
     ordered = values.sort(dim=1).values

@@ -60,6 +60,18 @@ def test_flux_moves_out_of_the_galaxy(net: nn.Module, sn: float, percent: float)
     assert abs(ratio - 1) < percent / 100
 
 
+def test_bright_star_ripples_over_the_stamp(net: nn.Module) -> None:
+    """The modes that pass carry what the net gets wrong: it must not get a star's light wrong."""
+    clean = galaxies(20, 50)
+    stamps, line = noisy(clean), torch.arange(64.0)
+    away = torch.hypot(line - 58, line[:, None] - 5)
+    star = 1e5 * torch.exp(-(away**2) / 4.5)
+    with torch.inference_mode():
+        alone, beside = denoise(stamps, net), denoise(stamps + star, net)
+    far = away > 20
+    assert (beside - alone)[..., far].square().mean().sqrt() < 0.05
+
+
 def test_galaxies_are_invented_in_noise(net: nn.Module) -> None:
     with torch.inference_mode():
         left = denoise(noisy(torch.zeros(200, 1, 64, 64)), net)

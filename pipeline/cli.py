@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from actors.serving.contract import ServingError
 from catalogs.errors import BadRequest, Refused, TuningforkError
+from pipeline.cli_results import results
 from pipeline.progress import console
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ app = typer.Typer(
     help="Put a survey release on the tuning fork: FITS in, a voted morphology catalog out.",
     epilog="Exit codes: 0 done, 2 refused before any work, 3 finished with faults, 130 interrupted.",
 )
+app.add_typer(results)
 training = typer.Typer(no_args_is_help=True, help="Train networks on releases.")
 app.add_typer(training, name="train")
 
@@ -53,12 +55,10 @@ def _options(
 
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The TOML config of the release.")]
-RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, local or a URL.")]
 Out = Annotated[str, typer.Option("--out", help="Run directory, local or a URL.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to join; default: start one here.")]
 
 
-Format = Literal["table", "csv", "json", "parquet"]
 Wire = Literal["float32", "float16"]
 Flavour = Literal["python", "onnxruntime"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -195,41 +195,6 @@ def serve(
         if not interrupted:
             raise
     console.print("stopped.")
-
-
-@app.command()
-def status(
-    run: RunPath, as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False
-) -> None:
-    """Say how far a run is: slices, objects, flags, rate, and what is missing."""
-    from pipeline import show
-    from pipeline.status import status as look
-
-    show.status(look(run), as_json=as_json)
-
-
-@app.command()
-def query(
-    run: RunPath,
-    sql: Annotated[str | None, typer.Argument(help="SQL over `objects` and `embeddings`.")] = None,
-    name: Annotated[
-        str | None, typer.Option(help="A canned query instead; `--name list` lists them.")
-    ] = None,
-    values: Annotated[
-        list[str] | None, typer.Option("--set", help="A canned query's parameter, NAME=VALUE.")
-    ] = None,
-    output: Annotated[Format, typer.Option("--format", help="How to write the answer.")] = "table",
-    to: Annotated[Path | None, typer.Option("--to", help="File to write to; parquet needs one.")] = None,
-) -> None:
-    """Ask the catalog in SQL. Without a query it opens a prompt."""
-    from pipeline import ask
-
-    if name == "list":
-        ask.list_canned()
-    elif sql is None and name is None:
-        ask.prompt(run)
-    else:
-        ask.once(run, ask.resolve(sql, name, values or []), output, to)
 
 
 @app.command()

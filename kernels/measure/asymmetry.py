@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+
+from kernels.measure.compiled import compiled
 
 __all__ = ["Asymmetry", "asymmetry", "sky_asymmetry"]
 
-_REACH = 2  # half pixels that the first search looks around, in x and in y
-_MOVES = 4  # of the first search, at most
-_STEPS = (0.5, 0.25, 0.125, 0.0625)  # of the second search, half pixels
+_MOVES = 16  # of the first search, at most, by pixels and then by half pixels
+_FINEST = 0.125  # last step of the second search, half pixels
 
 
 @dataclass(frozen=True)
@@ -46,40 +49,19 @@ def asymmetry(
     Returns
     -------
     Asymmetry
-        NaN where the start or the radius is, and where there is no light.
+        float64. NaN where the start or the radius is, and where there is no light. The search ends at the stamp's border.
     """
-    known = start.isfinite().all(dim=1) & radius.isfinite()
-    light = torch.where(masked, 0.0, images.float())
-    counted = (~masked).float()
-    circle = torch.where(known, radius.float(), 1.0)
-    # a place x goes to twice - x
-    twice = torch.where(known[:, None], 2 * start.float(), 0.0).round().long()
-    for _ in range(_MOVES):
-        inside = counted * _disc(light, twice / 2, circle)
-        move = _best_move(light, inside, _Turned(light, counted, twice))
-        twice = twice + move
-        if not (move.abs() == _REACH).any():
-            break
-    turned = _Turned(light, counted, twice)
-    inside = counted * _disc(light, twice / 2, circle)
-    offset = torch.zeros((len(light), 2), device=light.device)
-    least = turned.left(light, inside, offset)
-    for step in _STEPS:
-        for way in ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)):
-            tried = (offset + step * torch.tensor(way, device=light.device)).clamp(-1.0, 1.0)
-            left = turned.left(light, inside, tried)
-            offset = torch.where((left < least)[:, None], tried, offset)
-            least = torch.minimum(left, least)
-    centre = (twice + offset) / 2
-    inside = counted * _disc(light, centre, circle)
-    there, away = turned.at(offset)
-    inside = inside * (there >= 0.5)
-    left = ((light - away).abs() * inside).double().sum(dim=(1, 2))
-    area, flux = inside.double().sum(dim=(1, 2)), (light.abs() * inside).double().sum(dim=(1, 2))
-    value = (left - area * sky) / flux
-    return Asymmetry(
-        torch.where(known & (flux > 0), value, torch.nan), torch.where(known[:, None], centre, torch.nan)
+    found = np.full((len(images), 3), np.nan)
+    _least(
+        images.float().numpy(force=True),
+        masked.numpy(force=True),
+        start.double().numpy(force=True),
+        radius.double().numpy(force=True),
+        sky.double().numpy(force=True),
+        found,
     )
+    answer = torch.from_numpy(found).to(images.device)
+    return Asymmetry(answer[:, 0], answer[:, 1:])
 
 
 def sky_asymmetry(images: torch.Tensor, sky: torch.Tensor) -> torch.Tensor:
@@ -89,66 +71,95 @@ def sky_asymmetry(images: torch.Tensor, sky: torch.Tensor) -> torch.Tensor:
     return left / both.sum(dim=(1, 2))
 
 
-class _Turned:
-    """Images turned by 180 degrees about a half pixel each, and about places around it."""
-
-    def __init__(self, light: torch.Tensor, counted: torch.Tensor, twice: torch.Tensor) -> None:
-        n, self._height, self._width = light.shape
-        every = torch.arange(n, device=light.device)[:, None, None]
-        rows, columns = (
-            twice[:, axis, None] + _REACH - torch.arange(side + 2 * _REACH, device=light.device)
-            for axis, side in ((1, self._height), (0, self._width))
-        )
-        within = ((rows >= 0) & (rows < self._height))[:, :, None] & (
-            (columns >= 0) & (columns < self._width)
-        )[:, None]
-        place = (
-            every,
-            rows.clamp(0, self._height - 1)[:, :, None],
-            columns.clamp(0, self._width - 1)[:, None, :],
-        )
-        self._both = torch.stack([counted[place], light[place]]) * within  # (2, n, y, x), borders included
-
-    def view(self, dx: int, dy: int) -> torch.Tensor:
-        """Counted and light, turned about a centre that is dx and dy half pixels away."""
-        top, left = _REACH - dy, _REACH - dx
-        return self._both[:, :, top : top + self._height, left : left + self._width]
-
-    def at(self, offset: torch.Tensor) -> torch.Tensor:
-        """The same for offsets (n, 2) between -1 and 1 half pixels, interpolated."""
-        shares = torch.stack([(1 - (offset - k).abs()).clamp(min=0) for k in (-1, 0, 1)])  # (3, n, 2)
-        x, y = shares[:, :, 0, None, None], shares[:, :, 1, None, None]
-        height, width = self._height, self._width
-        low, same, high = (self._both[:, :, _REACH - k : _REACH - k + height] for k in (-1, 0, 1))
-        rows = y[0] * low + y[1] * same + y[2] * high
-        low, same, high = (rows[..., _REACH - k : _REACH - k + width] for k in (-1, 0, 1))
-        return x[0] * low + x[1] * same + x[2] * high
-
-    def left(self, light: torch.Tensor, inside: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-        """Share of the light that is left, (n,)."""
-        there, away = self.at(offset)
-        return _share(light, away, inside * (there >= 0.5))
-
-
-def _best_move(light: torch.Tensor, inside: torch.Tensor, turned: _Turned) -> torch.Tensor:
-    """Whole half pixels (n, 2) to where least is left."""
-    moves = [(dx, dy) for dy in range(-_REACH, _REACH + 1) for dx in range(-_REACH, _REACH + 1)]
-    left = []
-    for move in moves:
-        there, away = turned.view(*move)
-        left.append(_share(light, away, inside * there))
-    best = torch.stack(left).nan_to_num(torch.inf).argmin(dim=0)
-    return torch.tensor(moves, device=light.device)[best]
+@compiled
+def _least(images: Any, masked: Any, start: Any, radius: Any, sky: Any, found: Any) -> None:
+    """Fill found (n, 3): the least asymmetry and its centre, x and y."""
+    n, height, width = images.shape
+    part = np.empty((height, width), np.float32)
+    light, counted = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
+    for i in range(n):
+        if not np.isfinite(start[i, 0] + start[i, 1] + radius[i]):
+            continue
+        counted[:] = ~masked[i]
+        light[:] = np.where(masked[i], np.float32(0), images[i])
+        # a place x goes to twice - x
+        across = min(max(round(2 * start[i, 0]), 0), 2 * width - 2)
+        down = min(max(round(2 * start[i, 1]), 0), 2 * height - 2)
+        for reach in (2, 1):
+            for _ in range(_MOVES):
+                _disc(across / 2, down / 2, radius[i], part)
+                best, move_x, move_y = np.inf, 0, 0
+                for dy in (0, -reach, reach):
+                    for dx in (0, -reach, reach):
+                        to_x, to_y = across + dx, down + dy
+                        if 0 <= to_x <= 2 * width - 2 and 0 <= to_y <= 2 * height - 2:
+                            left, total, _ = _left(light, counted, part, float(to_x), float(to_y))
+                            if total > 0 and left / total < best:
+                                best, move_x, move_y = left / total, dx, dy
+                across, down = across + move_x, down + move_y
+                if move_x == 0 and move_y == 0:
+                    break
+        _disc(across / 2, down / 2, radius[i], part)
+        left, total, _ = _left(light, counted, part, float(across), float(down))
+        best = left / total if total > 0 else np.inf
+        at_x, at_y, step = float(across), float(down), 0.5
+        while step >= _FINEST:
+            for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+                to_x, to_y = at_x + step * dx, at_y + step * dy
+                if abs(to_x - across) <= 1 and abs(to_y - down) <= 1:
+                    left, total, _ = _left(light, counted, part, to_x, to_y)
+                    if total > 0 and left / total < best:
+                        best, at_x, at_y = left / total, to_x, to_y
+            step /= 2
+        _disc(at_x / 2, at_y / 2, radius[i], part)
+        left, total, area = _left(light, counted, part, at_x, at_y)
+        found[i, 1], found[i, 2] = at_x / 2, at_y / 2
+        if total > 0:
+            found[i, 0] = (left - area * sky[i]) / total
 
 
-def _share(light: torch.Tensor, away: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    return ((light - away).abs() * inside).sum(dim=(1, 2)) / (light.abs() * inside).sum(dim=(1, 2))
+@compiled
+def _left(light: Any, counted: Any, part: Any, twice_x: float, twice_y: float) -> tuple[float, float, float]:
+    """What is left, the light that was there, and the area, within a disc; turned about half of twice_x, twice_y."""
+    height, width = light.shape
+    base_x, base_y = int(np.floor(twice_x)), int(np.floor(twice_y))
+    far_x, far_y = np.float32(twice_x - base_x), np.float32(twice_y - base_y)
+    near_x, near_y = np.float32(1) - far_x, np.float32(1) - far_y
+    # where the turned place, and the next one if it lies between two, are in the stamp
+    next_x, next_y = int(far_x > 0), int(far_y > 0)
+    first_x, last_x = max(0, base_x + next_x - width + 1), min(width - 1, base_x)
+    first_y, last_y = max(0, base_y + next_y - height + 1), min(height - 1, base_y)
+    left, total, area = 0.0, 0.0, 0.0
+    for y in range(first_y, last_y + 1):
+        row, turned_y = part[y], base_y - y
+        for x in range(first_x, last_x + 1):
+            if row[x] == 0:
+                continue
+            turned_x = base_x - x
+            there = near_x * near_y * counted[turned_y, turned_x]
+            away = near_x * near_y * light[turned_y, turned_x]
+            if next_x:
+                there += far_x * near_y * counted[turned_y, turned_x + 1]
+                away += far_x * near_y * light[turned_y, turned_x + 1]
+            if next_y:
+                there += near_x * far_y * counted[turned_y + 1, turned_x]
+                away += near_x * far_y * light[turned_y + 1, turned_x]
+                if next_x:
+                    there += far_x * far_y * counted[turned_y + 1, turned_x + 1]
+                    away += far_x * far_y * light[turned_y + 1, turned_x + 1]
+            if there >= 0.5:
+                weight = row[x] * counted[y, x]
+                left += weight * abs(light[y, x] - away)
+                total += weight * abs(light[y, x])
+                area += weight
+    return left, total, area
 
 
-def _disc(images: torch.Tensor, centre: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
-    """Parts of pixels (n, y, x) within circles: by the distance of their middles from the edge."""
-    height, width = images.shape[1:]
-    x = torch.arange(width, device=images.device) - centre[:, :1]
-    y = torch.arange(height, device=images.device) - centre[:, 1:]
-    distance = (x[:, None, :] ** 2 + y[:, :, None] ** 2).sqrt()
-    return (radius[:, None, None] + 0.5 - distance).clamp(0.0, 1.0)
+@compiled
+def _disc(x0: float, y0: float, radius: float, part: Any) -> None:
+    """Fill in the parts of pixels that lie within a circle: by the distance of their middles from the edge."""
+    height, width = part.shape
+    for y in range(height):
+        for x in range(width):
+            distance = np.sqrt((x - x0) ** 2 + (y - y0) ** 2)
+            part[y, x] = min(max(radius + 0.5 - distance, 0.0), 1.0)

@@ -1,0 +1,22 @@
+"""Loops over pixels, compiled: for what has no good form as tensor arithmetic (floods, searches, orders)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numba
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["compiled"]
+
+Loop = TypeVar("Loop", bound="Callable[..., object]")
+
+
+def compiled(loop: Loop) -> Loop:
+    """A function of NumPy arrays and numbers, compiled at its first call; kept on disk where there is a place to."""
+    try:
+        return numba.njit(loop, cache=True, nogil=True)  # type: ignore[no-any-return]
+    except RuntimeError:  # neither the package's folder nor the user's can be written to
+        return numba.njit(loop, nogil=True)  # type: ignore[no-any-return]

@@ -85,37 +85,54 @@ def _least(images: Any, masked: Any, start: Any, radius: Any, sky: Any, found: A
         # a place x goes to twice - x
         across = min(max(round(2 * start[i, 0]), 0), 2 * width - 2)
         down = min(max(round(2 * start[i, 1]), 0), 2 * height - 2)
-        for reach in (2, 1):
-            for _ in range(_MOVES):
-                _disc(across / 2, down / 2, radius[i], part)
-                best, move_x, move_y = np.inf, 0, 0
-                for dy in (0, -reach, reach):
-                    for dx in (0, -reach, reach):
-                        to_x, to_y = across + dx, down + dy
-                        if 0 <= to_x <= 2 * width - 2 and 0 <= to_y <= 2 * height - 2:
-                            left, total, _ = _left(light, counted, part, float(to_x), float(to_y))
-                            if total > 0 and left / total < best:
-                                best, move_x, move_y = left / total, dx, dy
-                across, down = across + move_x, down + move_y
-                if move_x == 0 and move_y == 0:
-                    break
+        across, down = _half_pixel(light, counted, part, across, down, radius[i])
         _disc(across / 2, down / 2, radius[i], part)
-        left, total, _ = _left(light, counted, part, float(across), float(down))
-        best = left / total if total > 0 else np.inf
-        at_x, at_y, step = float(across), float(down), 0.5
-        while step >= _FINEST:
-            for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-                to_x, to_y = at_x + step * dx, at_y + step * dy
-                if abs(to_x - across) <= 1 and abs(to_y - down) <= 1:
-                    left, total, _ = _left(light, counted, part, to_x, to_y)
-                    if total > 0 and left / total < best:
-                        best, at_x, at_y = left / total, to_x, to_y
-            step /= 2
+        at_x, at_y = _between(light, counted, part, across, down)
         _disc(at_x / 2, at_y / 2, radius[i], part)
         left, total, area = _left(light, counted, part, at_x, at_y)
         found[i, 1], found[i, 2] = at_x / 2, at_y / 2
         if total > 0:
             found[i, 0] = (left - area * sky[i]) / total
+
+
+@compiled
+def _half_pixel(
+    light: Any, counted: Any, part: Any, across: int, down: int, radius: float
+) -> tuple[int, int]:
+    """Twice the place of the best whole half pixel, looked for around the last one."""
+    height, width = part.shape
+    for reach in (2, 1):
+        for _ in range(_MOVES):
+            _disc(across / 2, down / 2, radius, part)
+            best, move_x, move_y = np.inf, 0, 0
+            for dy in (0, -reach, reach):
+                for dx in (0, -reach, reach):
+                    to_x, to_y = across + dx, down + dy
+                    if 0 <= to_x <= 2 * width - 2 and 0 <= to_y <= 2 * height - 2:
+                        left, total, _ = _left(light, counted, part, float(to_x), float(to_y))
+                        if total > 0 and left / total < best:
+                            best, move_x, move_y = left / total, dx, dy
+            across, down = across + move_x, down + move_y
+            if move_x == 0 and move_y == 0:
+                break
+    return across, down
+
+
+@compiled
+def _between(light: Any, counted: Any, part: Any, across: int, down: int) -> tuple[float, float]:
+    """Twice the best place at most half a pixel away, by smaller and smaller steps."""
+    left, total, _ = _left(light, counted, part, float(across), float(down))
+    best = left / total if total > 0 else np.inf
+    at_x, at_y, step = float(across), float(down), 0.5
+    while step >= _FINEST:
+        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+            to_x, to_y = at_x + step * dx, at_y + step * dy
+            if abs(to_x - across) <= 1 and abs(to_y - down) <= 1:
+                left, total, _ = _left(light, counted, part, to_x, to_y)
+                if total > 0 and left / total < best:
+                    best, at_x, at_y = left / total, to_x, to_y
+        step /= 2
+    return at_x, at_y
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numba
 
@@ -17,6 +17,7 @@ Loop = TypeVar("Loop", bound="Callable[..., object]")
 def compiled(loop: Loop) -> Loop:
     """A function of NumPy arrays and numbers, compiled at its first call; kept on disk where there is a place to."""
     try:
-        return numba.njit(loop, cache=True, nogil=True)  # type: ignore[no-any-return]
+        kept = numba.njit(loop, cache=True, nogil=True)
     except RuntimeError:  # neither the package's folder nor the user's can be written to
-        return numba.njit(loop, nogil=True)  # type: ignore[no-any-return]
+        kept = numba.njit(loop, nogil=True)
+    return cast("Loop", kept)

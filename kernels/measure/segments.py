@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
-__all__ = ["Segments", "segment"]
+from kernels.measure.compiled import compiled
+
+__all__ = ["Segments", "flood", "grown", "segment"]
 
 _THRESHOLD = 1.5  # of the smoothed image, in the noise of a pixel: four sigma of the smoothed noise
 _NEIGHBOUR = 5.0  # what a neighbour must reach somewhere
 _REACH = 0.25  # how far from the middle the central object may begin, in sides
-_STEPS = 8  # of growth between two looks at whether it is over
 
 
 @dataclass(frozen=True)
@@ -67,21 +70,29 @@ def segment(images: torch.Tensor, noise: torch.Tensor, bad: torch.Tensor) -> Seg
 
 def grown(seeds: torch.Tensor, within: torch.Tensor) -> torch.Tensor:
     """All pixels of `within` that seeds (n, y, x) bool are connected to, over edges and corners."""
-    n, height, width = within.shape
-    # in one row of bytes, with empty borders between images, a step in any direction is a shift of everything
-    line = width + 1
-    region, allowed = (
-        functional.pad(pixels.to(torch.uint8), (0, 1, 0, 1)).flatten() for pixels in (seeds & within, within)
-    )
-    while True:
-        before = region
-        for _ in range(_STEPS):
-            wide = region.clone()
-            wide[1:] |= region[:-1]
-            wide[:-1] |= region[1:]
-            region = wide.clone()
-            region[line:] |= wide[:-line]
-            region[:-line] |= wide[line:]
-            region &= allowed
-        if torch.equal(region, before):
-            return region.view(n, height + 1, line)[:, :height, :width].bool()
+    region = (seeds & within).numpy(force=True)  # of its own: & makes a new one
+    flood(region, within.numpy(force=True))
+    return torch.from_numpy(region).to(within.device)
+
+
+@compiled
+def flood(region: Any, within: Any) -> None:
+    """Let regions (n, y, x) bool grow over all pixels of `within` that touch them."""
+    n, height, width = region.shape
+    waiting = np.empty(height * width, np.int32)
+    for i in range(n):
+        count = 0
+        for y in range(height):
+            for x in range(width):
+                if region[i, y, x]:
+                    waiting[count] = y * width + x
+                    count += 1
+        while count:
+            count -= 1
+            y, x = divmod(waiting[count], width)
+            for to_y in range(max(y - 1, 0), min(y + 2, height)):
+                for to_x in range(max(x - 1, 0), min(x + 2, width)):
+                    if within[i, to_y, to_x] and not region[i, to_y, to_x]:
+                        region[i, to_y, to_x] = True
+                        waiting[count] = to_y * width + to_x
+                        count += 1

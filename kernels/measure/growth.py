@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
-from torch.nn import functional
+
+from kernels.measure.compiled import compiled
 
 __all__ = ["Growth", "grow"]
 
@@ -103,64 +106,74 @@ def grow(
     Growth
         To the corner that is farthest from any centre in the stamp. A pixel counts to a circle by the part of its width that lies within; near the
         centre, to four pixels, by 5 x 5 parts of it: a flux is
-        within 2 % of the exact overlap's at a radius of one pixel, and within 0.5 % from two pixels on. NaN where a centre is.
+        within 2 % of the exact overlap's at a radius of one pixel, and within 0.5 % from two pixels on. NaN where a centre or an ellipse is, or the
+        axis ratio is not positive.
     """
-    n, height, width = images.shape
-    device, known = images.device, centre.isfinite().all(dim=1, keepdim=True)
-    centre = torch.where(known, centre, 0.0)
+    _, height, width = images.shape
+    round_one = (torch.ones_like(centre[:, 0]), torch.zeros_like(centre[:, 0]))
+    q, turn = round_one if ratio is None or angle is None else (ratio, angle)
+    shape = torch.stack([centre[:, 0], centre[:, 1], q, turn], dim=1)
     bins = int((height**2 + width**2) ** 0.5 / _STEP) + 8
-    x, y = (torch.arange(side, device=device, dtype=torch.float32) for side in (width, height))
-    x, y = x - centre[:, :1].float(), y - centre[:, 1:].float()  # (n, x), (n, y)
-    values = torch.stack([torch.where(masked, 0.0, images.float()), (~masked).float()], dim=1)
-    core = (x.abs() <= _CORE)[:, None, :] & (y.abs() <= _CORE)[:, :, None]
-    distance = _distance(x[:, None, :], y[:, :, None], ratio, angle)
-    rim = _curve(distance, torch.where(core[:, None], 0.0, values), bins)
-    # a pixel of the rim counts as it is crossed, from half a pixel before its middle to half a pixel behind
-    rim = functional.avg_pool1d(functional.pad(rim, (_PIXEL // 2,) * 2, mode="replicate"), _PIXEL, 1)
-    rim = (rim[:, :, 1:] + rim[:, :, :-1]) / 2
-    # the core in parts: a window of one size for all, around the pixel nearest to the centre
-    side = 2 * _CORE + 3
-    near_x, near_y = (
-        (centre[:, k].round().long() - _CORE - 1).clamp(0, max(0, size - side))[:, None]
-        + torch.arange(min(side, size), device=device)
-        for k, size in ((0, width), (1, height))
+    curves = np.full((2, len(images), bins), np.nan)
+    _curves(
+        torch.where(masked, 0.0, images.float()).numpy(force=True),
+        masked.numpy(force=True),
+        shape.double().numpy(force=True),
+        curves,
     )
-    place = (torch.arange(n, device=device)[:, None, None], near_y[:, :, None], near_x[:, None, :])
-    parts = (torch.arange(_PARTS, device=device) + 0.5) / _PARTS - 0.5
-    part_x, part_y = (
-        (away.gather(1, near)[:, :, None] + parts).flatten(1) for away, near in ((x, near_x), (y, near_y))
-    )
-    distance = _distance(part_x[:, None, :], part_y[:, :, None], ratio, angle)
-    inside = (
-        torch.where(core[place][:, None], values.transpose(0, 1)[:, *place].transpose(0, 1), 0.0) / _PARTS**2
-    )
-    inside = inside.repeat_interleave(_PARTS, 2).repeat_interleave(_PARTS, 3)
-    flux, area = (rim + _curve(distance, inside, bins)).unbind(1)
-    return Growth(torch.where(known, flux, torch.nan), torch.where(known, area, torch.nan))
+    return Growth(*torch.from_numpy(curves).to(images.device).unbind(0))
 
 
-def _distance(
-    x: torch.Tensor, y: torch.Tensor, ratio: torch.Tensor | None, angle: torch.Tensor | None
-) -> torch.Tensor:
-    """Distance from the centre, along the major axis of the ellipse that runs through a place."""
-    if ratio is None or angle is None:
-        return (x * x + y * y).sqrt()
-    c, s, q = (value.float()[:, None, None] for value in (angle.cos(), angle.sin(), ratio))
-    along, across = c * x + s * y, (c * y - s * x) / q
-    return (along * along + across * across).sqrt()
+@compiled
+def _curves(light: Any, masked: Any, shape: Any, curves: Any) -> None:
+    """Fill curves (2, n, bins), flux and area."""
+    n, height, width = light.shape
+    bins = curves.shape[2]
+    for i in range(n):
+        x0, y0, ratio, angle = shape[i]
+        if not np.isfinite(shape[i].sum()) or ratio <= 0:
+            continue
+        c, s = np.cos(angle), np.sin(angle)
+        rim, core = np.zeros((2, bins)), np.zeros((2, bins))
+        for y in range(height):
+            for x in range(width):
+                if masked[i, y, x]:
+                    continue
+                dx, dy = x - x0, y - y0
+                if abs(dx) > _CORE or abs(dy) > _CORE:
+                    _add(rim, c * dx + s * dy, (c * dy - s * dx) / ratio, light[i, y, x], 1.0)
+                    continue
+                for part in range(_PARTS**2):
+                    px = dx + (part % _PARTS + 0.5) / _PARTS - 0.5
+                    py = dy + (part // _PARTS + 0.5) / _PARTS - 0.5
+                    along, across = c * px + s * py, (c * py - s * px) / ratio
+                    _add(core, along, across, light[i, y, x] / _PARTS**2, 1.0 / _PARTS**2)
+        for k in range(2):
+            _sum(rim[k], core[k], curves[k, i])
 
 
-def _curve(distance: torch.Tensor, values: torch.Tensor, bins: int) -> torch.Tensor:
-    """Sums (n, c, bins) float64 of values (n, c, y, x) within growing radii."""
-    n, channels = values.shape[:2]
-    place = (distance / _STEP).clamp_(max=bins - 2).flatten(1)
-    low = place.long()
-    share = (place - low)[:, None]
-    low += bins * torch.arange(n, device=distance.device)[:, None]
-    values = values.flatten(2)
-    counted = torch.zeros((n, channels, bins), dtype=torch.float64, device=distance.device)
-    for step, weights in ((0, values * (1 - share)), (1, values * share)):
-        for c in range(channels):
-            found = torch.bincount((low + step).flatten(), weights[:, c].flatten().double(), n * bins)
-            counted[:, c] += found.view(n, bins)
-    return counted.cumsum(2) - counted / 2  # of what lies at the radius itself, half
+@compiled
+def _sum(rim: Any, core: Any, curve: Any) -> None:
+    """Fill a curve (bins,) with the sums of what lies within."""
+    bins, half = len(curve), _PIXEL // 2
+    total = 0.0
+    for place in range(bins):
+        # a pixel of the rim counts as it is crossed, from half a pixel before its middle to half a pixel behind
+        here = core[place]
+        for away in range(-half, half + 1):
+            share = (0.5 if abs(away) == half else 1.0) / _PIXEL
+            here += share * rim[min(max(place + away, 0), bins - 1)]
+        curve[place] = total + here / 2  # of what lies at the radius itself, half
+        total += here
+
+
+@compiled
+def _add(counted: Any, along: float, across: float, flux: float, area: float) -> None:
+    """Add what lies at a distance to the two bins (2, bins) next to it."""
+    place = min(np.sqrt(along * along + across * across) / _STEP, counted.shape[1] - 2.0)
+    low = int(place)
+    share = place - low
+    counted[0, low] += (1 - share) * flux
+    counted[0, low + 1] += share * flux
+    counted[1, low] += (1 - share) * area
+    counted[1, low + 1] += share * area

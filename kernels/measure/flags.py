@@ -1,0 +1,69 @@
+"""The named bits of `measure_flags`: why a measured value is missing, or what to mind about the one there is."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+__all__ = ["DESCRIPTION", "EXPLAINS", "MeasureFlag"]
+
+
+class MeasureFlag(IntFlag):
+    """Bits of the column `measure_flags`."""
+
+    NO_OBJECT = 1
+    """No light above the noise near the middle of the stamp, or none that is positive: nothing is measured."""
+    LOW_SN = 2
+    """Mean S/N per pixel below 2.5: Gini, M20, concentration and asymmetry are biased (Lotz et al. 2006)."""
+    NO_RADIUS = 4
+    """The Petrosian radius is not within the stamp: whatever rests on it is missing."""
+    BELOW_PSF = 8
+    """The half-light radius is below the PSF's FWHM (2 pixels, where it is not known): a star, or hardly resolved."""
+    TRUNCATED = 16
+    """The circle of 1.5 Petrosian radii leaves the stamp."""
+    OFF_CENTRE = 32
+    """The centre of least asymmetry is not on the object, or at the stamp's border."""
+    NEIGHBOUR = 64
+    """A neighbour touches the object, or neighbours cover over a tenth of the circle of 1.5 Petrosian radii."""
+    NO_SKY = 128
+    """Less than a twentieth of the stamp is sky: the noise is the frame's, asymmetry and smoothness are missing."""
+    NO_SMOOTHNESS = 256
+    """The smoothing box is smaller than two pixels (a Petrosian radius below eight), or finds no sky of its own size."""
+    REGION = 512
+    """Pixels as bright as the Petrosian radius are none, disjoint, or reach all borders: Gini and M20 are missing or doubtful."""
+    NO_LIGHT = 1024
+    """The light within a measure's pixels, or a moment of it, is not positive: that measure is missing."""
+    BAD_PIXELS = 2048
+    """Pixels within the Petrosian radius are bad or off the image."""
+    FIT_FAILED = 4096
+    """There is no Sérsic fit: too few pixels, or too little light."""
+    FIT_UNCONVERGED = 8192
+    """The Sérsic fit was not over when its steps were."""
+    FIT_LIMIT = 16384
+    """The Sérsic fit ended at a limit of its parameters."""
+    NO_NOISE = 32768
+    """The sky is the same everywhere: there is no noise, so no S/N and no chi-squared."""
+
+
+DESCRIPTION = "; ".join(f"{flag.value} {str(flag.name).lower()}" for flag in MeasureFlag)
+
+_ON_RADIUS = MeasureFlag.NO_OBJECT | MeasureFlag.NO_RADIUS | MeasureFlag.NO_LIGHT
+_ON_REGION = _ON_RADIUS | MeasureFlag.REGION
+_FIT = MeasureFlag.NO_OBJECT | MeasureFlag.FIT_FAILED
+EXPLAINS = {
+    "sn_pixel": _ON_REGION | MeasureFlag.NO_NOISE,
+    "x_centre": MeasureFlag.NO_OBJECT,
+    "y_centre": MeasureFlag.NO_OBJECT,
+    **dict.fromkeys(("r_petro_circ", "flux", "r20", "r50", "r80", "concentration"), _ON_RADIUS),
+    **dict.fromkeys(("r_petro", "ellipticity", "position_angle"), _ON_RADIUS),
+    "gini": _ON_REGION,
+    "m20": _ON_REGION,
+    "asymmetry": _ON_RADIUS | MeasureFlag.NO_SKY,
+    "smoothness": _ON_RADIUS | MeasureFlag.NO_SKY | MeasureFlag.NO_SMOOTHNESS,
+    "multimode": MeasureFlag.NO_OBJECT,
+    "intensity": MeasureFlag.NO_OBJECT,
+    "deviation": MeasureFlag.NO_OBJECT,
+    **dict.fromkeys(("sersic_n", "sersic_r_e", "sersic_ellipticity", "sersic_angle"), _FIT),
+    **dict.fromkeys(("sersic_flux", "sersic_magnitude", "sersic_sky"), _FIT),
+    "sersic_chi2": _FIT | MeasureFlag.NO_NOISE,
+}
+"""The flags of which at least one is set where a quantity is missing."""

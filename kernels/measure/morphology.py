@@ -1,0 +1,270 @@
+"""Everything that is measured on stamps, in the order in which one thing rests on another."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from kernels.measure.asymmetry import asymmetry, sky_asymmetry
+from kernels.measure.flags import EXPLAINS, MeasureFlag
+from kernels.measure.gini import gini, m20
+from kernels.measure.growth import grow
+from kernels.measure.multimode import multimode
+from kernels.measure.regions import petrosian_region
+from kernels.measure.segments import segment
+from kernels.measure.sersic import fit
+from kernels.measure.shapes import ellipse
+from kernels.measure.smoothness import smoothness
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from kernels.measure.segments import Segments
+    from kernels.measure.sersic import SersicFit
+    from kernels.measure.shapes import Ellipse
+
+__all__ = ["QUANTITIES", "Optics", "measure"]
+
+QUANTITIES = {
+    "shape": (
+        *("sn_pixel", "x_centre", "y_centre", "flux", "r_petro", "r_petro_circ", "r20", "r50", "r80"),
+        *("ellipticity", "position_angle"),
+    ),
+    "gini": ("gini", "m20"),
+    "cas": ("concentration", "asymmetry", "smoothness"),
+    "mid": ("multimode", "intensity", "deviation"),
+    "sersic": (
+        *("sersic_n", "sersic_r_e", "sersic_ellipticity", "sersic_angle", "sersic_flux", "sersic_sky"),
+        "sersic_chi2",
+    ),
+}
+"""Names of quantities, and the columns of each; `shape` is measured always, as all others rest on it."""
+
+_CHUNK = 32  # stamps at a time: always as many, so that no result depends on its neighbours
+_EXTENT = 1.5  # Petrosian radii: what counts as the whole object
+_SIGMA_PER_MAD = 1.482602218505602
+_LEAST_SKY = 0.05  # of the stamp
+_LEAST_SN = 2.5
+_CROWDED = 0.1  # of the circle
+_UNRESOLVED = 2.0  # pixels
+
+
+@dataclass(frozen=True)
+class Optics:
+    """What is known of the camera that took the stamps."""
+
+    psf: torch.Tensor | None = None
+    """(py, px), its sum 1, the response of the pixel in it."""
+    fwhm: float | None = None
+    """Of the PSF, pixels."""
+    gain: float | None = None
+    """Electrons per image unit; without it there is no photon noise."""
+
+
+def measure(
+    images: torch.Tensor,
+    bad: torch.Tensor,
+    frame_noise: torch.Tensor,
+    optics: Optics | None = None,
+    quantities: Collection[str] = tuple(QUANTITIES),
+) -> dict[str, torch.Tensor]:
+    """Morphology of the central object of every stamp, in pixels, degrees and image units.
+
+    As in Lotz et al. (2004), Conselice (2003) and Rodriguez-Gomez et al. (2019, MNRAS 483, 4140): first circles around the centroid, then
+    the centre of least asymmetry, and about it circles for C and S, ellipses for the region of Gini and M20.
+
+    Parameters
+    ----------
+    images : (n, y, x) float tensor
+        Background-subtracted, one band.
+    bad : (n, y, x) bool tensor
+        Pixels that are no data: off the image, not finite.
+    frame_noise : (n,) float tensor
+        A first guess of the sky's standard deviation, image units, see `kernels.stretch.noise_level`. What is used in the end is that of all
+        sky pixels, 1.4826 MAD.
+    optics : Optics, optional
+    quantities : collection of str
+        Of `QUANTITIES`.
+
+    Returns
+    -------
+    dict of str to (n,) tensor
+        The columns of the quantities, float64, NaN where there is no value; and `measure_flags`, int32, see `MeasureFlag`: some flag explains every NaN
+        (`kernels.measure.flags.EXPLAINS`). Images that are not finite count as bad there.
+    """
+    optics = optics or Optics()
+    parts = []
+    for first in range(0, len(images), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        pixels, no_data = images[part].float(), bad[part] | ~images[part].isfinite()
+        short = _CHUNK - len(pixels)
+        pixels = functional.pad(torch.where(no_data, 0.0, pixels), (0, 0, 0, 0, 0, short))
+        no_data = functional.pad(no_data, (0, 0, 0, 0, 0, short), value=True)
+        noise = functional.pad(frame_noise[part].float(), (0, short))
+        found = _measure(pixels, no_data, noise, optics, quantities)
+        parts.append({name: values[: _CHUNK - short] for name, values in found.items()})
+    if not parts:
+        empty = images.new_zeros(0, dtype=torch.float64)
+        wanted = [name for quantity in ("shape", *quantities) for name in QUANTITIES[quantity]]
+        return {**dict.fromkeys(wanted, empty), "measure_flags": empty.int()}
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _measure(
+    images: torch.Tensor,
+    bad: torch.Tensor,
+    frame_noise: torch.Tensor,
+    optics: Optics,
+    quantities: Collection[str],
+) -> dict[str, torch.Tensor]:
+    segments = segment(images, frame_noise, bad)
+    sky = ~(segments.central | segments.others | bad)
+    noise, no_sky = _noise(images, sky, frame_noise)
+    masked = segments.others | bad
+
+    centroid = ellipse(images, segments.central).centre
+    first = grow(images, masked, centroid).petrosian()
+    turned = asymmetry(images, masked, centroid, _EXTENT * first, sky_asymmetry(images, sky))
+    centre = torch.where(turned.centre.isfinite(), turned.centre, centroid)
+    shape = ellipse(images, segments.central, centre)
+    circles = grow(images, masked, centre)
+    circular = torch.where(first.isfinite(), circles.petrosian(), torch.nan)
+    elliptical = grow(images, masked, centre, shape.ratio, shape.angle).petrosian()
+    r20, r50, r80 = (circles.radius(share, _EXTENT * circular) for share in (0.2, 0.5, 0.8))
+    region = petrosian_region(images, masked, centre, elliptical, shape.ratio, shape.angle)
+    sn = _sn_per_pixel(images, region.pixels, noise, optics.gain)
+    flux = circles.within(_EXTENT * circular)[0]
+
+    found = {
+        "sn_pixel": sn,
+        "x_centre": centre[:, 0],
+        "y_centre": centre[:, 1],
+        "flux": torch.where(flux > 0, flux, torch.nan),
+        "r_petro": elliptical,
+        "r_petro_circ": circular,
+        "r20": r20,
+        "r50": r50,
+        "r80": r80,
+        "ellipticity": 1 - shape.ratio,
+        "position_angle": shape.angle.rad2deg(),
+    }
+    if "gini" in quantities:
+        found |= {"gini": gini(images, region.pixels), "m20": m20(images, region.pixels)}
+    if "cas" in quantities:
+        found["concentration"] = 5 * (r80 / r20).log10()
+        found["asymmetry"] = torch.where(no_sky, torch.nan, turned.value)
+        clumps = smoothness(images, masked, sky, centre, circular)
+        found["smoothness"] = torch.where(no_sky, torch.nan, clumps)
+    if "mid" in quantities:
+        hearts = multimode(images, segments.central)
+        found |= {field.name: getattr(hearts, field.name) for field in fields(hearts)}
+
+    nothing = ~segments.found | ~centroid.isfinite().all(dim=1)
+    noticed = {
+        MeasureFlag.LOW_SN: sn < _LEAST_SN,
+        MeasureFlag.NO_RADIUS: ~(circular + elliptical).isfinite(),
+        MeasureFlag.BELOW_PSF: r50 < (optics.fwhm or _UNRESOLVED),
+        MeasureFlag.NO_SKY: no_sky,
+        MeasureFlag.REGION: ~region.pixels.flatten(1).any(dim=1) | region.disjoint | region.full,
+        MeasureFlag.NO_NOISE: noise == 0,
+        **_surroundings(segments, bad, centre, circular),
+    }
+    noticed[MeasureFlag.NO_LIGHT] = ~noticed[MeasureFlag.NO_RADIUS] & _any_missing(found)
+    if "cas" in quantities:
+        noticed[MeasureFlag.NO_SMOOTHNESS] = ~clumps.isfinite()
+    if "sersic" in quantities:
+        size = torch.where(r50.isfinite(), r50, (segments.central.sum(dim=(1, 2)) / math.pi).sqrt() / 2)
+        start = torch.where(nothing[:, None], torch.nan, centre)
+        profile = _sersic(images, noise, masked, start, size, shape, optics)
+        found |= {
+            "sersic_n": profile.n,
+            "sersic_r_e": profile.r_e,
+            "sersic_ellipticity": 1 - profile.ratio,
+            "sersic_angle": profile.angle.rad2deg(),
+            "sersic_flux": profile.flux,
+            "sersic_sky": profile.sky,
+            "sersic_chi2": profile.chi2,
+        }
+        failed = ~profile.n.isfinite()
+        noticed |= {
+            MeasureFlag.FIT_FAILED: failed,
+            MeasureFlag.FIT_UNCONVERGED: ~failed & ~profile.converged,
+            MeasureFlag.FIT_LIMIT: profile.at_limit,
+        }
+    found = {name: torch.where(nothing, torch.nan, values) for name, values in found.items()}
+    return {**found, "measure_flags": _bits(noticed, nothing)}
+
+
+def _noise(
+    images: torch.Tensor, sky: torch.Tensor, frame_noise: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Standard deviation (n,) of sky pixels, 1.4826 MAD, and where there are too few of them: there it is the frame's."""
+    too_few = sky.flatten(1).float().mean(dim=1) < _LEAST_SKY
+    values = torch.where(sky, images, torch.nan).flatten(1)
+    middle = values.nanmedian(dim=1, keepdim=True).values
+    spread = (values - middle).abs().nanmedian(dim=1).values.double() * _SIGMA_PER_MAD
+    return torch.where(too_few, frame_noise.double(), spread), too_few
+
+
+def _sersic(
+    images: torch.Tensor,
+    noise: torch.Tensor,
+    masked: torch.Tensor,
+    centre: torch.Tensor,
+    size: torch.Tensor,
+    shape: Ellipse,
+    optics: Optics,
+) -> SersicFit:
+    """The Sérsic fit that starts from what was measured."""
+    ratio, angle = shape.ratio.nan_to_num(0.8), shape.angle.nan_to_num(0.0)
+    return fit(images, noise, masked, optics.psf, centre, size / ratio.sqrt(), ratio, angle, optics.gain)
+
+
+def _sn_per_pixel(
+    images: torch.Tensor, region: torch.Tensor, noise: torch.Tensor, gain: float | None
+) -> torch.Tensor:
+    """Mean S/N (n,) of a region's pixels that are not negative (Lotz et al. 2004, eq. 5); NaN where there are none, or no noise."""
+    counted = region & (images >= 0)
+    light = torch.where(counted, images, 0.0).double()
+    variance = noise[:, None, None] ** 2 + (light / gain if gain else 0.0)
+    mean = (light / variance.sqrt()).sum(dim=(1, 2)) / counted.sum(dim=(1, 2))
+    return torch.where(mean.isfinite() & (noise > 0), mean, torch.nan)
+
+
+def _surroundings(
+    segments: Segments, bad: torch.Tensor, centre: torch.Tensor, radius: torch.Tensor
+) -> dict[MeasureFlag, torch.Tensor]:
+    """What is around objects: borders, neighbours and bad pixels."""
+    _, height, width = bad.shape
+    x, y = (torch.arange(side, device=bad.device) for side in (width, height))
+    distance = torch.hypot(x - centre[:, :1, None], y[:, None] - centre[:, 1:, None])
+    circle = distance <= (_EXTENT * radius)[:, None, None]
+    near, far = centre - _EXTENT * radius[:, None], centre + _EXTENT * radius[:, None]
+    last = torch.tensor([width - 1, height - 1], device=bad.device)
+    touching = functional.max_pool2d(segments.central.float(), 3, 1, 1).bool() & segments.others
+    covered = (circle & segments.others).sum(dim=(1, 2)) > _CROWDED * circle.sum(dim=(1, 2))
+    on_object = (segments.central & (distance <= 1)).flatten(1).any(dim=1)
+    return {
+        MeasureFlag.TRUNCATED: ((near < -0.5) | (far > last + 0.5)).any(dim=1),
+        MeasureFlag.OFF_CENTRE: ~on_object | ((centre <= 0) | (centre >= last)).any(dim=1),
+        MeasureFlag.NEIGHBOUR: touching.flatten(1).any(dim=1) | covered,
+        MeasureFlag.BAD_PIXELS: (bad & (distance <= radius[:, None, None])).flatten(1).any(dim=1),
+    }
+
+
+def _any_missing(found: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Where (n,) a quantity that needs positive light is NaN, though there is a radius."""
+    resting = [name for name in found if EXPLAINS[name] & MeasureFlag.NO_LIGHT]
+    clear = {"asymmetry", "smoothness", "sn_pixel"}  # these have other reasons
+    return torch.stack([~found[name].isfinite() for name in resting if name not in clear]).any(dim=0)
+
+
+def _bits(noticed: Mapping[MeasureFlag, torch.Tensor], nothing: torch.Tensor) -> torch.Tensor:
+    bits = torch.zeros(len(nothing), dtype=torch.int32, device=nothing.device)
+    for flag, where in noticed.items():
+        bits |= torch.where(where, int(flag), 0).int()
+    return torch.where(nothing, int(MeasureFlag.NO_OBJECT), bits)

@@ -82,3 +82,11 @@ def read(folder: str, name: str, columns: Sequence[str] | None = None) -> pa.Tab
     """Read some columns of a part."""
     with storage.reading(url(folder, name)) as stream:
         return pq.read_table(stream, columns=columns)
+
+
+def read_known(folder: str, name: str, columns: Sequence[str]) -> pa.Table:
+    """Read those of the columns that the part has."""
+    with storage.reading(url(folder, name)) as stream:
+        names = pq.read_schema(stream).names
+        stream.seek(0)
+        return pq.read_table(stream, columns=[column for column in columns if column in names])

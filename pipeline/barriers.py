@@ -45,7 +45,7 @@ def reduce(plan: Plan) -> None:
                 f"{total} usable objects are too few for {settings.groups} groups: see [fit] groups."
             )
         exponent = fixed_point_exponent(max(receipt.largest for receipt in receipts))
-        answers = _on_parts(plan, _moments_and_pilot, exponent, total, settings.pilot_rows, settings.seed)
+        answers = on_parts(plan, _moments_and_pilot, exponent, total, settings.pilot_rows, settings.seed)
         summed: Moments | None = None
         ids, values = [], []
         for part_moments, part_ids, part_values in answers:
@@ -75,7 +75,7 @@ def fit(plan: Plan) -> None:
         if settings.resample == "hash":
             strata = bags.stratify(pilot, seed=settings.seed)
             probabilities = bags.inclusion(strata.shares, total, settings.bag_rows)
-        drawn = _on_parts(plan, _draw, saved, strata, probabilities, settings.bags, settings.seed)
+        drawn = on_parts(plan, _draw, saved, strata, probabilities, settings.bags, settings.seed)
         ids, codes, masks = (
             np.concatenate(columns, axis=axis)
             for columns, axis in zip(zip(*drawn, strict=True), (0, 0, 1), strict=True)
@@ -101,7 +101,7 @@ def read_receipts(plan: Plan) -> list[Receipt]:
     CatalogMismatch
         If a part was made under another fingerprint.
     """
-    receipts: list[Receipt] = [r for chunk in _on_parts(plan, _receipts) for r in chunk]
+    receipts: list[Receipt] = [r for chunk in on_parts(plan, _receipts) for r in chunk]
     for receipt, piece in zip(receipts, plan.slices(), strict=True):
         if receipt.fingerprint != plan.fingerprints["encode"]:
             where = parts.url(plan.run.objects, piece.name)
@@ -109,7 +109,7 @@ def read_receipts(plan: Plan) -> list[Receipt]:
     return receipts
 
 
-def _on_parts(plan: Plan, function: Any, *arguments: Any) -> Iterator[Any]:
+def on_parts(plan: Plan, function: Any, *arguments: Any) -> Iterator[Any]:
     """Apply a function to chunks of parts in Ray tasks; answers come in the parts' order."""
     names = [piece.name for piece in plan.slices()]
     step = -(-len(names) // MOST_TASKS)

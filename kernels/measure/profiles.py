@@ -1,0 +1,246 @@
+"""Sérsic profiles seen through a PSF, with their derivatives: summed up from their Fourier transform by matrix products."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import torch
+from scipy import special
+
+__all__ = ["LARGEST_N", "SMALLEST_N", "Camera", "profile_scale"]
+
+SMALLEST_N, LARGEST_N = 0.3, 8.0
+
+_TERMS = 24  # Chebyshev polynomials in ln n: absolute errors below 1e-7
+_STEP = 1 / 32  # of the table, in ln k
+_FIRST, _NODES = -8.0, 512  # ln k of its first node; k = 3e-4 to 3e3
+
+_PERIOD = 1.3  # light comes back after so many sides
+_NEAR, _FINE = 3.0, 0.2  # within so many steps of k = 0 steps are finer by this
+_FAINT = 1e-4  # transforms of a PSF below this are not looked at
+_WITHOUT_PSF = 3 * math.pi  # as far as a pixel's own response is followed
+
+
+def profile_scale(n: np.ndarray) -> np.ndarray:
+    """b_n of Sérsic's profile: half of the light lies within r_e, gamma(2n, b) = Gamma(2n) / 2 (Graham & Driver 2005, eq. 4)."""
+    return special.gammaincinv(2 * n, 0.5)
+
+
+class Camera:
+    """What turns profiles into pixels: a PSF and a grid.
+
+    A profile of unit flux is I(r) = I_0 exp(-b_n (r / r_e)^(1/n)) on ellipses (Sérsic 1963, 1968; Graham & Driver 2005, PASA 22, 118). The transform F
+    of a round one with r_e = 1 depends on n and |k| only and is tabled once per process; ellipses are linear maps of k, centres phases, and the PSF a
+    product. The integral over k is a sum over a grid that is fine near k = 0, so that the wings need no larger stamp: two matrix products.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the stamps, pixels.
+    psf : (py, px) float tensor or None
+        Image of a point source in the middle of the image, (size - 1) / 2, the pixel's response included. None: the response of square pixels alone;
+        sharp cores are then seen to three times the Nyquist frequency only.
+    device
+        Where images are made.
+    binned : bool
+        Means of 2 x 2 pixels are rendered; an odd last row or column is left out. Nothing beyond 0.7 of the Nyquist frequency is looked at.
+    """
+
+    def __init__(
+        self, height: int, width: int, psf: torch.Tensor | None, device: torch.device, *, binned: bool = False
+    ) -> None:
+        pixel = 2 if binned else 1
+        reach = _reach(psf)
+        if binned:
+            reach = min(reach, 0.7 * math.pi)
+        kx, wx = _waves(width, reach)
+        ky, wy = _waves(height, reach)
+        ky, wy = ky[ky > 0], 2 * wy[ky > 0]  # the other half is the conjugate
+        response = _response(psf, ky, kx) * (wy[:, None] * wx / (2 * math.pi) ** 2)
+        if binned:
+            response = response * torch.cos(ky / 2)[:, None] * torch.cos(kx / 2)
+        x, y = (torch.arange(size // pixel) * pixel + (pixel - 1) / 2 for size in (width, height))
+        # places are counted from the middle of the stamp, so that phases stay small
+        self._middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=torch.float64, device=device)
+        x, y = x - (width - 1) / 2, y - (height - 1) / 2
+        self._response = torch.stack([response.real, response.imag], dim=1).float().to(device)  # (ky, 2, kx)
+        self._kx, self._ky = kx.double().to(device), ky.double().to(device)
+        phase = kx[:, None] * x
+        wave = torch.cat(
+            [torch.cat([phase.cos(), phase.sin()], 1), torch.cat([-phase.sin(), phase.cos()], 1)]
+        )
+        both = torch.cat([kx, kx])[:, None]
+        # minus the derivative by x: - i k
+        slope = (
+            torch.cat([torch.cat([phase.sin(), -phase.cos()], 1), torch.cat([phase.cos(), phase.sin()], 1)])
+            * both
+        )
+        self._along_x, self._slope_x = wave.float().to(device), slope.float().to(device)  # (2 kx, 2 x)
+        phase = y[:, None] * ky
+        wave = torch.stack([phase.cos(), -phase.sin()], dim=2).flatten(1)
+        slope = torch.stack([phase.sin() * ky, phase.cos() * ky], dim=2).flatten(1)
+        self._along_y, self._slope_y = wave.float().to(device), slope.float().to(device)  # (y, 2 ky)
+        k2, plus, cross = ky[:, None] ** 2 + kx**2, kx**2 - ky[:, None] ** 2, 2 * ky[:, None] * kx
+        self._squares = torch.stack([k2, plus, cross]).flatten(1).float().to(device)  # (3, ky kx)
+        self._tables = tuple(part.to(device) for part in _table())
+
+    def render(self, shape: torch.Tensor, slopes: bool = False) -> torch.Tensor:
+        """Images of unit flux.
+
+        Parameters
+        ----------
+        shape : (n, 6) float64 tensor
+            x, y of the centre, pixels; ln R, where R is the geometric mean of both half-light axes, pixels; ln n; and ln(a / b) times the cosine and sine of
+            twice the major axis's angle.
+        slopes : bool
+            Whether to add the derivatives by these six.
+
+        Returns
+        -------
+        (n, 1 or 7, y, x) float32 tensor
+        """
+        count, (rows, columns) = len(shape), (len(self._ky), len(self._kx))
+        maps = _maps(shape)  # (n, 3, 3): k'^2 and its derivatives by the last two
+        squares = _mix(maps[:, 0], self._squares).clamp_(min=1e-12)
+        place = squares.log().mul_(0.5 / _STEP).sub_(_FIRST / _STEP).clamp_(0, _NODES - 1)
+        node = place.round()
+        away = place.sub_(node).mul_(_STEP)
+        index = node.long()
+        values, by_n = self._profiles(shape[:, 3])
+        first, second = values[:, 1].gather(1, index), values[:, 2].gather(1, index)
+        seen = [torch.addcmul(first, second, away, value=0.5).mul_(away).add_(values[:, 0].gather(1, index))]
+        if slopes:
+            falling = first.addcmul_(second, away)
+            slope_n = torch.addcmul(by_n[:, 0].gather(1, index), by_n[:, 1].gather(1, index), away)
+            half = falling / squares.mul_(2)
+            turned = [_mix(maps[:, i], self._squares).mul_(half) for i in (1, 2)]
+            seen += [falling, slope_n, *turned]
+        transforms = torch.stack(seen, dim=1).view(count, -1, rows, 1, columns)
+        filtered = transforms * self._phases(shape)[:, None]  # (n, c, ky, 2, kx)
+        flat = filtered.view(-1, 2 * columns)
+        width = self._along_x.shape[1] // 2
+        summed = (flat @ self._along_x).view(-1, 2 * rows, width)
+        images = torch.bmm(self._along_y.expand(len(summed), -1, -1), summed)
+        images = images.view(count, -1, *images.shape[1:])
+        if not slopes:
+            return images
+        light = summed.view(count, -1, 2 * rows, width)[:, 0]
+        by_y = torch.bmm(self._slope_y.expand(count, -1, -1), light)
+        sideways = (filtered[:, 0].reshape(-1, 2 * columns) @ self._slope_x).view(count, 2 * rows, width)
+        by_x = torch.bmm(self._along_y.expand(count, -1, -1), sideways)
+        return torch.cat([images[:, :1], by_x[:, None], by_y[:, None], images[:, 1:]], dim=1)
+
+    def _profiles(self, log_n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """F, F', F'' (n, 3, nodes) by ln k, and the derivatives of the first two by ln n (n, 2, nodes)."""
+        polynomials, derivatives = _chebyshev(log_n)
+        table, plain = self._tables
+        # one product a profile: the bits of a product of matrices depend on their number of rows
+        values, by_n = (
+            torch.bmm(weights.float()[:, None], part.expand(len(log_n), -1, -1))
+            for weights, part in ((polynomials, table), (derivatives, plain))
+        )
+        return values.view(-1, 3, _NODES), by_n.view(-1, 2, _NODES)
+
+    def _phases(self, shape: torch.Tensor) -> torch.Tensor:
+        """The response (n, ky, 2, kx) of a point source at the centre."""
+        centre = shape[:, :2] - self._middle
+        x, y = (centre[:, :1] * self._kx).float(), (centre[:, 1:] * self._ky).float()
+        cx, sx = x.cos()[:, None], x.sin()[:, None]
+        cy, sy = y.cos()[:, :, None], y.sin()[:, :, None]
+        c, s = cy * cx - sy * sx, sy * cx + cy * sx
+        real, imaginary = self._response.unbind(1)
+        return torch.stack([real * c + imaginary * s, imaginary * c - real * s], dim=2)
+
+
+def _mix(shares: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:
+    """Sums (n, k) of parts (3, k) with shares (n, 3)."""
+    first, second, third = shares[:, :, None].unbind(1)
+    return torch.mul(first, parts[0]).addcmul_(second, parts[1]).addcmul_(third, parts[2])
+
+
+def _maps(shape: torch.Tensor) -> torch.Tensor:
+    """Coefficients (n, 3, 3) float32 of k^2, kx^2 - ky^2 and 2 kx ky in k'^2 and in its derivatives by both ellipticities.
+
+    k' is the wave number that a round profile of radius 1 is seen at: k'^2 = R^2 k^T exp(S) k, where S is the symmetric matrix of the ellipticities.
+    """
+    e1, e2 = shape[:, 4], shape[:, 5]
+    e = torch.hypot(e1, e2).clamp(min=1e-6)
+    sinh = e.sinh() / e
+    bend = (e.cosh() - sinh) / e**2  # of sinh(e) / e by e, over e
+    rows = [
+        torch.stack([e.cosh(), sinh * e1, sinh * e2], dim=1),
+        torch.stack([sinh * e1, bend * e1 * e1 + sinh, bend * e1 * e2], dim=1),
+        torch.stack([sinh * e2, bend * e1 * e2, bend * e2 * e2 + sinh], dim=1),
+    ]
+    return (torch.stack(rows, dim=1) * (2 * shape[:, 2]).exp()[:, None, None]).float()
+
+
+@functools.cache
+def _table() -> tuple[torch.Tensor, torch.Tensor]:
+    """Chebyshev coefficients in ln n of F, F' and F'' by ln k, (terms, 3 nodes), and of the first two alone (terms, 2 nodes).
+
+    F is the Hankel transform of the profile. Its Mellin transform is a product of Gamma functions, and so it is one smooth integral for all n.
+    """
+    middle, half = _span()
+    nodes = np.cos(math.pi * (np.arange(_TERMS) + 0.5) / _TERMS)
+    n = np.exp(middle + half * nodes)[:, None]
+    z = 1 + 0.1j * (np.arange(1400) + 0.5)
+    moments = special.loggamma(n * (2 - z)) - special.gammaln(2 * n) + n * z * np.log(profile_scale(n))
+    mellin = np.exp(moments + (z - 1) * math.log(2) + special.loggamma(z / 2) - special.loggamma(1 - z / 2))
+    log_k = _FIRST + _STEP * np.arange(_NODES)
+    waves = np.exp(-log_k * z[:, None]) * 0.1 / math.pi
+    values = np.stack([((mellin * (-z) ** order) @ waves).real for order in range(3)], axis=1)
+    polynomials = np.cos(np.arange(_TERMS)[:, None] * np.arccos(nodes))  # (terms, n)
+    coefficients = np.einsum("jn,nok->jok", polynomials, values) * 2 / _TERMS
+    coefficients[0] /= 2
+    table = torch.from_numpy(coefficients).float()
+    return table.flatten(1), table[:, :2].flatten(1)
+
+
+def _span() -> tuple[float, float]:
+    """Middle and half of the range of ln n."""
+    low, high = math.log(SMALLEST_N), math.log(LARGEST_N)
+    return (low + high) / 2, (high - low) / 2
+
+
+def _chebyshev(log_n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Chebyshev polynomials (n, terms) and their derivatives, by ln n."""
+    middle, half = _span()
+    x = ((log_n - middle) / half).clamp(-1 + 1e-9, 1 - 1e-9)[:, None]
+    order = torch.arange(_TERMS, device=log_n.device)
+    turn = order * x.acos()
+    return turn.cos(), order * turn.sin() / (1 - x * x).sqrt() / half
+
+
+def _waves(side: int, reach: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Wave numbers below `reach` and the part of the line that each stands for, float64."""
+    step = 2 * math.pi / (_PERIOD * side)
+    near = _NEAR * step
+    places = (np.arange(int(2 * reach / step) + 8) + 0.5) * step
+    k = places - (1 - _FINE) * near * np.tanh(places / near)
+    part = step * (1 - (1 - _FINE) / np.cosh(places / near) ** 2)
+    k, part = k[k < reach], part[k < reach]
+    return torch.from_numpy(np.concatenate([-k[::-1], k])), torch.from_numpy(
+        np.concatenate([part[::-1], part])
+    )
+
+
+def _response(psf: torch.Tensor | None, ky: torch.Tensor, kx: torch.Tensor) -> torch.Tensor:
+    """Transform (ky, kx) complex128 of a PSF, or of a pixel."""
+    if psf is None:
+        return (torch.sinc(ky / (2 * math.pi))[:, None] * torch.sinc(kx / (2 * math.pi))).to(torch.complex128)
+    image = psf.detach().cpu().to(torch.complex128)
+    y, x = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2 for size in image.shape)
+    return torch.exp(-1j * ky[:, None] * y) @ image @ torch.exp(-1j * x[:, None] * kx)
+
+
+def _reach(psf: torch.Tensor | None) -> float:
+    """The wave number behind which a PSF shows nothing, at most the Nyquist frequency."""
+    if psf is None:
+        return _WITHOUT_PSF
+    k = torch.linspace(-math.pi, math.pi, 129, dtype=torch.float64)
+    seen = _response(psf, k[64:], k).abs() > _FAINT * psf.sum().abs().item()
+    farthest = torch.maximum(k[64:, None], k.abs())
+    return float(farthest[seen].max()) + math.pi / 64 if seen.any() else math.pi

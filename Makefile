@@ -7,17 +7,17 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # Tests wait for Ray more than they compute: two workers, a file of tests each at a time.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint format bench encoders bench-encoder bench-denoiser bench-served tritonserver clean
+.PHONY: demo test test-all lint format bench encoders bench-encoder bench-denoiser bench-served tritonserver chromium clean
 
 demo: .venv/with-sim
 	rm -rf $(DEMO)
 	$(BIN)/tuningfork simulate $(DEMO)/release --galaxies 2000 --shards 4 --bands i
 	$(BIN)/tuningfork run $(DEMO)/release/survey.toml --out $(DEMO)/run
 
-test: .venv/with-dev .venv/with-tritonserver
+test: .venv/with-dev .venv/with-tritonserver chromium
 	$(PYTEST) -m "not slow"
 
-test-all: .venv/with-dev .venv/with-tritonserver
+test-all: .venv/with-dev .venv/with-tritonserver chromium
 	$(PYTEST)
 
 lint: .venv/with-dev
@@ -49,6 +49,13 @@ bench-served: .venv/with-bench .venv/with-tritonserver
 
 # The server's binary comes with a wheel that asks for an old NumPy, which its binary does not need: so it is no dependency.
 tritonserver: .venv/with-tritonserver
+
+# The browser that the report's tests drive comes from the system: root installs it, others are told how.
+chromium:
+	@if command -v chromium > /dev/null && command -v chromedriver > /dev/null; then :; \
+	elif [ "$$(id -u)" -eq 0 ] && command -v apt-get > /dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver > /dev/null; \
+	else echo "The report's tests in a browser are skipped: install the packages chromium and chromium-driver."; fi
 
 clean:
 	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info

@@ -1,0 +1,118 @@
+"""The run in numbers: what was planned, what came out, and its groups with their medians."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from catalogs import parts, storage
+from catalogs.errors import CorruptFile
+from pipeline.report.palette import ordered
+from pipeline.report.source import quoted
+from pipeline.rundir import STAGES
+
+if TYPE_CHECKING:
+    from pipeline.report.source import Column, Source
+
+
+def plan_rows(source: Source) -> list[tuple[str, str]]:
+    """What `run.json` says was to be done, as the plan prints it."""
+    config, shards = source.record["config"], source.record["shards"]
+    survey, encode, fit, vote = config["survey"], config["encode"], config["fit"], config["vote"]
+    images = survey["images"]
+    step, rows = config["run"]["slice_rows"], sum(shard["rows"] for shard in shards)
+    slices = sum(-(-shard["rows"] // step) for shard in shards)
+    steps = ["denoise"] if config.get("denoise") else []
+    steps += [f"unwrap {encode['unwrap']}", encode["stretch"], f"{encode['model']} ({encode['checkpoint']})"]
+    rule = vote["rule"] if vote["rule"] == "unanimous" else f"agreement ≥ {vote['threshold']}"
+    members = fit["bags"] * len(fit["families"])
+    stamps = f"{images['layout']}: {images['size']} px a side, bands {', '.join(images['bands'])}"
+    return [
+        ("release", f"{survey['name']}: {len(shards):,} shards, {rows:,} rows"),
+        ("where", survey["where"] or "every row"),
+        ("slices", f"{slices:,} of {step:,} rows at most"),
+        ("stamps", stamps),
+        ("encode", " → ".join(steps)),
+        ("reduce", f"{config['reduce']['components']} principal components"),
+        (
+            "fit",
+            f"{fit['bags']} bags x {', '.join(fit['families'])} = {members} members, {fit['groups']} groups",
+        ),
+        ("vote", rule),
+        ("run", source.run.url),
+    ]
+
+
+def fingerprints(source: Source) -> dict[str, str]:
+    """One a stage, in the order in which they run."""
+    prints = source.record["fingerprints"]
+    return {stage: prints[stage] for stage in STAGES if stage in prints}
+
+
+def software(source: Source) -> dict[str, str]:
+    """Versions that made the run, as the receipt of one part tells them; empty where no part is left."""
+    names = sorted(parts.done(source.run.objects))
+    with contextlib.suppress(CorruptFile):
+        return parts.receipt(source.run.objects, names[0]).software if names else {}
+    return {}
+
+
+def counts(source: Source) -> dict[str, int]:
+    """Objects, those that are usable, those that are kept and those that all members agree on."""
+    sql = """SELECT count(*) AS objects, count("group") AS usable, count(*) FILTER (kept) AS kept,
+                    count(*) FILTER (agreement = 1) AS unanimous FROM objects"""
+    return {name: int(value) for name, value in source.ask(sql)[0].items()}
+
+
+def flag_tables(source: Source) -> list[dict[str, Any]]:
+    """For each column of named bits, how many objects carry each."""
+    tables = []
+    for name in ("flags", "measure_flags"):
+        column = source.columns.get(name)
+        if column is None or not column.bits:
+            continue
+        each = ", ".join(
+            f"count(*) FILTER ({name} & {bit} != 0) AS {quoted(n)}" for n, bit in column.bits.items()
+        )
+        found = source.ask(f"SELECT {each}, count(*) FILTER ({name} = 0) AS none FROM objects")[0]
+        without = int(found.pop("none"))
+        rows = [{"bit": column.bits[n], "name": n, "objects": int(count)} for n, count in found.items()]
+        tables.append({"column": name, "rows": rows, "without": without})
+    return tables
+
+
+def groups(source: Source) -> list[dict[str, Any]]:
+    """Every group with its size, how much of it is kept, and `medians` of every parameter over the kept objects."""
+    sql = """SELECT "group" AS name, count(*) AS objects, count(*) FILTER (kept) AS kept, avg(agreement) AS agreement
+             FROM objects WHERE "group" IS NOT NULL GROUP BY 1 ORDER BY 1"""
+    found = {row["name"]: {**row, "medians": {}} for row in source.ask(sql)}
+    for column in source.parameters:
+        # one column at a time: an exact median holds all of a column's values
+        for row in source.ask(median_sql(column, '"group"')):
+            found[row["name"]]["medians"][column.name] = row["value"]
+    return list(found.values())
+
+
+def class_medians(source: Source) -> list[dict[str, Any]]:
+    """The same for every class; UNC is one of them."""
+    sql = """SELECT "class" AS name, count(*) AS objects FROM objects WHERE "class" IS NOT NULL GROUP BY 1 ORDER BY 1"""
+    found = {row["name"]: {**row, "medians": {}} for row in source.ask(sql)}
+    for column in source.parameters:
+        for row in source.ask(median_sql(column, '"class"', "true")):
+            found[row["name"]]["medians"][column.name] = row["value"]
+    return [found[name] for name in ordered(found)]
+
+
+def median_sql(column: Column, by: str, condition: str = "kept") -> str:
+    """Median of a column's finite values for each value of another."""
+    value = f"{quoted(column.name)}::DOUBLE"
+    return f"""SELECT {by} AS name, median({value}) AS value FROM objects
+               WHERE {by} IS NOT NULL AND {condition} AND isfinite({value}) GROUP BY 1"""
+
+
+def validation(source: Source) -> list[dict[str, Any]] | None:
+    """The table that `tuningfork validate` left, or None."""
+    url = storage.join(source.run.url, "validation.parquet")
+    if not storage.exists(url):
+        return None
+    return source.ask("SELECT * FROM read_parquet(?)", [url])

@@ -1,0 +1,146 @@
+"""What a report is made from: the run's record, its catalog through DuckDB, and what its columns mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalogs import storage, views
+from catalogs.errors import Fault, Refused
+from pipeline.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+BITS = re.compile(r"(\d+) (\w+)")
+MEASURED = (
+    *("sn_pixel", "x_centre", "y_centre", "flux", "r_petro", "r_petro_circ", "r20", "r50", "r80"),
+    *("ellipticity", "position_angle", "gini", "m20", "concentration", "asymmetry", "smoothness"),
+    *("multimode", "intensity", "deviation", "sersic_n", "sersic_r_e", "sersic_ellipticity"),
+    *("sersic_angle", "sersic_flux", "sersic_magnitude", "sersic_sky", "sersic_chi2"),
+)
+VOTED = {
+    *("object_id", "shard", "row", "flags", "measure_flags", "_healpix_29", "group", "kept", "class"),
+    *("agreement", "runner_up", "distance", "reference_group", "vote_kmeans", "vote_birch", "vote_ward"),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the catalog."""
+
+    name: str
+    type: pa.DataType
+    unit: str = ""
+    description: str = ""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its values can be put on an axis."""
+        return pa.types.is_integer(self.type) or pa.types.is_floating(self.type)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its values are words."""
+        return pa.types.is_string(self.type) or pa.types.is_large_string(self.type)
+
+    @property
+    def label(self) -> str:
+        """Name and unit, as axes and table heads show it."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+    @property
+    def bits(self) -> dict[str, int]:
+        """Name and value of each bit, where the description says `bits: 1 name; 2 name…`."""
+        _, marked, told = self.description.partition("bits:")
+        return {name: int(bit) for bit, name in BITS.findall(told)} if marked else {}
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open run."""
+
+    run: RunDirectory
+    record: dict[str, Any]
+    connection: duckdb.DuckDBPyConnection
+    columns: dict[str, Column] = field(default_factory=dict)
+    """Of the view `objects`, by name."""
+
+    def ask(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Answer of a query, a dictionary a row."""
+        return self.table(sql, values).to_pylist()
+
+    def table(self, sql: str, values: Sequence[Any] = ()) -> pa.Table:
+        """Answer of a query."""
+        return self.connection.sql(sql, params=list(values)).to_arrow_table()
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether some object has a class."""
+        if "class" not in self.columns:
+            return False
+        return bool(self.ask('SELECT count("class") AS named FROM objects')[0]["named"])
+
+    @property
+    def parameters(self) -> list[Column]:
+        """Measured columns, then the kept ones that are numbers: what medians are taken of."""
+        measured = [self.columns[name] for name in MEASURED if name in self.columns]
+        known = {*MEASURED, *VOTED, "ra", "dec"}
+        kept = [c for c in self.columns.values() if c.name not in known and c.is_number]
+        return measured + kept
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether anything was measured."""
+        return any(name in self.columns for name in MEASURED)
+
+    def mapped(self, quantity: str) -> Column | None:
+        """The column that holds a quantity: the one that `[validate] columns` names, else that of the same name."""
+        named = (self.record["config"].get("validate") or {}).get("columns") or {}
+        return self.columns.get(str(named.get(quantity) or quantity))
+
+
+def quoted(name: str) -> str:
+    """A column's name as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def open_source(url: str) -> Source:
+    """Open a run that has published its catalog.
+
+    Raises
+    ------
+    Refused
+        If there is no run.
+    NoCatalog
+        If it has published nothing yet.
+    """
+    run = RunDirectory(url)
+    record = run.record()
+    if record is None:
+        raise Refused([Fault(url, "there is no run here", f"Start one: tuningfork run CONFIG --out {url}")])
+    connection = views.connect(url)
+    described = _described(connection, url)
+    columns = {}
+    for item in connection.sql("SELECT * FROM objects LIMIT 0").to_arrow_table().schema:
+        about = described[item.name].metadata or {} if item.name in described else {}
+        told = {k.decode(): v.decode("utf-8", "replace") for k, v in about.items()}
+        columns[item.name] = Column(item.name, item.type, told.get("unit", ""), told.get("description", ""))
+    return Source(run, record, connection, columns)
+
+
+def _described(connection: duckdb.DuckDBPyConnection, url: str) -> dict[str, pa.Field]:
+    """Fields with their metadata, which DuckDB drops, from one file of each kind that the view reads."""
+    found: dict[str, pa.Field] = {}
+    for pattern in ("catalog/dataset/*/*/*.parquet", "catalog/*.parquet", "unplaced.parquet"):
+        files = connection.sql("SELECT file FROM glob(?) LIMIT 1", params=[storage.join(url, pattern)])
+        for (file,) in files.fetchall():
+            with storage.reading(str(file)) as stream:
+                found = {item.name: item for item in pq.read_schema(stream)} | found
+    return found

@@ -20,7 +20,7 @@ _FIRST, _NODES = -8.0, 512  # ln k of its first node; k = 3e-4 to 3e3
 _PERIOD = 1.3  # light comes back after so many sides
 _NEAR, _FINE = 3.0, 0.2  # within so many steps of k = 0 steps are finer by this
 _FAINT = 1e-4  # transforms of a PSF below this are not looked at
-_WITHOUT_PSF = 3 * math.pi  # as far as a pixel's own response is followed
+_WITHOUT_PSF = 2 * math.pi  # where a pixel's own response ends for the first time
 
 
 def profile_scale(n: np.ndarray) -> np.ndarray:
@@ -41,7 +41,8 @@ class Camera:
         Of the stamps, pixels.
     psf : (py, px) float tensor or None
         Image of a point source in the middle of the image, (size - 1) / 2, the pixel's response included. None: the response of square pixels alone;
-        sharp cores are then seen to three times the Nyquist frequency only.
+        what a core holds beyond twice the Nyquist frequency
+        is then lost.
     device
         Where images are made.
     binned : bool
@@ -221,10 +222,8 @@ def _waves(side: int, reach: float) -> tuple[torch.Tensor, torch.Tensor]:
     places = (np.arange(int(2 * reach / step) + 8) + 0.5) * step
     k = places - (1 - _FINE) * near * np.tanh(places / near)
     part = step * (1 - (1 - _FINE) / np.cosh(places / near) ** 2)
-    k, part = k[k < reach], part[k < reach]
-    return torch.from_numpy(np.concatenate([-k[::-1], k])), torch.from_numpy(
-        np.concatenate([part[::-1], part])
-    )
+    k, part = torch.from_numpy(k[k < reach]), torch.from_numpy(part[k < reach])
+    return torch.cat([-k.flip(0), k]), torch.cat([part.flip(0), part])
 
 
 def _response(psf: torch.Tensor | None, ky: torch.Tensor, kx: torch.Tensor) -> torch.Tensor:

@@ -40,9 +40,9 @@ class Camera:
     height, width : int
         Of the stamps, pixels.
     psf : (py, px) float tensor or None
-        Image of a point source in the middle of the image, (size - 1) / 2, the pixel's response included. None: the response of square pixels alone;
-        what a core holds beyond twice the Nyquist frequency
-        is then lost.
+        Image of a point source in the middle of the image, (size - 1) / 2, the pixel's response included. Nothing beyond the Nyquist frequency can be
+        known from it: with a FWHM below two pixels, fitted n and r_e are off, by 5 % at 1.6 and 25 % at 1.2 pixels. None: the response of
+        square pixels alone; what a core holds beyond twice the Nyquist frequency is then lost.
     device
         Where images are made.
     binned : bool

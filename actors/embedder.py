@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 import numpy as np
 import pyarrow as pa
 
+from actors.stamps import stamps_of
+
 __all__ = ["Embedder", "EmbeddingError", "embedding_field"]
 
 _LARGEST = float(np.finfo(np.float16).max)
@@ -50,7 +52,7 @@ class Embedder(ABC):
         EmbeddingError
             When an embedding is not finite or overflows float16; names the objects by ``object_id``.
         """
-        stamps = self._stamps(objects.column("stamp"))
+        stamps = stamps_of(objects.column("stamp"), self._bands, self._size)
         usable = np.asarray(objects.column("usable").fill_null(False), dtype=bool)
         rows = np.flatnonzero(usable)
         found = self.embed(stamps, rows)
@@ -71,20 +73,6 @@ class Embedder(ABC):
             pa.array(values.reshape(-1)), type=field.type, mask=pa.array(~usable)
         )
         return objects.drop_columns(["stamp", "usable"]).append_column(field, embedding)
-
-    def _stamps(self, column: pa.ChunkedArray) -> np.ndarray:
-        """View of the stamps, (n, b, y, x); a copy only if they came in several chunks."""
-        length = self._bands * self._size * self._size
-        if column.type != pa.list_(pa.float32(), length):
-            raise ValueError(
-                f"column stamp is {column.type}, not lists of {length} float32: bands = {self._bands}, size = {self._size}"
-            )
-        if not column.num_chunks:
-            return np.zeros((0, self._bands, self._size, self._size), dtype=np.float32)
-        array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
-        # .values has a slot for null lists too, and knows nothing of the array's own offset; no copy unless it has nulls
-        flat = array.values.slice(array.offset * length, len(array) * length).to_numpy(zero_copy_only=False)
-        return flat.reshape(-1, self._bands, self._size, self._size)
 
 
 def embedding_field(length: int) -> pa.Field:

@@ -1,13 +1,15 @@
-"""An encoder of whichever kind the options are for."""
+"""An encoder of whichever kind the options are for, and a measurer beside it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from actors.embedder import Embedder
 
-__all__ = ["make_encoder"]
+__all__ = ["EncodeAndMeasure", "make_encoder"]
 
 
 def make_encoder(options: dict[str, Any]) -> Embedder:
@@ -22,3 +24,22 @@ def make_encoder(options: dict[str, Any]) -> Embedder:
     from actors.encoder import Encoder  # noqa: PLC0415
 
     return Encoder(**options)
+
+
+class EncodeAndMeasure:
+    """Measures stamps, if there are options for it, and then replaces them by embeddings."""
+
+    def __init__(self, encoder: dict[str, Any], measurer: dict[str, Any] | None) -> None:
+        self._encoder, self._measurer = make_encoder(encoder), None
+        if measurer is not None:
+            from actors.measurer import Measurer  # noqa: PLC0415
+
+            self._measurer = Measurer(**measurer)
+
+    def __call__(self, objects: pa.Table) -> pa.Table:
+        """See `actors.measurer.Measurer` and `actors.embedder.Embedder`."""
+        return self._encoder(objects if self._measurer is None else self._measurer(objects))
+
+    def close(self) -> None:
+        """Let go of what lies outside of this process."""
+        self._encoder.close()

@@ -201,6 +201,7 @@ def _write_psf(path: Path, band: str) -> None:
 
 
 def _config(bands: tuple[str, ...]) -> str:
+    measured = bands[len(bands) // 2]
     return f"""# A simulated release: `tuningfork run survey.toml --out RUN`. The truth is in truth.parquet.
 
 [survey]
@@ -217,4 +218,10 @@ path = "images/{{TILE}}_{{band}}.fits"
 bands = {json.dumps(list(bands))}
 size = 64
 position = "sky"
+
+[measure]
+band = "{measured}"
+psf = "psf/{{band}}.fits"
+gain = {telescope.BANDS[measured].gain}
+zeropoint = {telescope.MAGZERO}
 """

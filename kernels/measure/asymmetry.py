@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kernels.measure.compiled import compiled
+from kernels.measure.compiled import compiled, summing
 
 __all__ = ["Asymmetry", "asymmetry", "sky_asymmetry"]
 
@@ -76,19 +76,20 @@ def _least(images: Any, masked: Any, start: Any, radius: Any, sky: Any, found: A
     """Fill found (n, 3): the least asymmetry and its centre, x and y."""
     n, height, width = images.shape
     part = np.empty((height, width), np.float32)
-    light, counted = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
+    light, counted = np.empty((2, height, width), np.float32), np.empty((2, height, width), np.float32)
     for i in range(n):
         if not np.isfinite(start[i, 0] + start[i, 1] + radius[i]):
             continue
-        counted[:] = ~masked[i]
-        light[:] = np.where(masked[i], np.float32(0), images[i])
+        counted[0] = ~masked[i]
+        light[0] = np.where(masked[i], np.float32(0), images[i])
+        counted[1], light[1] = counted[0, ::-1, ::-1], light[0, ::-1, ::-1]
         # a place x goes to twice - x
         across = min(max(round(2 * start[i, 0]), 0), 2 * width - 2)
         down = min(max(round(2 * start[i, 1]), 0), 2 * height - 2)
         across, down = _half_pixel(light, counted, part, across, down, radius[i])
-        _disc(across / 2, down / 2, radius[i], part)
+        _disc(across / 2, down / 2, radius[i], counted, part)
         at_x, at_y = _between(light, counted, part, across, down)
-        _disc(at_x / 2, at_y / 2, radius[i], part)
+        _disc(at_x / 2, at_y / 2, radius[i], counted, part)
         left, total, area = _left(light, counted, part, at_x, at_y)
         found[i, 1], found[i, 2] = at_x / 2, at_y / 2
         if total > 0:
@@ -103,7 +104,7 @@ def _half_pixel(
     height, width = part.shape
     for reach in (2, 1):
         for _ in range(_MOVES):
-            _disc(across / 2, down / 2, radius, part)
+            _disc(across / 2, down / 2, radius, counted, part)
             best, move_x, move_y = np.inf, 0, 0
             for dy in (0, -reach, reach):
                 for dx in (0, -reach, reach):
@@ -135,48 +136,58 @@ def _between(light: Any, counted: Any, part: Any, across: int, down: int) -> tup
     return at_x, at_y
 
 
-@compiled
+@summing
 def _left(light: Any, counted: Any, part: Any, twice_x: float, twice_y: float) -> tuple[float, float, float]:
-    """What is left, the light that was there, and the area, within a disc; turned about half of twice_x, twice_y."""
-    height, width = light.shape
-    base_x, base_y = int(np.floor(twice_x)), int(np.floor(twice_y))
-    far_x, far_y = np.float32(twice_x - base_x), np.float32(twice_y - base_y)
+    """What is left, the light that was there, and the area, within a disc; turned about half of twice_x, twice_y.
+
+    `light` and `counted` are (2, y, x): as they are, and turned about the middle of the stamp.
+    """
+    height, width = part.shape
+    # what a pixel x is turned to lies at x + to_x on the turned image, or between there and the pixel before
+    to_x, to_y = int(np.ceil(width - 1 - twice_x)), int(np.ceil(height - 1 - twice_y))
+    far_x = np.float32(to_x - (width - 1 - twice_x))
+    far_y = np.float32(to_y - (height - 1 - twice_y))
     near_x, near_y = np.float32(1) - far_x, np.float32(1) - far_y
-    # where the turned place, and the next one if it lies between two, are in the stamp
-    next_x, next_y = int(far_x > 0), int(far_y > 0)
-    first_x, last_x = max(0, base_x + next_x - width + 1), min(width - 1, base_x)
-    first_y, last_y = max(0, base_y + next_y - height + 1), min(height - 1, base_y)
-    left, total, area = 0.0, 0.0, 0.0
-    for y in range(first_y, last_y + 1):
-        row, turned_y = part[y], base_y - y
-        for x in range(first_x, last_x + 1):
-            if row[x] == 0:
-                continue
-            turned_x = base_x - x
-            there = near_x * near_y * counted[turned_y, turned_x]
-            away = near_x * near_y * light[turned_y, turned_x]
-            if next_x:
-                there += far_x * near_y * counted[turned_y, turned_x + 1]
-                away += far_x * near_y * light[turned_y, turned_x + 1]
-            if next_y:
-                there += near_x * far_y * counted[turned_y + 1, turned_x]
-                away += near_x * far_y * light[turned_y + 1, turned_x]
-                if next_x:
-                    there += far_x * far_y * counted[turned_y + 1, turned_x + 1]
-                    away += far_x * far_y * light[turned_y + 1, turned_x + 1]
-            if there >= 0.5:
-                weight = row[x] * counted[y, x]
-                left += weight * abs(light[y, x] - away)
-                total += weight * abs(light[y, x])
-                area += weight
-    return left, total, area
+    back_x, back_y = int(far_x > 0), int(far_y > 0)
+    first_x, last_x = max(0, back_x - to_x), min(width, width - to_x)
+    first_y, last_y = max(0, back_y - to_y), min(height, height - to_y)
+    half, none = np.float32(0.5), np.float32(0)
+    left, total, area = none, none, none
+    for y in range(first_y, last_y):
+        # slices from zero on: an index that might be negative would cost four times as much
+        weight, here = part[y, first_x:last_x], light[0, y, first_x:last_x]
+        row, first, last = y + to_y, first_x + to_x, last_x + to_x
+        known, turned = counted[1, row, first:last], light[1, row, first:last]
+        if back_x == 0 and back_y == 0:
+            for x in range(weight.size):
+                inside = weight[x] * known[x]
+                left += inside * abs(here[x] - turned[x])
+                total += inside * abs(here[x])
+                area += inside
+            continue
+        known_y, turned_y = counted[1, row - back_y, first:last], light[1, row - back_y, first:last]
+        first, last = first - back_x, last - back_x
+        known_x, turned_x = counted[1, row, first:last], light[1, row, first:last]
+        known_xy, turned_xy = counted[1, row - back_y, first:last], light[1, row - back_y, first:last]
+        for x in range(weight.size):
+            there = near_y * (near_x * known[x] + far_x * known_x[x]) + far_y * (
+                near_x * known_y[x] + far_x * known_xy[x]
+            )
+            away = near_y * (near_x * turned[x] + far_x * turned_x[x]) + far_y * (
+                near_x * turned_y[x] + far_x * turned_xy[x]
+            )
+            inside = weight[x] if there >= half else none
+            left += inside * abs(here[x] - away)
+            total += inside * abs(here[x])
+            area += inside
+    return float(left), float(total), float(area)
 
 
 @compiled
-def _disc(x0: float, y0: float, radius: float, part: Any) -> None:
-    """Fill in the parts of pixels that lie within a circle: by the distance of their middles from the edge."""
+def _disc(x0: float, y0: float, radius: float, counted: Any, part: Any) -> None:
+    """Fill in the parts of pixels that count and lie within a circle: by the distance of their middles from the edge."""
     height, width = part.shape
     for y in range(height):
         for x in range(width):
             distance = np.sqrt((x - x0) ** 2 + (y - y0) ** 2)
-            part[y, x] = min(max(radius + 0.5 - distance, 0.0), 1.0)
+            part[y, x] = min(max(radius + 0.5 - distance, 0.0), 1.0) * counted[0, y, x]

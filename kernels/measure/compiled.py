@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numba
+from numba.core import config as settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "summing"]
 
 Loop = TypeVar("Loop", bound="Callable[..., object]")
+
+_SOURCES = sorted(Path(__file__).parent.glob("*.py"))
+_DIGEST = hashlib.sha256(b"".join(file.read_bytes() for file in _SOURCES)).hexdigest()[:12]
 
 
 def compiled(loop: Loop) -> Loop:
     """A function of NumPy arrays and numbers, compiled at its first call; kept on disk where there is a place to."""
+    return _compiled(loop)
+
+
+def summing(loop: Loop) -> Loop:
+    """The same for sums of finite numbers: they may be taken in any order, several terms at a time."""
+    return _compiled(loop, fastmath={"reassoc", "contract", "nsz", "nnan", "ninf"})
+
+
+def _compiled(loop: Loop, **options: Any) -> Loop:
+    # numba looks at a loop's own file to see whether what it kept is stale, not at the files of the loops that it calls:
+    # so what is kept lies in a folder named after all of them
+    config: Any = settings  # it makes its attributes at run time
+    before, base = config.CACHE_DIR, config.CACHE_DIR or str(Path(__file__).parent / "__pycache__")
     try:
-        kept = numba.njit(loop, cache=True, nogil=True)
-    except RuntimeError:  # neither the package's folder nor the user's can be written to
-        kept = numba.njit(loop, nogil=True)
+        config.CACHE_DIR = str(Path(base) / f"loops-{_DIGEST}")
+        kept = numba.njit(loop, cache=True, nogil=True, **options)
+    except (RuntimeError, OSError):  # nowhere to keep it
+        kept = numba.njit(loop, nogil=True, **options)
+    finally:
+        config.CACHE_DIR = before
     return cast("Loop", kept)

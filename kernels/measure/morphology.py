@@ -47,6 +47,7 @@ QUANTITIES = {
 _CHUNK = 32  # stamps at a time: always as many, so that no result depends on its neighbours
 _EXTENT = 1.5  # Petrosian radii: what counts as the whole object
 _SIGMA_PER_MAD = 1.482602218505602
+_FRAME = 2  # pixels
 _LEAST_SKY = 0.05  # of the stamp
 _LEAST_SN = 2.5
 _CROWDED = 0.1  # of the circle
@@ -68,7 +69,6 @@ class Optics:
 def measure(
     images: torch.Tensor,
     bad: torch.Tensor,
-    frame_noise: torch.Tensor,
     optics: Optics | None = None,
     quantities: Collection[str] = tuple(QUANTITIES),
 ) -> dict[str, torch.Tensor]:
@@ -82,10 +82,8 @@ def measure(
     images : (n, y, x) float tensor
         Background-subtracted, one band.
     bad : (n, y, x) bool tensor
-        Pixels that are no data: off the image, not finite.
-    frame_noise : (n,) float tensor
-        A first guess of the sky's standard deviation, image units, see `kernels.stretch.noise_level`. What is used in the end is that of all
-        sky pixels, 1.4826 MAD.
+        Pixels that are no data: off the image, not finite. The sky's noise is found first on the two pixels along their borders and the stamp's, then on
+        all pixels that are nobody's: 1.4826 MAD both.
     optics : Optics, optional
     quantities : collection of str
         Of `QUANTITIES`.
@@ -104,8 +102,7 @@ def measure(
         short = _CHUNK - len(pixels)
         pixels = functional.pad(torch.where(no_data, 0.0, pixels), (0, 0, 0, 0, 0, short))
         no_data = functional.pad(no_data, (0, 0, 0, 0, 0, short), value=True)
-        noise = functional.pad(frame_noise[part].float(), (0, short))
-        found = _measure(pixels, no_data, noise, optics, quantities)
+        found = _measure(pixels, no_data, optics, quantities)
         parts.append({name: values[: _CHUNK - short] for name, values in found.items()})
     if not parts:
         empty = images.new_zeros(0, dtype=torch.float64)
@@ -117,13 +114,14 @@ def measure(
 def _measure(
     images: torch.Tensor,
     bad: torch.Tensor,
-    frame_noise: torch.Tensor,
     optics: Optics,
     quantities: Collection[str],
 ) -> dict[str, torch.Tensor]:
+    frame_noise = _spread(images, _frame(bad))
     segments = segment(images, frame_noise, bad)
     sky = ~(segments.central | segments.others | bad)
-    noise, no_sky = _noise(images, sky, frame_noise)
+    no_sky = sky.flatten(1).float().mean(dim=1) < _LEAST_SKY
+    noise = torch.where(no_sky, frame_noise, _spread(images, sky))
     masked = segments.others | bad
 
     centroid = ellipse(images, segments.central).centre
@@ -199,15 +197,18 @@ def _measure(
     return {**found, "measure_flags": _bits(noticed, nothing)}
 
 
-def _noise(
-    images: torch.Tensor, sky: torch.Tensor, frame_noise: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Standard deviation (n,) of sky pixels, 1.4826 MAD, and where there are too few of them: there it is the frame's."""
-    too_few = sky.flatten(1).float().mean(dim=1) < _LEAST_SKY
-    values = torch.where(sky, images, torch.nan).flatten(1)
+def _frame(bad: torch.Tensor) -> torch.Tensor:
+    """Good pixels (n, y, x) bool next to bad ones, or to the stamp's border."""
+    width = 2 * _FRAME + 1
+    no_data = functional.pad(bad.float(), (_FRAME,) * 4, value=1.0)
+    return functional.max_pool2d(no_data, width, stride=1).bool() & ~bad
+
+
+def _spread(images: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """Robust standard deviation (n,) float64 of some pixels, 1.4826 MAD; 0 where there are none."""
+    values = torch.where(where, images, torch.nan).flatten(1)
     middle = values.nanmedian(dim=1, keepdim=True).values
-    spread = (values - middle).abs().nanmedian(dim=1).values.double() * _SIGMA_PER_MAD
-    return torch.where(too_few, frame_noise.double(), spread), too_few
+    return (values - middle).abs().nanmedian(dim=1).values.double().nan_to_num(0.0) * _SIGMA_PER_MAD
 
 
 def _sersic(

@@ -88,6 +88,12 @@ def _root(parent: Any, place: int) -> int:
 
 
 @compiled
+def _brightest_first(values: Any, which: Any) -> Any:
+    places = np.flatnonzero(which)
+    return places[np.argsort(-values[places], kind="mergesort")]
+
+
+@compiled
 def _region(light: Any) -> Any:
     """Pixels (y, x) bool of the main heart."""
     height, width = light.shape
@@ -114,11 +120,11 @@ def _faintest(light: Any) -> tuple[int, float]:
     """The brightest place, and the level where what is added to its region is faint beside the region; 0 if it never is."""
     height, width = light.shape
     values = light.ravel()
-    order = np.argsort(-values, kind="mergesort")
+    order = _brightest_first(values, values > 0)
     parent = np.full(height * width, -1, np.int64)
     total, count = np.zeros(height * width), np.zeros(height * width, np.int64)
     top = order[0]
-    for place in order[: (values > 0).sum()]:
+    for place in order:
         parent[place], total[place], count[place] = place, values[place], 1
         y, x = divmod(place, width)
         for to_y in range(max(y - 1, 0), min(y + 2, height)):
@@ -140,11 +146,10 @@ def _multimode(light: Any, region: Any) -> float:
     """A2 / A1 where A2^2 / A1 is largest over all thresholds: regions grow together as pixels are added from the brightest down."""
     height, width = light.shape
     values = light.ravel()
-    inside = np.flatnonzero(region)
-    order = inside[np.argsort(-values[inside], kind="mergesort")]
+    order = _brightest_first(values, region.ravel())
     parent, area = np.full(height * width, -1, np.int64), np.zeros(height * width, np.int64)
     of_area = np.zeros(len(order) + 2, np.int64)  # regions of each area
-    first, most, answer = 0, 0.0, 0.0
+    first, second, most, answer = 0, 0, 0.0, 0.0
     for k in range(len(order)):
         place = order[k]
         parent[place], grown = place, 1
@@ -159,11 +164,13 @@ def _multimode(light: Any, region: Any) -> float:
                         grown += area[other]
         area[place] = grown
         of_area[grown] += 1
-        first = max(first, grown)
+        if grown >= first:
+            first, second = grown, first
+        else:
+            second = max(second, grown)
         if k + 1 < len(order) and values[order[k + 1]] == values[place]:
             continue  # a threshold takes all pixels of a value
-        second = first if of_area[first] > 1 else first - 1
-        while second > 0 and of_area[second] == 0:
+        while second > 0 and of_area[second] - (second == first) <= 0:
             second -= 1
         if second * second > most * first:
             most, answer = second * second / first, second / first
@@ -175,11 +182,9 @@ def _intensity(smooth: Any) -> tuple[float, int]:
     """Light of the second brightest peak over that of the brightest, and the place of that one."""
     height, width = smooth.shape
     values = smooth.ravel()
-    order = np.argsort(-values, kind="mergesort")
+    order = _brightest_first(values, values > 0)
     peak, light = np.full(height * width, -1, np.int64), np.zeros(height * width)
     for place in order:
-        if values[place] <= 0:
-            break
         # the brightest neighbour came before and knows its peak; a pixel without a brighter one is a peak
         y, x = divmod(place, width)
         best = -1

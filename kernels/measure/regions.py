@@ -122,13 +122,16 @@ def blur(image: Any, sigma: float, smooth: Any) -> None:
     weights = (weights / weights.sum()).astype(np.float32)
     rows = np.zeros((height, width), np.float32)
     for y in range(height):
+        row = rows[y]
         for k in range(max(-reach, -y), min(reach, height - 1 - y) + 1):
-            weight = weights[k + reach]
+            weight, other = weights[k + reach], image[y + k]
             for x in range(width):
-                rows[y, x] += weight * image[y + k, x]
+                row[x] += weight * other[x]
     smooth[:] = 0
     for y in range(height):
-        for k in range(-reach, reach + 1):
+        for k in range(max(-reach, 1 - width), min(reach, width - 1) + 1):
             weight = weights[k + reach]
-            for x in range(max(0, -k), min(width, width - k)):
-                smooth[y, x] += weight * rows[y, x + k]
+            # slices from zero on: an index that might be negative would cost several times as much
+            row, other = smooth[y, max(0, -k) : width - max(0, k)], rows[y, max(0, k) : width - max(0, -k)]
+            for x in range(row.size):
+                row[x] += weight * other[x]

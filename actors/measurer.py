@@ -1,0 +1,176 @@
+"""The measurer: stamps in, columns of measured morphology out, in the catalog's units."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from actors.stamps import stamps_of
+from kernels.measure.flags import DESCRIPTION as FLAG_BITS
+from kernels.measure.flags import MeasureFlag
+from kernels.measure.morphology import QUANTITIES, Optics, measure
+from kernels.measure.psf import full_width, gaussian
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Measurer"]
+
+_LENGTHS = {"r_petro", "r_petro_circ", "r20", "r50", "r80", "sersic_r_e"}
+# UCD and what a column holds; lengths get their unit from the release
+_COLUMNS = {
+    "sn_pixel": ("stat.snr", "mean S/N of the pixels brighter than the Petrosian radius"),
+    "x_centre": ("pos.cartesian.x", "centre of least asymmetry in the stamp, its first pixel's middle is 0"),
+    "y_centre": ("pos.cartesian.y", "centre of least asymmetry in the stamp, its first pixel's middle is 0"),
+    "flux": ("phot.flux", "flux within 1.5 r_petro_circ, in the image's unit"),
+    "r_petro": ("phys.angSize;src.morph.param", "Petrosian radius along the major axis, eta = 0.2"),
+    "r_petro_circ": ("phys.angSize;src.morph.param", "Petrosian radius of circles, eta = 0.2"),
+    "r20": ("phys.angSize;src.morph.param", "radius of the circle with 20 % of the flux within 1.5 r_petro_circ"),
+    "r50": ("phys.angSize;src.morph.param", "radius of the circle with 50 % of the flux within 1.5 r_petro_circ"),
+    "r80": ("phys.angSize;src.morph.param", "radius of the circle with 80 % of the flux within 1.5 r_petro_circ"),
+    "ellipticity": ("src.ellipticity", "1 - b / a of the light's second moments"),
+    "position_angle": ("pos.posAng", "of the major axis, from the image's x axis to its y axis"),
+    "gini": ("src.morph.param", "Gini coefficient"),
+    "m20": ("src.morph.param", "second moment of the brightest fifth of the light over that of all, log10"),
+    "concentration": ("src.morph.param", "5 log10(r80 / r20)"),
+    "asymmetry": ("src.morph.param", "rotational asymmetry, the least over centres, the sky's taken off"),
+    "smoothness": ("src.morph.param", "light that stands out of the smoothed image, the sky's taken off"),
+    "multimode": ("src.morph.param", "area of the second largest region over the largest, at the level where it counts most"),
+    "intensity": ("src.morph.param", "light around the second brightest peak over that around the brightest"),
+    "deviation": ("src.morph.param", "distance of the brightest peak from the centroid, in radii of the object"),
+    "sersic_n": ("src.morph.param", "Sersic index of the fitted profile"),
+    "sersic_r_e": ("phys.angSize;src.morph.param", "half-light radius of the fitted profile along the major axis"),
+    "sersic_ellipticity": ("src.ellipticity", "1 - b / a of the fitted profile"),
+    "sersic_angle": ("pos.posAng", "of the fitted profile's major axis, from the image's x axis to its y axis"),
+    "sersic_flux": ("phot.flux", "flux of the fitted profile to infinity, in the image's unit"),
+    "sersic_magnitude": ("phot.mag", "magnitude of the fitted profile"),
+    "sersic_sky": ("phot.flux;instr.background", "level of the sky that was fitted with the profile, in the image's unit"),
+    "sersic_chi2": ("stat.fit.chi2", "reduced chi-squared of the fit"),
+}  # fmt: skip
+_UNITS = {
+    "x_centre": "pix",
+    "y_centre": "pix",
+    "position_angle": "deg",
+    "sersic_angle": "deg",
+    "sersic_magnitude": "mag",
+}
+
+
+class Measurer:
+    """Measures one band of every usable stamp; call it with a table of stamps.
+
+    Parameters
+    ----------
+    bands, size : int
+        Bands and side (pixels) of the stamps.
+    band : int
+        Which one is measured.
+    quantities : sequence of str
+        Of `kernels.measure.morphology.QUANTITIES`.
+    pixel_scale : float, optional
+        Arcsec a pixel; without it lengths are in pixels.
+    psf : (y, x) float array, optional
+        Image of the PSF, its sum 1.
+    fwhm : float, optional
+        Of a Gaussian PSF, pixels, where there is no image of it.
+    gain, zeropoint : float, optional
+        Electrons per image unit; magnitude of one image unit.
+    holes : int
+        Bits of the column ``flags`` that say that zeros in a stamp stand for pixels that are no data.
+    """
+
+    def __init__(
+        self,
+        *,
+        bands: int,
+        size: int,
+        band: int,
+        quantities: Sequence[str],
+        pixel_scale: float | None = None,
+        psf: np.ndarray | None = None,
+        fwhm: float | None = None,
+        gain: float | None = None,
+        zeropoint: float | None = None,
+        holes: int = 0,
+    ) -> None:
+        self._bands, self._size, self._band, self._holes = bands, size, band, holes
+        self._quantities, self._scale, self._zeropoint = tuple(quantities), pixel_scale, zeropoint
+        self._fields = self.columns(quantities, pixel_scale, zeropoint).schema
+        image = None if psf is None else torch.tensor(psf)
+        if image is not None:
+            fwhm = full_width(image)
+        elif fwhm is not None:
+            image = gaussian(fwhm)
+        self._optics = Optics(image, fwhm, gain)
+
+    @classmethod
+    def columns(
+        cls, quantities: Sequence[str], pixel_scale: float | None = None, zeropoint: float | None = None
+    ) -> pa.Table:
+        """Empty table of the columns that are added."""
+        if not quantities:
+            return pa.schema([]).empty_table()
+        names = [
+            name
+            for quantity in QUANTITIES
+            if quantity in {"shape", *quantities}
+            for name in QUANTITIES[quantity]
+        ]
+        if "sersic" in quantities and zeropoint is not None:
+            names.insert(names.index("sersic_flux") + 1, "sersic_magnitude")
+        units = {**_UNITS, **dict.fromkeys(_LENGTHS, "pix" if pixel_scale is None else "arcsec")}
+        fields = []
+        for name in names:
+            ucd, about = _COLUMNS[name]
+            metadata = {"unit": units.get(name, ""), "ucd": ucd, "description": about}
+            fields.append(pa.field(name, pa.float32(), metadata={k: v for k, v in metadata.items() if v}))
+        bits = {"ucd": "meta.code.qual", "description": f"bits: {FLAG_BITS}"}
+        return pa.schema([*fields, pa.field("measure_flags", pa.int32(), metadata=bits)]).empty_table()
+
+    @torch.inference_mode()
+    def __call__(self, objects: pa.Table) -> pa.Table:
+        """Add the columns, null where there is no value, to a table with ``stamp``, ``usable`` and ``flags``."""
+        usable = np.asarray(objects.column("usable").fill_null(False), dtype=bool)
+        rows = np.flatnonzero(usable)
+        stamps = stamps_of(objects.column("stamp"), self._bands, self._size)
+        images = torch.from_numpy(stamps[rows, self._band])
+        bad = outside(images)
+        if self._holes and "flags" in objects.column_names:
+            marked = objects.column("flags").to_numpy()[rows] & self._holes != 0
+            bad |= torch.from_numpy(marked)[:, None, None] & (images == 0)
+        found = measure(images, bad, self._optics, self._quantities)
+        if "sersic_flux" in found and self._zeropoint is not None:
+            found["sersic_magnitude"] = self._zeropoint - 2.5 * found["sersic_flux"].log10()
+        before = objects.column_names.index("usable")
+        for place, field in enumerate(self._fields):
+            objects = objects.add_column(before + place, field, self._column(field, found, rows, len(usable)))
+        return objects
+
+    def _column(
+        self, field: pa.Field, found: dict[str, torch.Tensor], rows: np.ndarray, length: int
+    ) -> pa.Array:
+        if field.name == "measure_flags":
+            flags = np.full(length, int(MeasureFlag.NO_OBJECT), np.int32)
+            flags[rows] = found[field.name].numpy()
+            return pa.array(flags)
+        values = np.full(length, np.nan)
+        values[rows] = found[field.name].numpy()
+        if field.name in _LENGTHS and self._scale is not None:
+            values *= self._scale
+        with np.errstate(over="ignore"):
+            single = values.astype(np.float32)
+        return pa.array(single, mask=~np.isfinite(single))
+
+
+def outside(images: torch.Tensor) -> torch.Tensor:
+    """Where (n, y, x) rows or columns from a border on are nothing but zeros: smaller images were padded with them."""
+    lit = images != 0
+    answer = torch.zeros_like(lit)
+    for axis in (1, 2):
+        line = lit.any(dim=3 - axis)  # (n, side)
+        before, behind = line.cummax(1).values, line.flip(1).cummax(1).values.flip(1)
+        answer |= ~(before & behind).unsqueeze(3 - axis)
+    return answer

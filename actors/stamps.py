@@ -1,0 +1,34 @@
+"""Stamps as Arrow and as NumPy: fixed-size lists of float32 on the one side, images on the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["stamps_of"]
+
+
+def stamps_of(column: pa.ChunkedArray, bands: int, size: int) -> NDArray[np.float32]:
+    """View of the stamps, (n, b, y, x); a copy only if they came in several chunks.
+
+    Raises
+    ------
+    ValueError
+        If the column holds something else.
+    """
+    length = bands * size * size
+    if column.type != pa.list_(pa.float32(), length):
+        raise ValueError(
+            f"column stamp is {column.type}, not lists of {length} float32: bands = {bands}, size = {size}"
+        )
+    if not column.num_chunks:
+        return np.zeros((0, bands, size, size), dtype=np.float32)
+    array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+    # .values has a slot for null lists too, and knows nothing of the array's own offset; no copy unless it has nulls
+    flat = array.values.slice(array.offset * length, len(array) * length).to_numpy(zero_copy_only=False)
+    return np.asarray(flat.reshape(-1, bands, size, size))

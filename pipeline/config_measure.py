@@ -1,0 +1,45 @@
+"""The `[measure]` part of a config: what is measured on every stamp."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from catalogs.survey import Section
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Measure(Section):
+    """Parameters measured on every stamp in the encoding pass, in one band; they become columns of the catalog."""
+
+    quantities: list[Literal["shape", "gini", "cas", "mid", "sersic"]] = [
+        "shape",
+        "gini",
+        "cas",
+        "mid",
+        "sersic",
+    ]
+    """`shape`: S/N, centre, flux, radii, ellipse (comes with each of the others); `gini`: Gini and M20; `cas`: concentration, asymmetry,
+    smoothness; `mid`: multimode, intensity, deviation; `sersic`: a fitted profile. `[]` measures nothing."""
+    band: str | None = None
+    """Band that is measured; by default the only one, or the middle one of several."""
+    psf: str | None = None
+    """FITS image of the band's PSF, the pixel's response included, sampled as the images are; `{band}` is the band."""
+    fwhm: Positive | None = None
+    """FWHM of a Gaussian PSF, arcsec (pixels where the scale is unknown), where there is no image of it."""
+    gain: Positive | None = None
+    """Electrons per image unit in the band; without it, S/N and fits know the sky's noise only."""
+    zeropoint: float | None = None
+    """Magnitude of one image unit in the band; with it there is a column `sersic_magnitude`."""
+
+    @model_validator(mode="after")
+    def _one_psf(self) -> Measure:
+        if self.psf is not None and self.fwhm is not None:
+            msg = "psf and fwhm both describe the PSF: give one of them"
+            raise ValueError(msg)
+        if len(set(self.quantities)) < len(self.quantities):
+            msg = "quantities names one twice"
+            raise ValueError(msg)
+        return self

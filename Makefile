@@ -13,6 +13,7 @@ demo: .venv/with-sim
 	rm -rf $(DEMO)
 	$(BIN)/tuningfork simulate $(DEMO)/release --galaxies 2000 --shards 4 --bands i
 	$(BIN)/tuningfork run $(DEMO)/release/survey.toml --out $(DEMO)/run
+	$(BIN)/tuningfork report $(DEMO)/run --truth $(DEMO)/release/truth.parquet
 
 test: .venv/with-dev .venv/with-tritonserver chromium
 	$(PYTEST) -m "not slow"

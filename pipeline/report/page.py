@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass
 from importlib import resources
@@ -15,7 +16,7 @@ from markupsafe import Markup
 
 from catalogs import storage
 from catalogs.errors import BadRequest, Fault, Refused
-from pipeline.report import facts, palette, plots, scoring, sheets, stamps, surfaces
+from pipeline.report import facts, palette, plots, scoring, sheets, stamps, surfaces, words
 from pipeline.report.chart import chart
 from pipeline.report.source import MEASURED, Source, open_source
 
@@ -32,7 +33,6 @@ BRIEF = (
     *("sersic_n", "sersic_r_e"),
 )
 """Medians that stand on a group's card; all of them are in the table."""
-NOTHING = "\N{EN DASH}"
 MARK = b'content="tuningfork report"'
 
 
@@ -91,6 +91,7 @@ def report(run: str, options: Options = Options()) -> str:
         "drawn": {name.removeprefix("stamps/").removesuffix(".png") for name in files},
         "plots": drawn,
         "plots_by": by,
+        "fewest": plots.FEWEST,
         "scores": [
             {**_attributes(score), "figures": pair} for score, pair in zip(scores, figures, strict=True)
         ],
@@ -138,7 +139,7 @@ def _stamps(
         return "the release holds other objects than those of this run.", ""
     bands = release.survey.images.bands
     how = "dark is bright" if len(bands) < 3 else "colours are the reddest, the middle and the bluest band"
-    return None, f"bands {', '.join(bands)}, asinh stretch, each stamp by its own brightness; {how}."
+    return None, f"Bands {', '.join(bands)}; asinh stretch, each stamp by its own brightness; {how}."
 
 
 def _plots(source: Source, by: str, files: dict[str, bytes]) -> list[dict[str, Any]]:
@@ -190,7 +191,7 @@ def _facts(source: Source, sheet: Sheets) -> dict[str, Any]:
             "by": about.get("by"),
             "given": about.get("class") if mine else None,
             "notes": about.get("notes") if mine else None,
-            "short": [(c.label, short(group["medians"].get(c.name))) for c in brief],
+            "short": [(c.label, words.short(group["medians"].get(c.name))) for c in brief],
         }
     known = [*CLASSES, *sorted({g["class"] for g in classes if g["class"]} - {*CLASSES})]
     medians = [("Medians of each group's kept objects", groups)]
@@ -237,7 +238,7 @@ def _page(source: Source, sheet: Sheets, points: dict[str, Any], values: dict[st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.globals.update(short=short, share=_share, percent=_percent, evidence=_evidence)
+    pages.globals.update(short=words.short, share=words.share, percent=words.percent, evidence=words.evidence)
     template = pages.get_template("index.html.j2")
     style = (folder / "report.css").read_text(encoding="utf-8")
     # Our own files, and JSON in which no tag can begin: the only texts that are not escaped.
@@ -253,7 +254,11 @@ def _object(source: Source, row: dict[str, Any]) -> dict[str, Any]:
         value = row[column.name]
         if column.bits and isinstance(value, int):
             value = ", ".join(name for name, bit in column.bits.items() if value & bit) or "none"
-        rows.append((column.label, value if isinstance(value, int | bool) or value is None else short(value)))
+        if isinstance(value, float):
+            # a position in degrees needs its digits
+            value = float(f"{value:.10g}" if column.name in ("ra", "dec") else f"{value:.5g}")
+            value = value if math.isfinite(value) else None
+        rows.append((column.label, value if isinstance(value, int | float) or value is None else str(value)))
     first = ("group", "class", "kept", "agreement")
     rows.sort(key=lambda item: first.index(item[0]) if item[0] in first else len(first))
     return {"id": str(row["object_id"]), "rows": rows}
@@ -262,34 +267,6 @@ def _object(source: Source, row: dict[str, Any]) -> dict[str, Any]:
 def _json(value: Any) -> str:
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def short(value: Any) -> str:
-    """A value in a table: four digits of a number, a dash for none."""
-    if value is None or value != value:  # noqa: PLR0124 - NaN
-        return NOTHING
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _share(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.1%}"
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else NOTHING
-
-
-def _evidence(found: dict[str, Any]) -> str:
-    """What speaks for a group's class, in one line."""
-    told = [f"rule {found['rule']}"] if found.get("rule") else []
-    shares = sorted((found.get("labels") or {}).items(), key=lambda item: -item[1])[:4]
-    if shares:
-        told.append(f"labels ({found['labelled']}): " + ", ".join(f"{n} {v:.0%}" for n, v in shares))
-    medians = [f"{n} {short(v)}" for n, v in (found.get("medians") or {}).items() if v is not None]
-    told += [f"medians {', '.join(medians)}"] if medians else []
-    return "; ".join(told)
 
 
 def _attributes(score: Score) -> dict[str, Any]:

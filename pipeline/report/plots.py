@@ -136,17 +136,25 @@ def _clouds(
 ) -> list[Cloud]:
     """Histograms and medians, taken where the data is: every object counts, not a sample."""
     cell = [
-        f"least({CELLS - 1}, greatest(0, floor(({value} - ({low})) / {(high - low) / CELLS}))) :: INT"
+        f"floor(({value} - ({low})) / {(high - low) / CELLS})::INT"
         for value, (low, high) in zip(values, box, strict=True)
     ]
+    inside = " AND ".join(
+        f"{value} >= {low} AND {value} < {high}" for value, (low, high) in zip(values, box, strict=True)
+    )
     counts: dict[str, NDArray[np.float64]] = {}
-    sql = f'SELECT "{by}"::VARCHAR AS name, {cell[0]} AS i, {cell[1]} AS j, count(*) AS n FROM objects WHERE {known} GROUP BY ALL'
+    sql = f"""SELECT "{by}"::VARCHAR AS name, {cell[0]} AS i, {cell[1]} AS j, count(*) AS n
+              FROM objects WHERE {known} AND {inside} GROUP BY ALL"""
     for row in source.ask(sql):
-        counts.setdefault(row["name"], np.zeros((CELLS, CELLS)))[row["j"], row["i"]] = row["n"]
+        place = min(row["j"], CELLS - 1), min(row["i"], CELLS - 1)  # the last may round up
+        counts.setdefault(row["name"], np.zeros((CELLS, CELLS)))[place] += row["n"]
     middle = f'SELECT "{by}" AS name, count(*) AS n, median({values[0]}) AS x, median({values[1]}) AS y FROM objects WHERE {known} GROUP BY 1 ORDER BY 1'
     found = {row["name"]: row for row in source.ask(middle)}
     order = palette.ordered(found) if by == "class" else found
-    return [Cloud(str(n), counts[str(n)], found[n]["n"], found[n]["x"], found[n]["y"]) for n in order]
+    nothing = np.zeros((CELLS, CELLS))
+    return [
+        Cloud(str(n), counts.get(str(n), nothing), found[n]["n"], found[n]["x"], found[n]["y"]) for n in order
+    ]
 
 
 def _centres(box: list[tuple[float, float]]) -> list[NDArray[np.float64]]:
@@ -167,11 +175,11 @@ def _draw(
 ) -> None:
     colour, style = palette.colour(place), palette.dashes(place)
     x, y = _centres(box)
-    if cloud.objects < FEWEST:
+    if cloud.counts.sum() < FEWEST:
         j, i = np.nonzero(cloud.counts)
         axes.plot(x[i], y[j], ls="", marker=palette.marker(place), ms=3.5, mew=0.6, color=colour, alpha=0.8)
     else:
-        smooth, levels = levels_of(cloud.counts, cloud.objects, (0.5,) if alone else (0.8, 0.4))
+        smooth, levels = levels_of(cloud.counts, (0.5,) if alone else (0.8, 0.4))
         if levels:
             axes.contour(
                 x,
@@ -193,7 +201,7 @@ def _draw(
 
 
 def levels_of(
-    counts: NDArray[np.float64], objects: int, shares: tuple[float, ...]
+    counts: NDArray[np.float64], shares: tuple[float, ...]
 ) -> tuple[NDArray[np.float64], list[float]]:
     """Smoothed density, and the levels that hold these shares of it; the width is Scott's for two dimensions."""
     index = np.arange(CELLS)
@@ -202,7 +210,7 @@ def levels_of(
         profile = counts.sum(axis=1 - axis)
         mean = (profile * index).sum() / profile.sum()
         spread = np.sqrt((profile * (index - mean) ** 2).sum() / profile.sum())
-        widths.append(max(0.8, spread * objects ** (-1 / 6)))
+        widths.append(max(0.8, spread * counts.sum() ** (-1 / 6)))
     smooth = gaussian_filter(counts, widths, mode="constant")
     ranked = np.sort(smooth.ravel())[::-1]
     mass = np.cumsum(ranked)

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline.report import palette
-from pipeline.report.page import short
 from pipeline.report.plots import CELLS, levels_of
 from pipeline.report.scoring import Confusion
 from pipeline.report.source import Column
 from pipeline.report.stamps import drawn
 from pipeline.report.surfaces import SURFACES
+from pipeline.report.words import short
 
 
 def stamp(bands, at=(20, 10), light=(100.0, 100.0, 100.0)):
@@ -62,7 +62,7 @@ def test_contours_hold_the_shares_that_they_say():
     i, j = (np.clip(rng.normal(c, w, 20_000), 0, CELLS - 1).astype(int) for c, w in ((40, 7), (35, 10)))
     counts = np.zeros((CELLS, CELLS))
     np.add.at(counts, (j, i), 1)
-    smooth, levels = levels_of(counts, 20_000, (0.8, 0.4))
+    smooth, levels = levels_of(counts, (0.8, 0.4))
     inside = [counts[smooth >= level].sum() / 20_000 for level in levels]
     assert inside == pytest.approx([0.8, 0.4], abs=0.02)
 

@@ -10,7 +10,7 @@ function element(tag, properties = {}, ...children) {
 
 function shown(value) {
   if (value === null || value === undefined) return "–";
-  if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(5)));
+  if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(10)));
   return String(value);
 }
 

@@ -48,6 +48,7 @@ _CHUNK = 32  # stamps at a time: always as many, so that no result depends on it
 _EXTENT = 1.5  # Petrosian radii: what counts as the whole object
 _SIGMA_PER_MAD = 1.482602218505602
 _FRAME = 2  # pixels
+_SKY_PIXELS = 400.0  # the sky under a Sersic fit is zero within a twentieth of the noise
 _LEAST_SKY = 0.05  # of the stamp
 _LEAST_SN = 2.5
 _CROWDED = 0.1  # of the circle
@@ -222,7 +223,9 @@ def _sersic(
 ) -> SersicFit:
     """The Sérsic fit that starts from what was measured."""
     ratio, angle = shape.ratio.nan_to_num(0.8), shape.angle.nan_to_num(0.0)
-    return fit(images, noise, masked, optics.psf, centre, size / ratio.sqrt(), ratio, angle, optics.gain)
+    return fit(
+        images, noise, masked, optics.psf, centre, size / ratio.sqrt(), ratio, angle, optics.gain, _SKY_PIXELS
+    )
 
 
 def _sn_per_pixel(

@@ -63,22 +63,28 @@ class Limits:
 
 @dataclass
 class Pixels:
-    """Pixels (n, p) in one row each, less their weighted mean, and their weights."""
+    """Pixels (n, p) in one row each, less their weighted mean, and their weights.
+
+    That the sky's level is known to be zero counts as much as some pixels of weight one without light in them.
+    """
 
     camera: Camera
     light: torch.Tensor
     weights: torch.Tensor
+    known: torch.Tensor
+    """(n,): how many pixels that is."""
     total: torch.Tensor
     level: torch.Tensor
     freedom: torch.Tensor
 
     @classmethod
-    def of(cls, camera: Camera, light: torch.Tensor, weights: torch.Tensor) -> Pixels:
+    def of(cls, camera: Camera, light: torch.Tensor, weights: torch.Tensor, known: float) -> Pixels:
         light, weights = light.flatten(1), weights.flatten(1)
-        total = weights.sum(dim=1).double().clamp(min=1e-30)
+        pixels = torch.full((len(light),), known, dtype=torch.float64, device=light.device)
+        total = (weights.sum(dim=1).double() + pixels).clamp(min=1e-30)
         level = (weights * light).sum(dim=1).double() / total
         freedom = ((weights > 0).sum(dim=1) - _FREE).clamp(min=1)
-        return cls(camera, light - level[:, None].float(), weights, total, level, freedom)
+        return cls(camera, light - level[:, None].float(), weights, pixels, total, level, freedom)
 
     def rows(self, kept: torch.Tensor) -> Pixels:
         return Pixels(self.camera, *(getattr(self, field.name)[kept] for field in fields(self)[1:]))
@@ -92,8 +98,9 @@ class Pixels:
             min=1e-30
         )
         left = torch.addcmul(self.light, flux[:, None].float(), away, value=-1)
-        weighted = left * self.weights
-        return Remainder(flux, self.level - flux * mean, weighted, (weighted * left).sum(dim=1).double())
+        weighted, sky = left * self.weights, self.level - flux * mean
+        chi2 = (weighted * left).sum(dim=1).double() + self.known * sky**2
+        return Remainder(flux, sky, weighted, chi2)
 
     def remainder(self, shape: torch.Tensor) -> Remainder:
         """The same for shapes (n, 6)."""
@@ -149,7 +156,7 @@ def _round(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A few steps of Levenberg and Marquardt with the same slopes: shape, damping, and whether it came to rest."""
     images = pixels.camera.render(shape, slopes=True).flatten(2)
-    curvature = _curvature(images, pixels.weights)
+    curvature = _curvature(images, pixels.weights, pixels.total)
     best = pixels.compare(images[:, 0])
     rests = torch.zeros(len(shape), dtype=torch.bool, device=shape.device)
     longest = torch.tensor(_LONGEST, dtype=torch.float64, device=shape.device)
@@ -174,12 +181,12 @@ def _round(
     return shape, damping, rests
 
 
-def _curvature(images: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def _curvature(images: torch.Tensor, weights: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
     """Curvature (n, 6, 6) of half chi-squared for unit flux, when flux and sky follow; of images (n, 7, p) of a model and its slopes."""
     weighted = images * weights[:, None]
     products = torch.bmm(weighted, images.mT).double()
     sums = weighted.sum(dim=2).double()
-    products = products - sums[:, :, None] * sums[:, None, :] / weights.sum(dim=1).double()[:, None, None]
+    products = products - sums[:, :, None] * sums[:, None, :] / total[:, None, None]
     light, across = products[:, :1, :1], products[:, 1:, :1]
     return products[:, 1:, 1:] - across * across.mT / light.clamp(min=1e-30)
 

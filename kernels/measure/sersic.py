@@ -56,6 +56,7 @@ def fit(
     ratio: torch.Tensor,
     angle: torch.Tensor,
     gain: float | None = None,
+    sky_pixels: float = 0.0,
 ) -> SersicFit:
     """Fit Sérsic profiles (Sérsic 1963, BAAA 6, 41; 1968; Graham & Driver 2005, PASA 22, 118) as GALFIT does (Peng et al. 2002, AJ 124, 266).
 
@@ -78,6 +79,9 @@ def fit(
         Start: half-light radius along the major axis, pixels; axis ratio b / a; radians from x to y.
     gain : float, optional
         Electrons per image unit. With it, the photon noise of the model after the first search adds to that of the sky.
+    sky_pixels : float
+        How well the sky's level is known to be zero: as if from so many more pixels that hold nothing else. 0 leaves it free, and then large galaxies
+        whose wings fill the stamp have fits of any size.
 
     Returns
     -------
@@ -99,7 +103,9 @@ def fit(
     if len(places):
         cameras = [Camera(height, width, psf, device, binned=binned) for binned in (True, False)]
         for part in places.split(_BATCH):
-            found = _fit(cameras, images[part], noise[part].double(), good[part], start[part], gain)
+            found = _fit(
+                cameras, images[part], noise[part].double(), good[part], start[part], gain, sky_pixels
+            )
             for name, values in found.items():
                 result[name][part] = values
     return SersicFit(**result)
@@ -112,19 +118,22 @@ def _fit(
     good: torch.Tensor,
     start: torch.Tensor,
     gain: float | None,
+    sky_pixels: float,
 ) -> dict[str, torch.Tensor]:
     """The fields of `SersicFit` for stamps that can be fitted."""
     light = torch.where(good, images, 0.0).double()
     scale = light.abs().amax(dim=(1, 2)).clamp(min=torch.finfo(torch.float32).tiny)
     light = (light / scale[:, None, None]).float()
     limits = Limits.around(start[:, :2], light.shape[1:])
-    coarse = Pixels.of(cameras[0], functional.avg_pool2d(light, 2), -functional.max_pool2d(-good.float(), 2))
+    coarse = Pixels.of(
+        cameras[0], functional.avg_pool2d(light, 2), -functional.max_pool2d(-good.float(), 2), sky_pixels / 4
+    )
     shape = _best_start(coarse, start, limits)
     shape, _ = search(coarse, shape, limits, rounds=6, steps=2)
     weights = good.float()
     if gain is not None:
-        weights = _with_photons(cameras[1], shape, light, weights, noise**2 * gain / scale)
-    pixels = Pixels.of(cameras[1], light, weights)
+        weights = _with_photons(cameras[1], shape, light, weights, noise**2 * gain / scale, sky_pixels)
+    pixels = Pixels.of(cameras[1], light, weights, sky_pixels)
     shape, converged = search(pixels, shape, limits, rounds=4, steps=3)
     last = pixels.remainder(shape)
     e = torch.hypot(shape[:, 4], shape[:, 5])
@@ -148,10 +157,15 @@ def _fit(
 
 
 def _with_photons(
-    camera: Camera, shape: torch.Tensor, light: torch.Tensor, weights: torch.Tensor, sky: torch.Tensor
+    camera: Camera,
+    shape: torch.Tensor,
+    light: torch.Tensor,
+    weights: torch.Tensor,
+    sky: torch.Tensor,
+    known: float,
 ) -> torch.Tensor:
     """Weights (n, y, x) that take photon noise into account where the sky's variance (n,), in electrons of the scaled light, is known."""
-    flux = Pixels.of(camera, light, weights).remainder(shape).flux
+    flux = Pixels.of(camera, light, weights, known).remainder(shape).flux
     photons = torch.cat([camera.render(part)[:, 0] for part in shape.split(CHUNK)]).clamp_(min=0)
     photons *= (flux / sky).float()[:, None, None]
     return torch.where((sky > 0)[:, None, None], weights / (1 + photons), weights)

@@ -328,3 +328,18 @@ def test_object_without_noise_has_a_chi2() -> None:
     )
     np.testing.assert_allclose(found.n, galaxies[:, 0], rtol=2e-3)
     assert found.chi2.isnan().all()
+
+
+def test_known_sky_pulls_at_a_profile_whose_wings_fill_the_stamp() -> None:
+    galaxies = np.array([[4.0, 14.0, 0.8, 0.4, 31.7, 31.2]] * 12)
+    image = drawn(galaxies[0], 64)
+    random = np.random.default_rng(4)
+    images = torch.from_numpy(60 * image / image.max() + random.normal(size=(12, 64, 64))).float()
+    masked, noise = torch.zeros(images.shape, dtype=torch.bool), torch.ones(12)
+    free, known = (fit(images, noise, masked, moffat(), *starts(galaxies), None, sky) for sky in (0.0, 400.0))
+    assert (known.sky.abs() < free.sky.abs()).float().mean() > 0.8
+    spread = [float((found.r_e.log() - math.log(14)).abs().median()) for found in (free, known)]
+    assert spread[1] < 0.7 * spread[0]
+    # zero is what the level is pulled to: as 400 pixels of nothing would
+    level = fit(images + 1.0, noise, masked, moffat(), *starts(galaxies), None, 1e9).sky
+    assert level.abs().max() < 1e-4

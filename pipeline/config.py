@@ -5,14 +5,19 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from catalogs.errors import Fault, Refused
 from catalogs.survey import Section, Survey
+from pipeline.config_classes import Classes
+from pipeline.config_measure import Measure
 from pipeline.config_serving import Served
 from pipeline.config_training import Train
+from pipeline.config_validate import Validate
+
+Checked = TypeVar("Checked", bound=Section)
 
 
 class Run(Section):
@@ -148,15 +153,20 @@ class Publish(Section):
 class Config(Section):
     """A whole config file."""
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     survey: Survey
     run: Run = Run()
     denoise: Denoise | None = None
     encode: Encode = Encode()
+    measure: Measure = Measure()
     reduce: Reduce = Reduce()
     fit: Fit = Fit()
     vote: Vote = Vote()
+    classes: Classes = Classes()
     publish: Publish = Publish()
     train: Train = Train()
+    validation: Validate = Field(default=Validate(), alias="validate")  # pydantic has a method `validate`
 
 
 def load(path: str | Path) -> tuple[Config, str]:
@@ -174,21 +184,30 @@ def load(path: str | Path) -> tuple[Config, str]:
         If the file is missing, is no TOML, or has a key or value that is not allowed.
     """
     path = Path(path)
+    return parse(read_toml(path), str(path)), str(path.resolve().parent)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Values of a TOML file; refused where it is missing or is no TOML."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise Refused(
             [Fault(str(path), f"cannot be read ({error.strerror})", "Give the path of a config (TOML)")]
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refused([Fault(str(path), f"is no TOML ({error})", "Correct the file")]) from error
-    return parse(values, str(path)), str(path.resolve().parent)
 
 
 def parse(values: dict[str, Any], name: str) -> Config:
     """Check a config that is already read; `name` stands in its faults."""
+    return checked(Config, values, name)
+
+
+def checked(model: type[Checked], values: dict[str, Any], name: str, page: str = "docs/config.md") -> Checked:
+    """Values of a file as a section, or a refusal with every fault in them; `name` stands in the faults, and their page."""
     try:
-        return Config.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         wrong: dict[str, list[Any]] = {}
         for details in error.errors():
@@ -197,7 +216,7 @@ def parse(values: dict[str, Any], name: str) -> Config:
         wrong = {
             key: d for key, d in wrong.items() if not any(other.startswith(f"{key}.") for other in wrong)
         }
-        raise Refused([_fault(name, key, details) for key, details in wrong.items()]) from error
+        raise Refused([_fault(model, name, page, key, details) for key, details in wrong.items()]) from error
 
 
 def _keys(values: Any, details: Any) -> list[str]:
@@ -215,15 +234,15 @@ def _keys(values: Any, details: Any) -> list[str]:
     return keys
 
 
-def _fault(name: str, key: str, alternatives: list[Any]) -> Fault:
+def _fault(model: type[Section], name: str, page: str, key: str, alternatives: list[Any]) -> Fault:
     # Where one of several types fitted but for something inside it, that is what the author meant.
     deepest = max(len(details["loc"]) for details in alternatives)
     details = next(d for d in alternatives if len(d["loc"]) == deepest)
     value = None if isinstance(details["input"], dict) else repr(details["input"])[:80]
     section, _, rest = key.partition(".")
-    see = f"See [{section}] in docs/config.md" if rest else "See docs/config.md"
+    see = f"See [{section}] in {page}" if rest else f"See {page}"
     if details["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key.rpartition(".")[2], _known(key), 1)
+        near = difflib.get_close_matches(key.rpartition(".")[2], _known(model, key), 1)
         remedy = f"Did you mean {near[0]}? {see}" if near else f"{see} for the keys there are"
         return Fault(name, "unknown key", remedy, value=value, key=key)
     if details["type"] == "missing":
@@ -234,7 +253,12 @@ def _fault(name: str, key: str, alternatives: list[Any]) -> Fault:
 
 
 def _problem(details: Any) -> str:
-    kinds = {"model_type": "must be a table", "list_type": "must be a list", "float_type": "must be a number"}
+    kinds = {
+        "model_type": "must be a table",
+        "list_type": "must be a list",
+        "dict_type": "must be a table",
+        "float_type": "must be a number",
+    }
     kinds |= {
         "string_type": "must be a text",
         "int_type": "must be a whole number",
@@ -253,12 +277,13 @@ def _problem(details: Any) -> str:
     return told.rstrip(".")
 
 
-def _known(key: str) -> list[str]:
+def _known(model: type[Section], key: str) -> list[str]:
     """Keys of the table that a dotted name is in."""
-    fields = Config.model_fields
     for part in key.split(".")[:-1]:
-        if part not in fields:
+        field = next((f for name, f in model.model_fields.items() if part == (f.alias or name)), None)
+        kinds = [field.annotation, *get_args(field.annotation)] if field else []
+        inner = next((k for k in kinds if isinstance(k, type) and issubclass(k, Section)), None)
+        if inner is None:
             return []
-        kinds = [fields[part].annotation, *get_args(fields[part].annotation)]
-        fields = next((k.model_fields for k in kinds if isinstance(k, type) and issubclass(k, Section)), {})
-    return list(fields)
+        model = inner
+    return [field.alias or name for name, field in model.model_fields.items()]

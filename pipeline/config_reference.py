@@ -41,11 +41,12 @@ def _sections(model: type[BaseModel], name: str, *, several: bool = False) -> li
             "|---|---|---|---|",
         ]
         own_first = sorted(model.model_fields.items(), key=lambda item: item[0] not in model.__annotations__)
-        lines += [_row(key, f) for key, f in own_first if key not in nested]
+        lines += [_row(f.alias or key, f) for key, f in own_first if key not in nested]
         lines.append("")
     for key, section in nested.items():
-        several = get_origin(model.model_fields[key].annotation) is list
-        lines += _sections(section, f"{name}.{key}".lstrip("."), several=several)
+        field = model.model_fields[key]
+        several = get_origin(field.annotation) is list
+        lines += _sections(section, f"{name}.{field.alias or key}".lstrip("."), several=several)
     return lines
 
 
@@ -81,6 +82,8 @@ def _type_name(kind: Any) -> str:
         return ", ".join(f"`{json.dumps(a)}`" for a in arguments)
     if getattr(kind, "__origin__", None) is list:
         return f"list of {_type_name(arguments[0])}"
+    if getattr(kind, "__origin__", None) is dict:
+        return f"table of {_type_name(arguments[1])}"
     if hasattr(kind, "__metadata__"):
         return _type_name(arguments[0])
     return " or ".join(dict.fromkeys(_type_name(a) for a in arguments))

@@ -6,18 +6,22 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from pipeline import decisions
 from pipeline.config_serving import Served
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from catalogs.release import Release
     from pipeline.config import Config
+    from pipeline.decisions import Label
 
-VALUES_VERSION = 1
+VALUES_VERSION = 2
 """Raise this when equal configs begin to give other catalog values, so that old parts are not mixed with new."""
 
 
-def fingerprints(config: Config, release: Release, weights: str) -> dict[str, str]:
-    """One fingerprint a stage: equal where the stage would write the same, and resting on the stage before."""
+def fingerprints(config: Config, release: Release, weights: str, psf: str) -> dict[str, str]:
+    """One fingerprint a stage up to the vote: equal where the stage would write the same, and resting on the stage before."""
     # How the work is spread (workers, threads, batch size) does not change what comes out.
     spread = {"workers", "cpus", "gpus", "threads", "batch_size", *Served.model_fields}
     shards = [
@@ -32,6 +36,8 @@ def fingerprints(config: Config, release: Release, weights: str) -> dict[str, st
             "denoise": config.denoise is not None,
             "encode": config.encode.model_dump(mode="json", exclude={*spread, "checkpoint"}),
             "weights": weights,
+            "measure": config.measure.model_dump(mode="json", exclude={"psf"}),
+            "psf": psf,
             # embeddings that travelled in half precision differ a little
             "wire": config.encode.wire if config.encode.served_by else "float32",
         },
@@ -41,9 +47,24 @@ def fingerprints(config: Config, release: Release, weights: str) -> dict[str, st
         },
         "fit": config.fit.model_dump(mode="json"),
         "vote": config.vote.model_dump(mode="json"),
+    }
+    return _chained(own, "")
+
+
+def with_labels(before: dict[str, str], config: Config, labels: dict[int, Label]) -> dict[str, str]:
+    """The fingerprints up to the vote, and those of the stages that also rest on what people said of the groups."""
+    own = {
+        "classify": {
+            "classes": config.classes.model_dump(mode="json", by_alias=True),
+            "labels": decisions.as_values(labels),
+        },
         "publish": {**config.publish.model_dump(mode="json"), "name": config.survey.name},
     }
-    chained, before = {}, ""
+    return {**before, **_chained(own, before["vote"])}
+
+
+def _chained(own: dict[str, Any], before: str) -> dict[str, str]:
+    chained = {}
     for stage, values in own.items():
         text = json.dumps([before, values], sort_keys=True)
         before = chained[stage] = hashlib.sha256(text.encode()).hexdigest()

@@ -7,7 +7,7 @@
                                                                               │
                           models/ ◄── fit bags ◄── reduce (PCA) ◄─────────────┤
                              └───────────────► vote ◄──────────────────────────┘
-                                                └─► votes/part-*.parquet ─► publish ─► catalog/ (HATS)
+                                                └─► votes/part-*.parquet ─► classify ─► publish ─► catalog/ (HATS)
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from catalogs import storage
 from pipeline import barriers, streams
+from pipeline.classify import classify
 from pipeline.cluster import cluster
 from pipeline.publish import publish
 
@@ -44,4 +45,5 @@ def run(plan: Plan, address: str | None = None, *, dashboard: bool = False) -> N
         barriers.reduce(plan)
         barriers.fit(plan)
         streams.vote(plan)
+        classify(plan)
         publish(plan)

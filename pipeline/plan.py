@@ -11,16 +11,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from actors.making import make_encoder
+from actors.making import EncodeAndMeasure
 from actors.voter import Voter
 from catalogs import parts
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, slices_of
 from kernels.bands import band_order
-from pipeline import serving
+from pipeline import decisions, measuring, naming, serving
 from pipeline.encoding import encoder_options, look_at_encoder, resolved
-from pipeline.fingerprints import fingerprints
+from pipeline.fingerprints import fingerprints, with_labels
 from pipeline.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from catalogs.release import Release
     from pipeline.config import Config
+    from pipeline.decisions import Label
 
 LARGEST_SLICE = 1 << 30
 TRIAL = 32
@@ -44,12 +45,16 @@ class Plan:
     run: RunDirectory
     encoder_options: dict[str, Any]
     """Of `actors.making.make_encoder`."""
+    measurer_options: dict[str, Any] | None
+    """Of `actors.measurer.Measurer`; None where nothing is measured."""
     features: int
     """Length of an embedding."""
     fingerprints: dict[str, str]
     """One a stage, each resting on the one before it."""
     notes: list[str] = field(default_factory=list)
     """What a person should know before the run starts."""
+    labels: dict[int, Label] = field(default_factory=dict)
+    """Classes that people gave to groups."""
 
     def slices(self) -> Iterator[Slice]:
         """All slices of the release, in order."""
@@ -63,7 +68,7 @@ class Plan:
     @property
     def schema(self) -> pa.Schema:
         """Columns of the published catalog."""
-        return pa.schema([*self.release.objects_schema, *Voter.columns(self.config.fit.families).schema])
+        return catalog_schema(self.config, self.release)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -84,20 +89,41 @@ class Plan:
         left = sum(piece.rows for piece in self.slices() if piece.name not in done)
         if settings.gpus or not left:
             return 0.0 if not left else float("nan")
-        encoder = make_encoder({**self.encoder_options, "batch_size": min(TRIAL, settings.batch_size)})
-        noise = np.random.default_rng(0).normal(size=TRIAL * self.release.stamp_values).astype(np.float32)
-        stamps = pa.FixedSizeListArray.from_arrays(pa.array(noise), self.release.stamp_values)
-        ids = pa.array(range(TRIAL))
-        batch = pa.table({"object_id": ids, "usable": pa.array([True] * TRIAL), "stamp": stamps})
-        encoder(batch)
+        work = EncodeAndMeasure(
+            {**self.encoder_options, "batch_size": min(TRIAL, settings.batch_size)}, self.measurer_options
+        )
+        batch = _trial(self.release)
+        work(batch)
         start = time.perf_counter()
-        encoder(batch)
+        work(batch)
         seconds = time.perf_counter() - start
-        encoder.close()
+        work.close()
         return seconds / TRIAL * left / settings.workers
 
 
-def make_plan(config: Config, folder: str, source: str, out: str, address: str | None = None) -> Plan:
+def _trial(release: Release) -> pa.Table:
+    """Objects that cost what objects do: round blobs in noise."""
+    size, rng = release.survey.images.size, np.random.default_rng(0)
+    line = (np.arange(size) - size / 2) ** 2
+    blob = 30 * np.exp(-(line[:, None] + line) / (size / 6) ** 2)
+    shape = (TRIAL, len(release.survey.images.bands), size, size)
+    noise = (rng.normal(size=shape) + blob).astype(np.float32).reshape(-1)
+    stamps = pa.FixedSizeListArray.from_arrays(pa.array(noise), release.stamp_values)
+    flags = pa.array([0] * TRIAL, pa.int32())
+    usable = pa.array([True] * TRIAL)
+    return pa.table({"object_id": range(TRIAL), "flags": flags, "usable": usable, "stamp": stamps})
+
+
+def catalog_schema(config: Config, release: Release) -> pa.Schema:
+    """Columns of the catalog that a config makes of a release."""
+    votes = Voter.columns(config.fit.families).schema
+    measured = measuring.measured_columns(config, release)
+    return pa.schema([*release.objects_schema, *measured, *votes, naming.CLASS_FIELD])
+
+
+def make_plan(
+    config: Config, folder: str, source: str, out: str, address: str | None = None, *, encoded: bool = False
+) -> Plan:
     """Resolve a config against its release, its model and its run directory.
 
     Parameters
@@ -111,6 +137,8 @@ def make_plan(config: Config, folder: str, source: str, out: str, address: str |
         Run directory.
     address : str, optional
         Cluster that will do the work; its nodes may have GPUs that this machine lacks.
+    encoded : bool
+        Nothing is left to encode: neither GPUs nor servers are asked for.
 
     Raises
     ------
@@ -128,18 +156,33 @@ def make_plan(config: Config, folder: str, source: str, out: str, address: str |
     features, weights, found = look_at_encoder(config, source, options)
     faults += found
     faults += _resource_faults(config, source, release, features)
-    if address is None and config.encode.gpus and not torch.cuda.is_available():
+    if address is None and config.encode.gpus and not encoded and not torch.cuda.is_available():
         faults.append(_no_gpu(config, source))
     notes: list[str] = []
     if config.encode.served_by is not None and features and weights:
         options = serving.served_options(config, folder, options, features, weights)
-        found, notes = serving.look(options, source)
+        found, notes = ([], []) if encoded else serving.look(options, source)
         faults += found
+    measurer = None
+    if release is not None:
+        measurer, found = measuring.measurer_options(config, folder, source, release)
+        faults += found
+        schema, kept = catalog_schema(config, release), list(release.kept)
+        faults += naming.faults(config.classes, schema, kept, source)
     if faults or release is None:
         raise Refused(faults)
     run = RunDirectory(out)
-    prints = fingerprints(config, release, weights)
-    return Plan(config, source, release, run, options, features, prints, _notes(config, release) + notes)
+    prints = fingerprints(config, release, weights, measuring.psf_fingerprint(measurer))
+    decided = decisions.read(run)
+    labels = decisions.in_force(decided, prints["fit"])
+    notes = [
+        *_notes(config, release),
+        *measuring.notes(config),
+        *notes,
+        *decisions.notes(decided, prints["fit"]),
+    ]
+    prints = with_labels(prints, config, labels)
+    return Plan(config, source, release, run, options, measurer, features, prints, notes, labels)
 
 
 def _resource_faults(config: Config, source: str, release: Release | None, features: int) -> list[Fault]:

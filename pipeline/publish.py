@@ -15,8 +15,11 @@ from catalogs import hats_catalog, parts, storage, views
 from catalogs.errors import CatalogMismatch
 from catalogs.flags import Flag
 from catalogs.hats_catalog import INDEX, INDEX_FIELD, Partition
+from pipeline import naming
 from pipeline.barriers import answers, read_receipts
+from pipeline.classify import names_of
 from pipeline.progress import StageProgress
+from pipeline.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -161,11 +164,11 @@ def joined(
     with_embeddings: bool,
     keep: Callable[[pa.Table], pa.Table] = lambda rows: rows,
 ) -> pa.Table:
-    """Objects and their votes, part beside part; the ids must agree row by row.
+    """Objects, their votes and their classes, part beside part; the ids must agree row by row.
 
     `keep` filters every part by itself: a partition never holds more than its own rows, however many parts it reads.
     """
-    tables = []
+    tables, classes = [], names_of(RunDirectory(url).classes)
     for name in names:
         objects = parts.read(storage.join(url, "objects"), name)
         votes = parts.read(storage.join(url, "votes"), name)
@@ -178,5 +181,6 @@ def joined(
         for field in votes.schema:
             if field.name != "object_id":
                 objects = objects.append_column(field, votes[field.name])
+        objects = objects.append_column(naming.CLASS_FIELD, naming.class_column(objects, classes))
         tables.append(keep(objects.replace_schema_metadata(None)))
     return pa.concat_tables(tables)

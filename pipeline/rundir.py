@@ -11,7 +11,7 @@ from catalogs import storage
 from catalogs.errors import Fault, Refused
 
 RECORD: dict[str, Any] = {"config": dict, "source": str, "fingerprints": dict, "shards": list}
-STAGES = ("encode", "reduce", "fit", "vote", "publish")
+STAGES = ("encode", "reduce", "fit", "vote", "classify", "publish")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,16 @@ class RunDirectory:
         return storage.join(self.url, "votes")
 
     @property
+    def classes(self) -> str:
+        """The class of each group, and what speaks for it."""
+        return storage.join(self.models, "classes.json")
+
+    @property
+    def labels(self) -> str:
+        """What people decided on the groups: no stage's output, and kept when stages are done anew."""
+        return storage.join(self.url, "labels", "labels.json")
+
+    @property
     def catalog(self) -> str:
         """The published morphology catalog."""
         return storage.join(self.url, "catalog")
@@ -66,6 +76,11 @@ class RunDirectory:
         return storage.join(self.url, "catalog.duckdb")
 
     @property
+    def validation(self) -> str:
+        """What `tuningfork validate` found in the catalog."""
+        return storage.join(self.url, "validation.parquet")
+
+    @property
     def published(self) -> str:
         """The file whose presence says that the catalog is complete."""
         return storage.join(self.url, "published.json")
@@ -77,8 +92,16 @@ class RunDirectory:
             "reduce": [self.components],
             "fit": [self.electorate],
             "vote": [self.votes],
+            "classify": [self.classes],
             # The mark goes first: a catalog that is being removed must not look complete.
-            "publish": [self.published, self.catalog, self.embeddings, self.unplaced, self.database],
+            "publish": [
+                self.published,
+                self.catalog,
+                self.embeddings,
+                self.unplaced,
+                self.database,
+                self.validation,
+            ],
         }[stage]
 
     def record(self) -> dict[str, Any] | None:

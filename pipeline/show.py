@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from catalogs import views
+from catalogs import storage, views
 from pipeline.progress import console
+from pipeline.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from catalogs.errors import Refused
@@ -85,6 +86,7 @@ def summary(run: str) -> None:
         objects, usable, kept, fraction, unanimous, _ = (
             connection.execute(queries["kept"].sql).fetchone() or ()
         )
+    classes(run, only_named=True)
     console.print(
         f"{objects:,} objects, {usable:,} usable; kept {kept:,} ({fraction:.1%}), unanimous {unanimous:.1%}"
     )
@@ -93,6 +95,20 @@ def summary(run: str) -> None:
     console.print(f"  tuningfork query {escape(run)} --name agreement", soft_wrap=True)
     again = f"""tuningfork query {run} 'SELECT "group", count(*) FROM objects WHERE kept GROUP BY ALL ORDER BY ALL'"""
     console.print("  " + escape(again), soft_wrap=True)
+
+
+def classes(run: str, *, only_named: bool = False) -> None:
+    """Which class each group of a run has; nothing where `only_named` and no group has one."""
+    groups = json.loads(storage.read(RunDirectory(run).classes))["groups"]
+    if only_named and not any(group["class"] for group in groups):
+        return
+    table = Table("group", "class", "by", "objects", "kept", "notes", title="classes")
+    for group in groups:
+        by = f"{group['by']}: {group['author']}" if group["author"] else group["by"] or ""
+        counts = (f"{group['objects']:,}", f"{group['kept']:,}")
+        texts = [escape(text) for text in (group["class"] or "", by, *counts, group["notes"] or "")]
+        table.add_row(str(group["group"]), *texts)
+    console.print(table)
 
 
 def status(found: Status, *, as_json: bool) -> None:

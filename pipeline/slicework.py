@@ -11,7 +11,7 @@ import pyarrow as pa
 import ray
 
 from actors.embeddings import embeddings_of
-from actors.making import make_encoder
+from actors.making import EncodeAndMeasure
 from actors.serving.contract import ServingError
 from catalogs import parts
 from catalogs.flags import count
@@ -42,10 +42,10 @@ class _OnSlices:
 
 
 class Encode(_OnSlices):
-    """The encoder as Ray Data sees it."""
+    """The encoder and the measurer as Ray Data sees them: both look at stamps while they are in memory."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        super().__init__(make_encoder(options))
+    def __init__(self, encoder: dict[str, Any], measurer: dict[str, Any] | None) -> None:
+        super().__init__(EncodeAndMeasure(encoder, measurer))
 
 
 class Vote(_OnSlices):

@@ -33,7 +33,7 @@ class SlicesFailed(TuningforkError):
 
 
 def encode(plan: Plan) -> None:
-    """Stamps to embeddings, for every slice that has no part yet."""
+    """Stamps to embeddings and measured columns, for every slice that has no part yet."""
     config, run = plan.config, plan.run
     done = parts.done(run.objects)
     missing = [piece for piece in plan.slices() if piece.name not in done]
@@ -44,7 +44,7 @@ def encode(plan: Plan) -> None:
         source, num_cpus=config.run.read_cpus, override_num_blocks=len(missing)
     ).map_batches(
         Encode,
-        fn_constructor_args=(plan.encoder_options,),
+        fn_constructor_args=(plan.encoder_options, plan.measurer_options),
         # No more encoders than slices: Ray warns of actors that would idle.
         compute=ray.data.ActorPoolStrategy(size=min(config.encode.workers, len(missing))),
         num_cpus=config.encode.cpus,

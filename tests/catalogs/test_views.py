@@ -23,6 +23,7 @@ def run(tmp_path):
             "kept": pa.array([True] * 9 + [False, False, None]),
             "agreement": pa.array([1.0] * 6 + [0.7] * 3 + [0.4] * 2 + [None], pa.float32()),
             "distance": pa.array([1.0] * 11 + [None], pa.float32()),
+            "class": ["SPH"] * 4 + [None] * 5 + ["UNC", "UNC", None],
             "reference_group": pa.array([0] * 5 + [1] * 6 + [None], pa.int16()),
         }
     )
@@ -46,6 +47,11 @@ def test_groups_kept_and_agreement_count_every_object_once(run):
     (kept,) = ask(run, "kept")
     assert (kept["objects"], kept["usable"], kept["kept"], kept["kept_fraction"]) == (12, 11, 9, 0.8182)
     assert sum(row["objects"] for row in ask(run, "agreement")) == 11
+
+
+def test_classes_are_counted_and_unusable_objects_are_in_none(run):
+    found = {row["class"]: (row["objects"], row["kept"], row["share"]) for row in ask(run, "classes")}
+    assert found == {"SPH": (4, 4, 0.3636), None: (5, 5, 0.4545), "UNC": (2, 0, 0.1818)}
 
 
 def test_purity_is_the_share_of_the_commonest_bin_in_each_group(run):

@@ -61,7 +61,7 @@ def test_output_ends_with_groups_and_what_to_type_next(finished):
 
 def test_progress_is_json_lines_where_there_is_no_terminal(finished):
     lines = [json.loads(line) for line in finished[2].splitlines() if line.startswith("{")]
-    assert {line["stage"] for line in lines} == {"encode", "reduce", "fit", "vote", "publish"}
+    assert {line["stage"] for line in lines} == {"encode", "reduce", "fit", "vote", "classify", "publish"}
     assert next(x for x in lines if (x["stage"], x["state"]) == ("encode", "done"))["objects"] == 64
 
 

@@ -106,11 +106,11 @@ def again(ended, tmp_path):
 def test_changed_vote_keeps_the_embeddings_and_changes_the_catalog(again, runner):
     tiny, out = again
     parts = {p: p.stat().st_mtime_ns for p in (out / "objects").iterdir()}
-    models = {p: p.stat().st_mtime_ns for p in (out / "models").iterdir()}
+    models = {p: p.stat().st_mtime_ns for p in (out / "models").glob("*.safetensors")}
     before = files_of(out)
     runner(tiny.config(vote={"rule": "unanimous"}), tiny.folder, out)
     assert {p: p.stat().st_mtime_ns for p in (out / "objects").iterdir()} == parts
-    assert {p: p.stat().st_mtime_ns for p in (out / "models").iterdir()} == models
+    assert {p: p.stat().st_mtime_ns for p in (out / "models").glob("*.safetensors")} == models
     assert files_of(out) != before
 
 

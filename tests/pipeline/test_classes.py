@@ -1,0 +1,347 @@
+"""Groups get the names that rules, labels and people give them, and none that they do not."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from functools import reduce
+from operator import add
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from catalogs import parts
+from catalogs.errors import CatalogMismatch, Refused
+from pipeline import decisions, naming
+from pipeline.classify import Counts, count, named
+from pipeline.config import parse
+from pipeline.config_classes import Classes
+from pipeline.decisions import Decision
+from pipeline.plan import make_plan
+from pipeline.rundir import RunDirectory
+from tests.conftest import TinyRelease
+
+GROUPS = 4
+IMAGES = {"layout": "column", "column": "S", "bands": ["r"], "size": 32, "pixel_scale": "unknown"}
+SURVEY = {"survey": {"name": "t", "catalogs": "c", "id": "N", "images": IMAGES}}
+BY_TYPE = {
+    "by": "column",
+    "column": "t_type",
+    "edges": [-3.5, 0.5, 8.5],
+    "names": ["SPH", "ETD", "LTD", "IRR"],
+}
+
+
+def classes(**values) -> Classes:
+    return Classes.model_validate(values)
+
+
+def rules(*pairs: tuple[str, str]) -> Classes:
+    return classes(by="rules", rules=[{"class": name, "when": when} for name, when in pairs])
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """600 objects and their votes in six parts; the last part lacks the column `gini`."""
+    rng = np.random.default_rng(4)
+    n = 600
+    group = rng.integers(0, 3, n)
+    objects = pa.table(
+        {
+            "object_id": np.arange(n),
+            "sersic_n": pa.array(rng.lognormal(group, 0.3).astype(np.float32), mask=rng.random(n) < 0.1),
+            "gini": np.where(rng.random(n) < 0.1, np.nan, 0.4 + 0.1 * group).astype(np.float32),
+            "MAG": pa.array(rng.integers(18, 25, n), pa.int32()),
+            "t_type": np.where(rng.random(n) < 0.75, -5.0 + 4 * group, np.nan),
+            "kind": np.where(rng.random(n) < 0.5, np.array(["E ", "S", "I"])[group], ""),
+        }
+    )
+    votes = pa.table(
+        {
+            "object_id": np.arange(n),
+            "group": pa.array(group, pa.int16(), mask=rng.random(n) < 0.05),
+            "kept": rng.random(n) < 0.7,
+        }
+    )
+    unvoted = votes["group"].is_null()
+    votes = votes.set_column(
+        2, "kept", pa.compute.if_else(unvoted, pa.scalar(None, pa.bool_()), votes["kept"])
+    )
+    for i in range(6):
+        some = objects.slice(100 * i, 100)
+        for folder, table in (
+            ("objects", some if i < 5 else some.drop_columns("gini")),
+            ("votes", votes.slice(100 * i, 100)),
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            pq.write_table(table, tmp_path / folder / f"p{i}.parquet")
+    return tmp_path, objects, votes
+
+
+def counted(base, names, settings, columns=("sersic_n", "gini", "MAG")) -> Counts:
+    return count(str(base / "objects"), list(names), str(base / "votes"), GROUPS, list(columns), settings)
+
+
+NAMES = [f"p{i}" for i in range(6)]
+
+
+def test_counts_and_medians_are_those_of_the_kept_objects(folders):
+    base, objects, votes = folders
+    told = named(counted(base, NAMES, classes()), classes(), {})
+    frame = objects.to_pandas().join(votes.drop_columns("object_id").to_pandas())
+    frame.loc[500:, "gini"] = np.nan
+    for group in range(3):
+        mine = frame[frame["group"] == group]
+        kept = mine[mine["kept"].astype(bool)]
+        found = told["groups"][group]
+        assert (found["objects"], found["kept"]) == (len(mine), len(kept))
+        for column in ("sersic_n", "gini", "MAG"):
+            assert found["evidence"]["medians"][column] == pytest.approx(kept[column].median(), rel=1e-3)
+    assert told["groups"][3]["evidence"]["medians"] == {"sersic_n": None, "gini": None, "MAG": None}
+    assert {found["class"] for found in told["groups"]} == {None}
+
+
+@pytest.mark.parametrize("settings", [classes(**BY_TYPE, held_out=0.4), rules(("SPH", "sersic_n > 2"))])
+def test_neither_order_nor_sharding_changes_a_byte(folders, settings):
+    base, *_ = folders
+
+    def told(chunks) -> str:
+        return json.dumps(named(reduce(add, [counted(base, c, settings) for c in chunks]), settings, {}))
+
+    whole = told([NAMES])
+    assert told([[name] for name in reversed(NAMES)]) == whole
+    assert told([["p5", "p1"], ["p0", "p4", "p2"], ["p3"]]) == whole
+
+
+def test_votes_of_other_objects_are_not_counted(folders):
+    base, _, votes = folders
+    pq.write_table(votes.slice(0, 100), base / "votes" / "p1.parquet")
+    with pytest.raises(CatalogMismatch, match="p1"):
+        counted(base, NAMES, classes())
+
+
+def test_first_rule_that_holds_names_a_group_and_an_unknown_median_holds_none():
+    medians = {"sersic_n": np.array([4.0, 1.0, np.nan, 0.5]), "gini": np.array([0.6, 0.6, 0.6, 0.3])}
+    settings = rules(
+        ("SPH", "Sersic_N > 2.5"), ("LTD", 'sersic_n > 0.8 AND "gini" > 0.5'), ("ETD", "gini > 0.7")
+    )
+    found = naming.by_rules(settings.rules, medians, 4)
+    assert [rule and rule.class_ for rule in found] == ["SPH", "LTD", None, None]
+    always = rules(("SPH", "true"))
+    assert [rule.class_ for rule in naming.by_rules(always.rules, {}, 2)] == ["SPH", "SPH"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "share", "name"),
+    [
+        ({"E": 6, "S": 4}, 0.6, "E"),
+        ({"E": 6, "S": 4}, 0.61, None),
+        ({"E": 5, "S": 5}, 0.5, None),
+        ({}, 0.5, None),
+        ({"E": 2, "I": 1, "S": 1}, 0.5, "E"),
+    ],
+)
+def test_commonest_label_names_a_group_if_its_share_is_large_enough(labels, share, name):
+    assert naming.by_labels(Counter(labels), share) == name
+
+
+def test_label_that_is_a_number_names_nothing():
+    with pytest.raises(naming.BadLabels, match="never a number"):
+        naming.by_labels(Counter({"3": 5}), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("column", "settings", "expected"),
+    [
+        (
+            pa.array([-5.0, -3.5, 0.4, 9.0, None, np.nan]),
+            BY_TYPE,
+            ["SPH", "ETD", "ETD", "IRR", None, None],
+        ),
+        (pa.array(["E", " S0", "", None]), {"column": "t_type"}, ["E", "S0", None, None]),
+        (
+            pa.array(["E", "S0", "?"]),
+            {"column": "k", "names": {"E": "SPH", "S0": "ETD"}},
+            ["SPH", "ETD", None],
+        ),
+        (pa.array([0, 1, None], pa.int16()), {"column": "k", "names": {"1": "IRR"}}, [None, "IRR", None]),
+        (pa.array([True, False]), {"column": "k", "names": {"true": "SPH"}}, ["SPH", None]),
+    ],
+)
+def test_labels_of_every_kind_of_column(column, settings, expected):
+    found = naming.labels_of(pa.chunked_array([column]), classes(**settings))
+    assert found.to_pylist() == expected
+
+
+def test_held_out_labels_name_nothing_and_score(folders):
+    base, objects, votes = folders
+    settings = classes(**BY_TYPE, held_out=0.4)
+    told = named(counted(base, NAMES, settings), settings, {})
+    assert [found["class"] for found in told["groups"]] == ["SPH", "ETD", "LTD", None]
+    held = naming.held_out(np.arange(600), 0.4, 0)
+    assert 0.3 < held.mean() < 0.5
+    assert not naming.held_out(np.arange(600), 0.0, 0).any()
+    frame = objects.to_pandas().join(votes.drop_columns("object_id").to_pandas())
+    labelled = frame["kept"].fillna(value=False).astype(bool) & frame["t_type"].notna()
+    assert told["held_out"] == {k: int((labelled & held).sum()) for k in ("objects", "named", "right")}
+    for group, found in enumerate(told["groups"]):
+        here = labelled & (frame["group"] == group)
+        assert found["evidence"]["labelled"] == (here & ~held).sum()
+        assert sum(found["evidence"]["held_out"].values()) == (here & held).sum()
+
+
+def test_what_people_said_comes_before_what_rules_say(folders):
+    base, *_ = folders
+    settings = rules(("SPH", "sersic_n > 2"))
+    label = decisions.Label("IRR", "a merger", "Edwin", "2026-01-01T00:00:00+00:00")
+    told = named(counted(base, NAMES, settings), settings, {2: label})
+    first, second = told["groups"][1:3]
+    assert (first["class"], first["by"]) == ("SPH", "rules")
+    assert (second["class"], second["by"], second["author"]) == ("IRR", "label", "Edwin")
+    assert second["notes"] == "a merger"
+    assert second["evidence"]["otherwise"] == {"class": "SPH", "by": "rules"}
+
+
+def test_class_column_tells_unnamed_from_unclassified_from_unusable():
+    objects = pa.table(
+        {"group": pa.array([0, 0, 1, 1, None], pa.int16()), "kept": [True, False, True, False, None]}
+    )
+    found = naming.class_column(objects, ["SPH", None])
+    assert found.to_pylist() == ["SPH", "UNC", None, "UNC", None]
+    assert naming.class_column(objects, [None, None]).type == pa.string()
+
+
+def decision(fit: str, groups: dict[str, str], *, replace: bool = False) -> Decision:
+    given = {number: {"class": name, "notes": None} for number, name in groups.items()}
+    return Decision("Edwin", "2026-01-01T00:00:00+00:00", fit, given, None, replace)
+
+
+def test_later_decisions_come_first_and_those_on_another_fit_do_not_count(tmp_path):
+    run = RunDirectory(str(tmp_path / "run"))
+    for each in (
+        decision("old", {"0": "IRR", "3": "IRR"}),
+        decision("new", {"0": "SPH", "1": "ETD"}),
+        decision("new", {"1": "LTD"}),
+    ):
+        decisions.add(run, each)
+    kept = decisions.read(run)
+    assert {g: label.name for g, label in decisions.in_force(kept, "new").items()} == {0: "SPH", 1: "LTD"}
+    assert any("another fit" in note for note in decisions.notes(kept, "new"))
+    decisions.add(run, decision("new", {"2": "IRR"}, replace=True))
+    assert set(decisions.in_force(decisions.read(run), "new")) == {2}
+    assert len(decisions.read(run)) == 4
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"decisions": [{"author": "x"}]}', b"\xff"])
+def test_damaged_labels_are_not_passed_over(tmp_path, content):
+    run = RunDirectory(str(tmp_path))
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "labels.json").write_bytes(content)
+    with pytest.raises(Refused, match="damaged"):
+        decisions.read(run)
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "problem"),
+    [
+        ({"by": "rules"}, "classes", "needs [[classes.rules]]"),
+        ({"by": "column"}, "classes", "needs the column"),
+        ({**BY_TYPE, "edges": [0.5, -3.5, 8.5]}, "classes.edges", "ascend"),
+        ({**BY_TYPE, "names": ["SPH", "ETD"]}, "classes", "as many"),
+        ({**BY_TYPE, "names": ["SPH", "ETD", "LTD", "3"]}, "classes.names.3", "never a number"),
+        ({**BY_TYPE, "edges": []}, "classes", "needs edges"),
+        (
+            {"by": "rules", "rules": [{"class": "", "when": "true"}]},
+            "classes.rules.0.class",
+            "must be a name",
+        ),
+        ({"by": "rules", "rules": [{"class": "SPH", "when": " "}]}, "classes.rules.0.when", "match"),
+        ({"held_out": 1.0}, "classes.held_out", "less than 1"),
+        ({"rule": []}, "classes.rule", "unknown key"),
+    ],
+)
+def test_config_that_cannot_be_meant_is_refused(values, key, problem):
+    with pytest.raises(Refused) as refused:
+        parse({**SURVEY, "classes": values}, "survey.toml")
+    (fault,) = refused.value.faults
+    assert fault.key == key
+    assert problem in fault.problem
+
+
+def test_rules_survive_the_record_of_a_run():
+    settings = rules(("SPH", "sersic_n > 2.5"))
+    assert Classes.model_validate(settings.model_dump(mode="json")) == settings
+
+
+@pytest.fixture(scope="module")
+def fails(tmp_path_factory):
+    """`fails(by=…)` plans a release that keeps MAG, KIND (text), CODE (integer) and FLAG, and returns the one fault."""
+    tiny = TinyRelease(tmp_path_factory.mktemp("classes") / "release")
+    tiny.table["KIND"], tiny.table["CODE"] = "E", 3
+    tiny.write(2)
+
+    def plan(**values):
+        config = parse(
+            tiny.config(survey={"keep": ["MAG", "KIND as kind", "CODE"]}, classes=values), "survey.toml"
+        )
+        return make_plan(config, str(tiny.folder), "survey.toml", str(tiny.folder.parent / "run"))
+
+    def fails(**values):
+        with pytest.raises(Refused) as refused:
+            plan(**values)
+        (fault,) = refused.value.faults
+        assert fault.file == "survey.toml"
+        assert fault.remedy
+        return fault
+
+    fails.plan = plan
+    return fails
+
+
+@pytest.mark.parametrize(
+    ("when", "column", "problem"),
+    [
+        ("median_mag > 3", "median_mag", "no such column"),
+        ("kind = 'E'", "kind", "no such column"),
+        ("ra > 3", "ra", "no such column"),
+        ("MAG >", None, "not one SQL condition"),
+        ("MAG + 1", None, "true or false"),
+        ("avg(MAG) > 3", None, "aggregates"),
+        ("MAG IN (SELECT 1)", None, "subquery"),
+        ("read_text('/etc/passwd') = 'x'", None, ""),
+        ("random() < MAG", None, "same answer"),
+    ],
+)
+def test_rules_that_this_run_cannot_judge_are_refused_before_any_work(fails, when, column, problem):
+    fault = fails(by="rules", rules=[{"class": "SPH", "when": "mag > 3"}, {"class": "ETD", "when": when}])
+    assert (fault.key, fault.column) == ("classes.rules.1.when", column)
+    assert problem in fault.problem
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"column": "KIND"}, "not kept"),
+        ({"column": "kind", "edges": [1.0], "names": ["A", "B"]}, "column of numbers"),
+        ({"column": "MAG"}, "no labels by themselves"),
+        ({"column": "CODE"}, "codes"),
+    ],
+)
+def test_columns_that_hold_no_labels_are_refused_before_any_work(fails, values, problem):
+    fault = fails(by="column", **values)
+    assert (fault.key, fault.column) == ("classes.column", values["column"])
+    assert problem in fault.problem
+
+
+def test_plan_lists_the_column_and_changed_names_keep_the_votes(fails):
+    before, after = fails.plan(), fails.plan(by="column", column="kind")
+    assert before.schema.field("class").metadata[b"ucd"] == b"meta.code.class"
+    changed = [s for s in before.fingerprints if before.fingerprints[s] != after.fingerprints[s]]
+    assert changed == ["classify", "publish"]
+
+
+def test_parts_that_lack_a_column_can_be_read(folders):
+    base, *_ = folders
+    assert parts.read_known(str(base / "objects"), "p5", ["MAG", "gini"]).column_names == ["MAG"]

@@ -2,11 +2,11 @@
 
 ::
 
-    catalogs/*.fits ─┐
-    images/*.fits ───┴─► slices ─► stamps ─► denoise ─► unwrap ─► encode ─► objects/part-*.parquet
+    catalogs/*.fits ─┐             ┌─► denoise ─► unwrap ─► encode ─┐
+    images/*.fits ───┴─► slices ─► stamps ────► measure ────────────┴─► objects/part-*.parquet
                                                                               │
                           models/ ◄── fit bags ◄── reduce (PCA) ◄─────────────┤
-                             └───────────────► vote ◄──────────────────────────┘
+                             └───────────────► vote ◄─────────────────────────┘
                                                 └─► votes/part-*.parquet ─► classify ─► publish ─► catalog/ (HATS)
 """
 

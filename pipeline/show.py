@@ -44,6 +44,7 @@ def plan(planned: Plan, seconds: float) -> None:
     grid.add_row(
         "", escape(f"{encode.workers} workers ({where}, {encode.precision}), batches of {encode.batch_size}")
     )
+    grid.add_row("measure", escape(_measured(planned)))
     fit = config.fit
     members = fit.bags * len(fit.families)
     grid.add_row("reduce", f"{config.reduce.components} principal components")
@@ -64,6 +65,17 @@ def plan(planned: Plan, seconds: float) -> None:
     console.print(grid)
     for note in planned.notes:
         console.print(f"[bold yellow]note:[/] {escape(note)}")
+
+
+def _measured(planned: Plan) -> str:
+    from pipeline.measuring import measured_band  # noqa: PLC0415 - loads torch, which a plan has loaded anyway
+
+    settings, options = planned.config.measure, planned.measurer_options
+    if options is None:
+        return "nothing"
+    psf = settings.psf or (f"Gaussian, FWHM {options['fwhm']:.3g} pixels" if settings.fwhm else "unknown")
+    gain = "unknown" if settings.gain is None else f"{settings.gain:g}"
+    return f"{', '.join(settings.quantities)}; band {measured_band(planned.config)}, PSF {psf}, gain {gain}"
 
 
 def refusal(refused: Refused) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
 
 from catalogs import parts, storage
 from catalogs.errors import CorruptFile
@@ -24,6 +27,8 @@ def plan_rows(source: Source) -> list[tuple[str, str]]:
     slices = sum(-(-shard["rows"] // step) for shard in shards)
     steps = ["denoise"] if config.get("denoise") else []
     steps += [f"unwrap {encode['unwrap']}", encode["stretch"], f"{encode['model']} ({encode['checkpoint']})"]
+    measured = (config.get("measure") or {}).get("quantities") or ["nothing"]
+    classes = config.get("classes") or {"by": "none"}
     rule = vote["rule"] if vote["rule"] == "unanimous" else f"agreement ≥ {vote['threshold']}"
     members = fit["bags"] * len(fit["families"])
     stamps = f"{images['layout']}: {images['size']} px a side, bands {', '.join(images['bands'])}"
@@ -33,12 +38,14 @@ def plan_rows(source: Source) -> list[tuple[str, str]]:
         ("slices", f"{slices:,} of {step:,} rows at most"),
         ("stamps", stamps),
         ("encode", " → ".join(steps)),
+        ("measure", ", ".join(measured)),
         ("reduce", f"{config['reduce']['components']} principal components"),
         (
             "fit",
             f"{fit['bags']} bags x {', '.join(fit['families'])} = {members} members, {fit['groups']} groups",
         ),
         ("vote", rule),
+        ("classes", f"by {classes['by']}"),
         ("run", source.run.url),
     ]
 
@@ -110,9 +117,17 @@ def median_sql(column: Column, by: str, condition: str = "kept") -> str:
                WHERE {by} IS NOT NULL AND {condition} AND isfinite({value}) GROUP BY 1"""
 
 
-def validation(source: Source) -> list[dict[str, Any]] | None:
-    """The table that `tuningfork validate` left, or None."""
+def validation(source: Source) -> dict[str, Any] | None:
+    """The table that `tuningfork validate` left, and whether the catalog has been published anew since; or None."""
     url = storage.join(source.run.url, "validation.parquet")
     if not storage.exists(url):
         return None
-    return source.ask("SELECT * FROM read_parquet(?)", [url])
+    with storage.reading(url) as stream:
+        table = pq.read_table(stream)
+    made_of = (table.schema.metadata or {}).get(b"fingerprint", b"").decode()
+    rows = table.to_pylist()
+    return {
+        "rows": sorted(rows, key=lambda row: row["verdict"] != "failed"),
+        "verdicts": Counter(row["verdict"] for row in rows),
+        "stale": made_of not in ("", source.record["fingerprints"].get("publish")),
+    }

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import math
-from collections import Counter
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -197,7 +196,6 @@ def _facts(source: Source, sheet: Sheets) -> dict[str, Any]:
     medians = [("Medians of each group's kept objects", groups)]
     if source.has_classes:
         medians.insert(0, ("Medians of each class", facts.class_medians(source)))
-    tested = facts.validation(source)
     return {
         "name": source.record["config"]["survey"]["name"],
         "run_url": source.run.url,
@@ -214,8 +212,7 @@ def _facts(source: Source, sheet: Sheets) -> dict[str, Any]:
         "known_classes": known,
         "parameters": source.parameters,
         "medians": medians,
-        "validation": tested,
-        "verdicts": Counter(row.get("verdict") for row in tested or []),
+        "validation": facts.validation(source),
         "classes": classes if any(group["class"] for group in classes) else [],
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from actors.measurer import Measurer, outside
+from catalogs.canned import canned
 from kernels.measure.flags import EXPLAINS, MeasureFlag
 from tests.actors.test_encoder import stamps, table
 
@@ -103,6 +106,17 @@ def test_holes_count_for_nothing_where_a_flag_says_that_there_are_some() -> None
     plain, told = (numbers(measured(images, flags=4, holes=holes), "measure_flags") for holes in (0, 4))
     assert not (plain & MeasureFlag.BAD_PIXELS).any()
     assert (told & MeasureFlag.BAD_PIXELS).any()
+
+
+def test_flag_that_nobody_explains() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "catalog.md").read_text(encoding="utf-8")
+    asked = canned()["measure_flags"].sql
+    names = re.findall(r"'(\w+)'", asked)
+    assert names == [str(flag.name).lower() for flag in sorted(MeasureFlag)]
+    for flag in MeasureFlag:
+        assert f"| {flag.value} | `{str(flag.name).lower()}` |" in page
+    for name in EXPLAINS:
+        assert f"`{name}`" in page
 
 
 def test_fits_of_something_else_are_refused() -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import tomllib
 from collections import Counter
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
@@ -24,36 +25,9 @@ from pipeline.rundir import RunDirectory
 from tests.conftest import TinyRelease
 from tests.survey.browser import asked_for, chromium, one, opened, until
 from tests.survey.conftest import Runner, objects_of, write_toml
+from tests.survey.hostile import HOSTILE, WORSE, config_of, hostile_release
 
-HOSTILE = "<script>window.hacked=1</script>"
-WORSE = '"></script ><img src=x onerror=window.hacked=2>'
 NOTES = 'arms "and" \\ bars\n\ttwo lines, é \u2028 🌀 # no comment'
-
-
-def hostile_release(folder):
-    """Objects with tags for ids and words; one column says what they are, two stand for measured ones."""
-    tiny = TinyRelease(folder, bands=("g", "r", "i"))
-    count = len(tiny.table)
-    ids = [f"{i:02d}" for i in range(count)]
-    ids[0], ids[1], ids[2] = HOSTILE, WORSE, "'\"&amp;`${window.hacked=3}"
-    tiny.table["NUMBER"] = ids
-    tiny.table["KIND"] = ["SPH" if k % 5 < 2 else "LTD" for k in range(count)]
-    tiny.table["WORD"] = [WORSE if k % 2 else "plain" for k in range(count)]
-    tiny.table["A"] = [0.1 * (k % 5) + 0.001 * k for k in range(count)]
-    tiny.table["C"] = [4.0 - 0.4 * (k % 5) + 0.002 * (k % 7) for k in range(count)]
-    tiny.write()
-    return tiny
-
-
-def config_of(tiny, **sections):
-    values = tiny.config(
-        classes={"by": "column", "column": "KIND", "held_out": 0.5},
-        validate={"columns": {"asymmetry": "A", "concentration": "C"}},
-        fit={"groups": 4, "bags": 2},
-        **sections,
-    )
-    values["survey"]["keep"] = ["MAG", "KIND", "WORD", "A", "C"]
-    return values
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +197,28 @@ def test_confusion_counts_what_the_catalog_says(finished, browser):
     assert text.count("objects have a truth, ") == 2
     assert f", {held['objects']} of them are kept" in text
     assert (page.parent / "plots/concentration_asymmetry.svg").stat().st_size > 1000
+
+
+def test_validation_stands_in_the_report_and_says_when_it_is_old(finished, tmp_path, browser):
+    base, page = finished
+    opened(browser, page)
+    assert "tuningfork validate" in one(browser, "#validation .note").text
+    run = tmp_path / "run"
+    shutil.copytree(base / "run", run, ignore=shutil.ignore_patterns("report"))
+    CliRunner().invoke(app, ["validate", str(run)])
+    verdicts = Counter(pq.read_table(run / "validation.parquet")["verdict"].to_pylist())
+    opened(browser, Path(report(str(run), Options(stamps=1, umap=False))))
+    assert browser.find_elements(By.CSS_SELECTOR, "#validation .note") == []
+    shown = browser.find_elements(By.CSS_SELECTOR, "#validation tbody tr")
+    assert len(shown) == verdicts.total() > 1
+    assert all(
+        f"{count} {verdict}" in one(browser, "#validation").text for verdict, count in verdicts.items()
+    )
+    record = json.loads((run / "run.json").read_text())
+    record["fingerprints"]["publish"] = "another"
+    (run / "run.json").write_text(json.dumps(record))
+    opened(browser, Path(report(str(run), Options(stamps=1, umap=False))))
+    assert "published anew" in one(browser, "#validation .note").text
 
 
 def test_report_without_its_release_says_so_and_finds_it_again(finished, tmp_path, browser):

@@ -173,22 +173,25 @@ def test_notes_say_what_a_person_should_know(plan, tiny):
 
 
 def test_no_column_that_comes_out_can_be_overwritten_by_a_kept_one(plan):
-    own = {name.lower() for name in plan(survey={"keep": []}, measure={"quantities": []}).schema.names}
+    own = {name.lower() for name in plan(survey={"keep": []}).schema.names}
     assert {name for name in own if not name.startswith("vote_")} <= RESERVED
 
 
+ALL = {"quantities": ["shape", "gini", "cas", "mid", "sersic"]}
+
+
 def test_kept_column_is_called_like_a_measured_one(plan, fails):
-    fault = fails(survey={"keep": ["MAG as Gini"]})
+    fault = fails(survey={"keep": ["MAG as Gini"]}, measure=ALL)
     assert fault.column == "MAG"
     assert "'gini' of its own" in fault.problem
     assert "MAG as survey_Gini" in fault.remedy
     assert "Gini" in plan(survey={"keep": ["MAG as Gini"]}, measure={"quantities": ["cas"]}).schema.names
 
 
-def test_psf_that_is_none_is_refused_before_work(plan, fails, tiny):
-    assert "is missing" in fails(measure={"psf": "absent.fits"}).problem
+def test_psf_that_is_none_is_refused_before_work(fails, tiny):
+    assert "is missing" in fails(measure={**ALL, "psf": "absent.fits"}).problem
     (tiny.folder / "text.fits").write_text("no FITS")
-    fault = fails(measure={"psf": "text.fits"})
+    fault = fails(measure={**ALL, "psf": "text.fits"})
     assert (fault.key, "cannot be read" in fault.problem) == ("measure.psf", True)
     for name, pixels, told in (
         ("dark", np.zeros((5, 5)), "no light"),
@@ -197,26 +200,26 @@ def test_psf_that_is_none_is_refused_before_work(plan, fails, tiny):
         ("large", np.ones((3, 600)), "up to 512"),
     ):
         fits.PrimaryHDU(pixels).writeto(tiny.folder / f"{name}.fits")
-        assert told in fails(measure={"psf": f"{name}.fits"}).problem
+        assert told in fails(measure={**ALL, "psf": f"{name}.fits"}).problem
 
 
 def test_another_psf_is_another_run_the_same_one_elsewhere_is_not(plan, tiny):
     def prints(name: str, pixels: np.ndarray) -> str:
         fits.PrimaryHDU(pixels).writeto(tiny.folder / name)
-        return plan(measure={"psf": name}).fingerprints["encode"]
+        return plan(measure={**ALL, "psf": name}).fingerprints["encode"]
 
     round_one = np.outer([1, 2, 1], [1, 2, 1.0])
-    assert prints("a.fits", round_one) == prints("b.fits", round_one)
-    assert prints("c.fits", round_one.T + np.eye(3)) != prints("d.fits", round_one)
+    first, again = prints("a.fits", round_one), prints("b.fits", round_one)
+    assert first == again != prints("c.fits", round_one + np.eye(3))
 
 
 def test_measured_band(plan, fails):
-    assert "is no band" in fails(measure={"band": "K"}).problem
-    assert "No PSF" in " ".join(plan().notes)
-    assert "No PSF" not in " ".join(plan(measure={"fwhm": 0.7}).notes)
-    options = plan(measure={"fwhm": 0.7}).measurer_options
-    assert options is not None
-    assert options["fwhm"] == pytest.approx(3.5)  # pixels of 0.2 arcsec
+    assert "is no band" in fails(measure={**ALL, "band": "K"}).problem
+    assert "No PSF" in " ".join(plan(measure=ALL).notes)
+    known = plan(measure={**ALL, "fwhm": 0.7})
+    assert "No PSF" not in " ".join(known.notes)
+    assert known.measurer_options is not None
+    assert known.measurer_options["fwhm"] == pytest.approx(3.5)  # pixels of 0.2 arcsec
 
 
 def test_directory_that_holds_something_else(plan, tiny):

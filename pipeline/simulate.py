@@ -224,4 +224,18 @@ band = "{measured}"
 psf = "psf/{{band}}.fits"
 gain = {telescope.BANDS[measured].gain}
 zeropoint = {telescope.MAGZERO}
+
+# Medians of a group's kept objects name it; the first rule that holds counts.
+[classes]
+by = "rules"
+rules = [
+  {{ class = "IRR", when = "asymmetry > 0.1 or sersic_n < 1.05 and m20 > -1.3" }},
+  {{ class = "LTD", when = "sersic_r_e > 2.75" }},   # arcsec: disks are the large ones here
+  {{ class = "SPH", when = "ellipticity < 0.26" }},
+  {{ class = "ETD", when = "sersic_n > 1.5" }},
+]
+
+# Simulated irregulars are small and full of knots: their Gini and sizes are not at the end of the order, as on the sky they often are.
+[validate]
+required = ["ordering/sersic_n", "ordering/concentration", "ordering/m20", "merger_asymmetry"]
 """

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 
-from kernels.measure.shapes import ellipse
+from kernels.measure.compiled import compiled
 
 __all__ = ["gini", "m20"]
 
@@ -21,17 +24,9 @@ def gini(images: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
     -------
     (n,) float64 tensor, 0 for even light and 1 for all light in one pixel. NaN for fewer than two pixels and where all are zero.
     """
-    inside = region.flatten(1)
-    count = inside.sum(dim=1)
-    # pixels outside sort behind all others
-    values = torch.where(inside, images.flatten(1).abs(), torch.inf).sort(dim=1).values.double()
-    rank = torch.arange(1, values.shape[1] + 1, dtype=torch.float64, device=images.device)
-    within = rank <= count[:, None]
-    values = torch.where(within, values, 0.0)
-    total = values.sum(dim=1)
-    weighted = (torch.where(within, 2 * rank - count[:, None] - 1, 0.0) * values).sum(dim=1)
-    good = (count > 1) & (total > 0)
-    return torch.where(good, weighted / (total * (count - 1)), torch.nan)
+    found = np.full(len(images), np.nan)
+    _gini(images.float().numpy(force=True), region.numpy(force=True), found)
+    return torch.from_numpy(found).to(images.device)
 
 
 def m20(images: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
@@ -47,18 +42,56 @@ def m20(images: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
     (n,) float64 tensor, log10. Moments are about the centroid of the region, which makes that of all smallest. Pixels as bright as the last one count too.
     NaN where the flux or a moment is not positive.
     """
-    _, height, width = images.shape
-    light = torch.where(region, images, 0.0).double()
-    flux = light.sum(dim=(1, 2))
-    centre = ellipse(images, region).centre  # NaN without flux
-    x, y = (torch.arange(side, dtype=torch.float64, device=images.device) for side in (width, height))
-    away = (x - centre[:, :1])[:, None, :] ** 2 + (y - centre[:, 1:])[:, :, None] ** 2
-    moments = (light * away).flatten(1)
-    values = light.flatten(1)
-    ordered = values.sort(dim=1).values
-    share = ordered.cumsum(dim=1) / flux[:, None]
-    last = (share >= 0.8).to(torch.uint8).argmax(dim=1, keepdim=True)
-    brightest = torch.where(values >= ordered.gather(1, last), moments, 0.0).sum(dim=1)
-    whole = moments.sum(dim=1)
-    good = (brightest > 0) & (whole > 0)
-    return torch.where(good, (brightest / whole).log10(), torch.nan)
+    found = np.full(len(images), np.nan)
+    _m20(images.float().numpy(force=True), region.numpy(force=True), found)
+    return torch.from_numpy(found).to(images.device)
+
+
+@compiled
+def _gini(images: Any, region: Any, found: Any) -> None:
+    n, height, width = images.shape
+    values = np.empty(height * width)
+    for i in range(n):
+        count = 0
+        for y in range(height):
+            for x in range(width):
+                if region[i, y, x]:
+                    values[count] = abs(images[i, y, x])
+                    count += 1
+        ordered = np.sort(values[:count])
+        total, weighted = 0.0, 0.0
+        for rank in range(count):
+            total += ordered[rank]
+            weighted += (2 * rank + 1 - count) * ordered[rank]
+        if count > 1 and total > 0:
+            found[i] = weighted / (total * (count - 1))
+
+
+@compiled
+def _m20(images: Any, region: Any, found: Any) -> None:
+    n, height, width = images.shape
+    light, columns, rows = np.empty(height * width), np.empty(height * width), np.empty(height * width)
+    for i in range(n):
+        count = 0
+        for y in range(height):
+            for x in range(width):
+                if region[i, y, x]:
+                    light[count], columns[count], rows[count] = images[i, y, x], x, y
+                    count += 1
+        values = light[:count]
+        flux = values.sum()
+        if not flux > 0:
+            continue
+        away_x = columns[:count] - (values * columns[:count]).sum() / flux
+        away_y = rows[:count] - (values * rows[:count]).sum() / flux
+        moments = values * (away_x**2 + away_y**2)
+        # from the faintest up, negative pixels with it, to four fifths of the flux
+        share, least = 0.0, np.inf
+        for value in np.sort(values):
+            share += value
+            if share >= 0.8 * flux:
+                least = value
+                break
+        brightest, whole = moments[values >= least].sum(), moments.sum()
+        if brightest > 0 and whole > 0:
+            found[i] = np.log10(brightest / whole)

@@ -64,9 +64,10 @@ def _hearts(images: Any, central: Any, found: Any) -> None:
         light[:] = np.where(central[i] & (images[i] > 0), images[i], np.float32(0))
         if not light.any():
             continue
-        region = _region(light)
+        order = _brightest_first(light)
+        region = _region(light, order)
         light[:] = np.where(region, light, np.float32(0))
-        found[i, 0] = _multimode(light, region)
+        found[i, 0] = _multimode(light, order[region.ravel()[order]])
         blur(light, _SMOOTHING, smooth)
         found[i, 1], top = _intensity(smooth)
         flux, x0, y0 = 0.0, 0.0, 0.0
@@ -88,16 +89,18 @@ def _root(parent: Any, place: int) -> int:
 
 
 @compiled
-def _brightest_first(values: Any, which: Any) -> Any:
-    places = np.flatnonzero(which)
+def _brightest_first(light: Any) -> Any:
+    """Places of the pixels with light."""
+    values = light.ravel()
+    places = np.flatnonzero(values > 0)
     return places[np.argsort(-values[places], kind="mergesort")]
 
 
 @compiled
-def _region(light: Any) -> Any:
+def _region(light: Any, order: Any) -> Any:
     """Pixels (y, x) bool of the main heart."""
     height, width = light.shape
-    top, level = _faintest(light)
+    top, level = order[0], _faintest(light, order)
     seed, above = np.zeros((1, height, width), np.bool_), np.zeros((1, height, width), np.bool_)
     above[0] = (light > 0) & (light >= level)
     seed[0, top // width, top % width] = True
@@ -116,14 +119,12 @@ def _region(light: Any) -> Any:
 
 
 @compiled
-def _faintest(light: Any) -> tuple[int, float]:
-    """The brightest place, and the level where what is added to its region is faint beside the region; 0 if it never is."""
+def _faintest(light: Any, order: Any) -> float:
+    """The level where what is added to the brightest pixel's region is faint beside the region; 0 if it never is."""
     height, width = light.shape
-    values = light.ravel()
-    order = _brightest_first(values, values > 0)
+    values, top = light.ravel(), order[0]
     parent = np.full(height * width, -1, np.int64)
     total, count = np.zeros(height * width), np.zeros(height * width, np.int64)
-    top = order[0]
     for place in order:
         parent[place], total[place], count[place] = place, values[place], 1
         y, x = divmod(place, width)
@@ -137,16 +138,15 @@ def _faintest(light: Any) -> tuple[int, float]:
                         count[place] += count[other]
         main = _root(parent, top)
         if values[place] <= _FAINTEST * total[main] / count[main]:
-            return top, values[place]
-    return top, 0.0
+            return values[place]
+    return 0.0
 
 
 @compiled
-def _multimode(light: Any, region: Any) -> float:
+def _multimode(light: Any, order: Any) -> float:
     """A2 / A1 where A2^2 / A1 is largest over all thresholds: regions grow together as pixels are added from the brightest down."""
     height, width = light.shape
     values = light.ravel()
-    order = _brightest_first(values, region.ravel())
     parent, area = np.full(height * width, -1, np.int64), np.zeros(height * width, np.int64)
     of_area = np.zeros(len(order) + 2, np.int64)  # regions of each area
     first, second, most, answer = 0, 0, 0.0, 0.0
@@ -182,19 +182,19 @@ def _intensity(smooth: Any) -> tuple[float, int]:
     """Light of the second brightest peak over that of the brightest, and the place of that one."""
     height, width = smooth.shape
     values = smooth.ravel()
-    order = _brightest_first(values, values > 0)
-    peak, light = np.full(height * width, -1, np.int64), np.zeros(height * width)
-    for place in order:
-        # the brightest neighbour came before and knows its peak; a pixel without a brighter one is a peak
-        y, x = divmod(place, width)
-        best = -1
-        for to_y in range(max(y - 1, 0), min(y + 2, height)):
-            for to_x in range(max(x - 1, 0), min(x + 2, width)):
-                other = to_y * width + to_x
-                if peak[other] >= 0 and (best < 0 or values[other] > values[best]):
-                    best = other
-        peak[place] = place if best < 0 else peak[best]
-        light[peak[place]] += values[place]
+    up, light = np.arange(height * width), np.zeros(height * width)
+    for y in range(height):
+        for x in range(width):
+            place = y * width + x
+            if values[place] <= 0:
+                continue
+            for to_y in range(max(y - 1, 0), min(y + 2, height)):
+                for to_x in range(max(x - 1, 0), min(x + 2, width)):
+                    if values[to_y * width + to_x] > values[up[place]]:
+                        up[place] = to_y * width + to_x
+    for place in range(height * width):
+        if values[place] > 0:
+            light[_root(up, place)] += values[place]
     first = int(np.argmax(light))
     brightest = light[first]
     light[first] = 0

@@ -230,12 +230,14 @@ zeropoint = {telescope.MAGZERO}
 by = "rules"
 rules = [
   {{ class = "IRR", when = "asymmetry > 0.1 or sersic_n < 1.05 and m20 > -1.3" }},
-  {{ class = "LTD", when = "sersic_r_e > 2.75" }},   # arcsec: disks are the large ones here
+  {{ class = "LTD", when = "sersic_r_e > 2.75 or sersic_n < 1.6" }},   # arcsec: disks are the large ones here
   {{ class = "SPH", when = "ellipticity < 0.26" }},
-  {{ class = "ETD", when = "sersic_n > 1.5" }},
+  {{ class = "ETD", when = "true" }},
 ]
 
-# Simulated irregulars are small and full of knots: their Gini and sizes are not at the end of the order, as on the sky they often are.
+# Below an S/N of 2.5 per pixel most parameters are biased. Simulated irregulars are small and full of knots, so their sizes
+# and Gini are not at the end of the order.
 [validate]
+where = "sn_pixel > 2.5"
 required = ["ordering/sersic_n", "ordering/concentration", "ordering/m20", "merger_asymmetry"]
 """

@@ -8,11 +8,11 @@ NOTHING = "\N{EN DASH}"
 
 
 def short(value: Any) -> str:
-    """A value in a table: four digits of a number, a dash for none."""
+    """a value in a table: three digits of a number, a dash for none."""
     if value is None or value != value:  # noqa: PLR0124 - NaN
         return NOTHING
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -200,9 +201,17 @@ def _measure(
 
 def _frame(bad: torch.Tensor) -> torch.Tensor:
     """Good pixels (n, y, x) bool next to bad ones, or to the stamp's border."""
-    width = 2 * _FRAME + 1
-    no_data = functional.pad(bad.float(), (_FRAME,) * 4, value=1.0)
-    return functional.max_pool2d(no_data, width, stride=1).bool() & ~bad
+    return _near(bad, _FRAME, beyond=True) & ~bad
+
+
+def _near(where: torch.Tensor, reach: int, *, beyond: bool) -> torch.Tensor:
+    """Pixels (n, y, x) bool with one of `where` at most so far away in x and in y; `beyond` says what is outside the stamp."""
+    found = functional.pad(where, (reach,) * 4, value=beyond)
+    for axis in (1, 2):
+        side = where.shape[axis]
+        shifts = (found.narrow(axis, first, side) for first in range(2 * reach + 1))
+        found = functools.reduce(torch.logical_or, shifts)
+    return found
 
 
 def _spread(images: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
@@ -249,7 +258,7 @@ def _surroundings(
     circle = distance <= (_EXTENT * radius)[:, None, None]
     near, far = centre - _EXTENT * radius[:, None], centre + _EXTENT * radius[:, None]
     last = torch.tensor([width - 1, height - 1], device=bad.device)
-    touching = functional.max_pool2d(segments.central.float(), 3, 1, 1).bool() & segments.others
+    touching = _near(segments.central, 1, beyond=False) & segments.others
     covered = (circle & segments.others).sum(dim=(1, 2)) > _CROWDED * circle.sum(dim=(1, 2))
     on_object = (segments.central & (distance <= 1)).flatten(1).any(dim=1)
     return {

@@ -40,6 +40,9 @@ input = 16
 unwrap = "none"
 batch_size = 512
 threads = 1
+
+[measure]
+quantities = []
 """
 
 

@@ -193,7 +193,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise Refused(
-            [Fault(str(path), f"cannot be read ({error.strerror})", "Give the path of a config (TOML)")]
+            [Fault(str(path), f"cannot be read ({error.strerror})", "Give the path of a TOML file")]
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refused([Fault(str(path), f"is no TOML ({error})", "Correct the file")]) from error

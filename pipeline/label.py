@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from catalogs import parts, storage
 from catalogs.errors import Fault, Refused
 from pipeline import decisions
-from pipeline.config import load
+from pipeline.config import load, read_toml
 from pipeline.config_classes import class_name
 from pipeline.decisions import Decision
 from pipeline.fingerprints import with_labels
@@ -93,7 +92,7 @@ def read_file(path: Path, record: dict[str, Any], *, author: str | None, forget:
     Refused
         With everything that is wrong with it.
     """
-    values = _toml(path)
+    values = read_toml(path)
     faults = [
         _wrong(path, key, "unknown key", f"There are: {', '.join(sorted(KEYS))}")
         for key in set(values) - KEYS
@@ -127,16 +126,6 @@ def read_file(path: Path, record: dict[str, Any], *, author: str | None, forget:
         raise Refused(faults)
     date = datetime.now(UTC).isoformat(timespec="seconds")
     return Decision(str(who).strip(), date, fit, groups, values.get("notes"), forget)
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror})"
-        raise Refused([Fault(str(path), problem, "Give the path of a TOML file")]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Refused([Fault(str(path), f"is no TOML ({error})", "Correct the file")]) from error
 
 
 def _group(path: Path, number: str, entry: Any, groups: int) -> dict[str, str | None] | Fault:

@@ -8,7 +8,7 @@ NOTHING = "\N{EN DASH}"
 
 
 def short(value: Any) -> str:
-    """a value in a table: three digits of a number, a dash for none."""
+    """A value in a table: three digits of a number, a dash for none."""
     if value is None or value != value:  # noqa: PLR0124 - NaN
         return NOTHING
     if isinstance(value, float):

@@ -53,6 +53,7 @@ _SKY_PIXELS = 400.0  # the sky under a Sersic fit is zero within a twentieth of 
 _LEAST_SKY = 0.05  # of the stamp
 _LEAST_SN = 2.5
 _CROWDED = 0.1  # of the circle
+_CLOSE = 2  # pixels
 _UNRESOLVED = 2.0  # pixels
 
 
@@ -94,7 +95,13 @@ def measure(
     -------
     dict of str to (n,) tensor
         The columns of the quantities, float64, NaN where there is no value; and `measure_flags`, int32, see `MeasureFlag`: some flag explains every NaN
-        (`kernels.measure.flags.EXPLAINS`). Images that are not finite count as bad there.
+        (`kernels.measure.flags.EXPLAINS`).
+
+    Notes
+    -----
+    Pixels that are not finite count as bad. Bad pixels, and those of neighbours, are left out of sums, areas and orders; A leaves out what they are
+    turned to as well. An object whose light is negative is none. Tiny ones are measured and flagged (`BELOW_PSF`, `NO_SMOOTHNESS`), as those are that leave
+    the stamp (`TRUNCATED`, `NO_RADIUS`). Light that touches is one object: nothing is deblended, and two galaxies that overlap are measured as one.
     """
     optics = optics or Optics()
     parts = []
@@ -258,13 +265,13 @@ def _surroundings(
     circle = distance <= (_EXTENT * radius)[:, None, None]
     near, far = centre - _EXTENT * radius[:, None], centre + _EXTENT * radius[:, None]
     last = torch.tensor([width - 1, height - 1], device=bad.device)
-    touching = _near(segments.central, 1, beyond=False) & segments.others
+    close = _near(segments.central, _CLOSE, beyond=False) & segments.others
     covered = (circle & segments.others).sum(dim=(1, 2)) > _CROWDED * circle.sum(dim=(1, 2))
     on_object = (segments.central & (distance <= 1)).flatten(1).any(dim=1)
     return {
         MeasureFlag.TRUNCATED: ((near < -0.5) | (far > last + 0.5)).any(dim=1),
         MeasureFlag.OFF_CENTRE: ~on_object | ((centre <= 0) | (centre >= last)).any(dim=1),
-        MeasureFlag.NEIGHBOUR: touching.flatten(1).any(dim=1) | covered,
+        MeasureFlag.NEIGHBOUR: close.flatten(1).any(dim=1) | covered,
         MeasureFlag.BAD_PIXELS: (bad & (distance <= radius[:, None, None])).flatten(1).any(dim=1),
     }
 

@@ -106,6 +106,32 @@ def test_saturated_core_moves_the_centre() -> None:
         assert abs(float(found[name] - clean[name])) < within, name
 
 
+def test_gradient_in_the_background_changes_the_galaxy() -> None:
+    clean, found = looked_at(GALAXY + noise()), looked_at(PATHOLOGIES["gradient"])
+    for name, within in (
+        ("x_centre", 0.3),
+        ("y_centre", 0.3),
+        ("r50", 0.5),
+        ("gini", 0.03),
+        ("sersic_n", 0.4),
+    ):
+        assert abs(float(found[name] - clean[name])) < within, name
+    assert float(found["sn_pixel"]) < 0.5 * float(clean["sn_pixel"])  # the gradient counts as noise
+
+
+def test_three_pixels_are_a_galaxy() -> None:
+    found = looked_at(PATHOLOGIES["three_pixels"], optics=Optics(gaussian(2.5), 2.5))
+    for flag in (MeasureFlag.BELOW_PSF, MeasureFlag.NO_SMOOTHNESS, MeasureFlag.FIT_LIMIT):
+        assert carries(found, flag), flag
+
+
+def test_neighbour_is_close_without_a_word() -> None:
+    for away, said in ((15, True), (20, False)):
+        found = looked_at(blob(20, 23, 2.0, 100.0) + blob(20 + away, 23, 2.0, 100.0) + noise())
+        assert carries(found, MeasureFlag.NEIGHBOUR) == said
+        assert abs(float(found["x_centre"]) - 20) < 0.3
+
+
 def test_masked_cosmic_ray_changes_what_is_measured() -> None:
     clean, found = looked_at(GALAXY + noise()), looked_at(PATHOLOGIES["cosmic_ray"], RAY > 1)
     assert carries(found, MeasureFlag.BAD_PIXELS)

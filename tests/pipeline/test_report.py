@@ -105,7 +105,7 @@ def test_lines_of_the_papers_lie_where_their_equations_say():
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "\N{EN DASH}"), (float("nan"), "\N{EN DASH}"), (1.23456, "1.235"), (12345, "12,345")],
+    [(None, "\N{EN DASH}"), (float("nan"), "\N{EN DASH}"), (1.23456, "1.23"), (12345, "12,345")],
 )
 def test_numbers_in_tables_are_short(value, shown):
     assert short(value) == shown

@@ -23,7 +23,7 @@ class MeasureFlag(IntFlag):
     OFF_CENTRE = 32
     """The centre of least asymmetry is not on the object, or at the stamp's border."""
     NEIGHBOUR = 64
-    """A neighbour comes within two pixels of the object, or neighbours cover over a tenth of the circle of 1.5 Petrosian radii."""
+    """A neighbour comes within three pixels of the object, or neighbours cover over a tenth of the circle of 1.5 Petrosian radii."""
     NO_SKY = 128
     """Less than a twentieth of the stamp is sky: the noise is the frame's, asymmetry and smoothness are missing."""
     NO_SMOOTHNESS = 256

@@ -53,7 +53,7 @@ _SKY_PIXELS = 400.0  # the sky under a Sersic fit is zero within a twentieth of 
 _LEAST_SKY = 0.05  # of the stamp
 _LEAST_SN = 2.5
 _CROWDED = 0.1  # of the circle
-_CLOSE = 2  # pixels
+_CLOSE = 3  # pixels
 _UNRESOLVED = 2.0  # pixels
 
 

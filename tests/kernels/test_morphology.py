@@ -126,7 +126,7 @@ def test_three_pixels_are_a_galaxy() -> None:
 
 
 def test_neighbour_is_close_without_a_word() -> None:
-    for away, said in ((15, True), (20, False)):
+    for away, said in ((14, True), (20, False)):
         found = looked_at(blob(20, 23, 2.0, 100.0) + blob(20 + away, 23, 2.0, 100.0) + noise())
         assert carries(found, MeasureFlag.NEIGHBOUR) == said
         assert abs(float(found["x_centre"]) - 20) < 0.3

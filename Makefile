@@ -7,12 +7,13 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # Tests wait for Ray more than they compute: two workers, a file of tests each at a time.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint format bench encoders bench-encoder bench-denoiser bench-served tritonserver chromium clean
+.PHONY: demo test test-all lint format bench encoders bench-encoder bench-denoiser bench-measure bench-served tritonserver chromium clean
 
 demo: .venv/with-sim
 	rm -rf $(DEMO)
 	$(BIN)/tuningfork simulate $(DEMO)/release --galaxies 2000 --shards 4 --bands i
 	$(BIN)/tuningfork run $(DEMO)/release/survey.toml --out $(DEMO)/run
+	$(BIN)/tuningfork validate $(DEMO)/run
 	$(BIN)/tuningfork report $(DEMO)/run --truth $(DEMO)/release/truth.parquet
 
 test: .venv/with-dev .venv/with-tritonserver chromium
@@ -44,6 +45,10 @@ bench-encoder: .venv/with-bench
 
 bench-denoiser: .venv/with-bench
 	$(BIN)/python -m benchmarks.denoiser
+
+# About twenty minutes on one core, nearly all of them statmorph's.
+bench-measure: .venv/with-bench
+	$(BIN)/python -m benchmarks.measure
 
 bench-served: .venv/with-bench .venv/with-tritonserver
 	$(BIN)/python -m benchmarks served

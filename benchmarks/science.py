@@ -1,10 +1,14 @@
-"""The tables of docs/science.md, written from the CSVs of `benchmarks.encoder`, `.invariance` and `.denoiser`."""
+"""The tables of docs/science.md, written from the CSVs of `benchmarks.encoder`, `.invariance`, `.denoiser` and `.measure`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.common import read_csv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAGE = Path(__file__).parents[1] / "docs" / "science.md"
 
@@ -17,6 +21,9 @@ def write_tables() -> None:
         ("votes", _plain("vote_encoders")),
         ("invariance", _plain("invariance")),
         ("denoiser", _plain("denoiser") + "\n" + _plain("denoiser_noise")),
+        ("measure", _crossed("measure_statmorph", "set", _difference)),
+        ("measure truth", _crossed("measure_truth", "S/N", _errors)),
+        ("measure speed", _plain("measure_speed")),
     ):
         start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         assert text.count(start) == text.count(end) == 1, f"{PAGE} has lost its markers {name}"
@@ -36,6 +43,42 @@ def _scores() -> str:
     folds = {row["encoder"]: row["folds"] for row in rows}
     lines = [[name, count, *(cells[name, column] for column in columns)] for name, count in folds.items()]
     return _table(["encoder", "folds", *columns], lines)
+
+
+def _crossed(name: str, across: str, cell: Callable[[dict[str, str]], str]) -> str:
+    """Quantities down, the values of a column across, with the most objects that one of its cells rests on."""
+    rows = read_csv(name)
+    if not rows:
+        return ""
+    columns, quantities = (list(dict.fromkeys(row[key] for row in rows)) for key in (across, "quantity"))
+    cells = {(row["quantity"], row[across]): cell(row) for row in rows}
+    counts = [_most(rows, across, column) for column in columns]
+    head = ["quantity", *(f"{column} ({count})" for column, count in zip(columns, counts, strict=True))]
+    units = {row["quantity"]: f" {row['unit']}" if row["unit"] else "" for row in rows}
+    lines = [
+        [_code(q) + units[q], *(cells.get((q, column), "none") for column in columns)] for q in quantities
+    ]
+    return _table(head, lines)
+
+
+def _most(rows: list[dict[str, str]], across: str, column: str) -> str:
+    """The most objects that a column's cells rest on."""
+    return str(max(int(row["objects"]) for row in rows if row[across] == column))
+
+
+def _code(name: str) -> str:
+    return f"`{name}`"
+
+
+def _difference(row: dict[str, str]) -> str:
+    middle, size, scatter = (
+        row[key] for key in ("median_difference", "median_absolute_difference", "scatter")
+    )
+    return f"{float(middle):+.{len(middle.partition('.')[2])}f} ± {scatter} ({size})"
+
+
+def _errors(row: dict[str, str]) -> str:
+    return f"{row['median_absolute_error']} / {row['statmorph_median_absolute_error']}"
 
 
 def _plain(name: str) -> str:

@@ -1,0 +1,95 @@
+"""How long measuring takes, ours and statmorph's, on the same stamps of the simulated survey, on one core."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from benchmarks.measure_peer import WithFit, WithoutFit, prepared
+from benchmarks.measure_stamps import survey
+from kernels.measure.morphology import QUANTITIES, measure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.measure_stamps import StampSet
+
+COLUMNS = ("stamp_px", "Sérsic_fit", "stamps_a_call", "ms_a_stamp", "statmorph_ms_a_stamp", "ratio")
+SIDES = (64, 128)
+STAMPS, REPEATS = 64, 3
+CALLS = (32, 64, 512)
+_NO_FIT = tuple(name for name in QUANTITIES if name != "sersic")
+
+
+def timings() -> tuple[tuple[str, ...], list[list[object]]]:
+    """Best of several, CPU time of this process; contestants take turns.
+
+    statmorph's constructor evaluates everything. Without the fit, and with it, only the quantities that we measure too are evaluated
+    (`benchmarks.measure_peer.WithoutFit`), on the cutout that it chooses by default, which is faster for it than whole stamps.
+    """
+    rows: list[list[object]] = []
+    for side in SIDES:
+        stamps, arguments = _both_measure(survey(2 * STAMPS, side))
+        for fitted, quantities, theirs in (
+            ("without", _NO_FIT, WithoutFit),
+            ("with", tuple(QUANTITIES), WithFit),
+        ):
+            batches = {count: _repeated(stamps, count) for count in CALLS}
+            measure(stamps.images, stamps.bad, stamps.optics, quantities)  # compiles
+            times: dict[object, list[float]] = {}
+            for _ in range(REPEATS):
+                for count, (images, bad) in batches.items():
+                    work = _ours(images, bad, stamps, quantities)
+                    times.setdefault(count, []).append(_clock(work) / count)
+                times.setdefault(theirs, []).append(_clock(_theirs(theirs, arguments)) / len(arguments))
+            slow = 1e3 * min(times[theirs])
+            for count in CALLS:
+                quick = 1e3 * min(times[count])
+                rows.append([side, fitted, count, f"{quick:.2f}", f"{slow:.0f}", f"{slow / quick:.0f}"])
+    return COLUMNS, rows
+
+
+def _both_measure(stamps: StampSet) -> tuple[StampSet, list[dict[str, object]]]:
+    """The first stamps that neither refuses, and statmorph's arguments for them."""
+    kept, arguments = [], []
+    for place, argument in enumerate(prepared(stamps)):
+        if argument and len(kept) < STAMPS:
+            try:
+                _theirs(WithFit, [argument])()
+            except (AssertionError, ValueError, IndexError):
+                continue
+            kept.append(place)
+            arguments.append(argument)
+    return stamps.at(kept), arguments
+
+
+def _repeated(stamps: StampSet, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """So many of the stamps, over and over."""
+    places = torch.arange(count) % len(stamps.images)
+    return stamps.images[places], stamps.bad[places]
+
+
+def _ours(
+    images: torch.Tensor, bad: torch.Tensor, stamps: StampSet, quantities: tuple[str, ...]
+) -> Callable[[], object]:
+    return lambda: measure(images, bad, stamps.optics, quantities)
+
+
+def _theirs(kind: type, arguments: list[dict[str, object]]) -> Callable[[], object]:
+    def work() -> None:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            for argument in arguments:
+                kind(**argument)
+
+    return work
+
+
+def _clock(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start

@@ -87,10 +87,10 @@ def _least(images: Any, masked: Any, start: Any, radius: Any, sky: Any, found: A
         across = min(max(round(2 * start[i, 0]), 0), 2 * width - 2)
         down = min(max(round(2 * start[i, 1]), 0), 2 * height - 2)
         across, down = _half_pixel(light, counted, part, across, down, radius[i])
-        _disc(across / 2, down / 2, radius[i], counted, part)
-        at_x, at_y = _between(light, counted, part, across, down)
-        _disc(at_x / 2, at_y / 2, radius[i], counted, part)
-        left, total, area = _left(light, counted, part, at_x, at_y)
+        box = _disc(across / 2, down / 2, radius[i], counted, part)
+        at_x, at_y = _between(light, counted, part, box, across, down)
+        box = _disc(at_x / 2, at_y / 2, radius[i], counted, part)
+        left, total, area = _left(light, counted, part, box, at_x, at_y)
         found[i, 1], found[i, 2] = at_x / 2, at_y / 2
         if total > 0:
             found[i, 0] = (left - area * sky[i]) / total
@@ -104,13 +104,13 @@ def _half_pixel(
     height, width = part.shape
     for reach in (2, 1):
         for _ in range(_MOVES):
-            _disc(across / 2, down / 2, radius, counted, part)
+            box = _disc(across / 2, down / 2, radius, counted, part)
             best, move_x, move_y = np.inf, 0, 0
             for dy in (0, -reach, reach):
                 for dx in (0, -reach, reach):
                     to_x, to_y = across + dx, down + dy
                     if 0 <= to_x <= 2 * width - 2 and 0 <= to_y <= 2 * height - 2:
-                        left, total, _ = _left(light, counted, part, float(to_x), float(to_y))
+                        left, total, _ = _left(light, counted, part, box, float(to_x), float(to_y))
                         if total > 0 and left / total < best:
                             best, move_x, move_y = left / total, dx, dy
             across, down = across + move_x, down + move_y
@@ -120,16 +120,16 @@ def _half_pixel(
 
 
 @compiled
-def _between(light: Any, counted: Any, part: Any, across: int, down: int) -> tuple[float, float]:
+def _between(light: Any, counted: Any, part: Any, box: Any, across: int, down: int) -> tuple[float, float]:
     """Twice the best place at most half a pixel away, by smaller and smaller steps."""
-    left, total, _ = _left(light, counted, part, float(across), float(down))
+    left, total, _ = _left(light, counted, part, box, float(across), float(down))
     best = left / total if total > 0 else np.inf
     at_x, at_y, step = float(across), float(down), 0.5
     while step >= _FINEST:
         for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
             to_x, to_y = at_x + step * dx, at_y + step * dy
             if abs(to_x - across) <= 1 and abs(to_y - down) <= 1:
-                left, total, _ = _left(light, counted, part, to_x, to_y)
+                left, total, _ = _left(light, counted, part, box, to_x, to_y)
                 if total > 0 and left / total < best:
                     best, at_x, at_y = left / total, to_x, to_y
         step /= 2
@@ -137,10 +137,12 @@ def _between(light: Any, counted: Any, part: Any, across: int, down: int) -> tup
 
 
 @summing
-def _left(light: Any, counted: Any, part: Any, twice_x: float, twice_y: float) -> tuple[float, float, float]:
+def _left(
+    light: Any, counted: Any, part: Any, box: Any, twice_x: float, twice_y: float
+) -> tuple[float, float, float]:
     """What is left, the light that was there, and the area, within a disc; turned about half of twice_x, twice_y.
 
-    `light` and `counted` are (2, y, x): as they are, and turned about the middle of the stamp.
+    `light` and `counted` are (2, y, x): as they are, and turned about the middle of the stamp. The disc lies within the box: columns from, to, and rows.
     """
     height, width = part.shape
     # what a pixel x is turned to lies at x + to_x on the turned image, or between there and the pixel before
@@ -149,8 +151,8 @@ def _left(light: Any, counted: Any, part: Any, twice_x: float, twice_y: float) -
     far_y = np.float32(to_y - (height - 1 - twice_y))
     near_x, near_y = np.float32(1) - far_x, np.float32(1) - far_y
     back_x, back_y = int(far_x > 0), int(far_y > 0)
-    first_x, last_x = max(0, back_x - to_x), min(width, width - to_x)
-    first_y, last_y = max(0, back_y - to_y), min(height, height - to_y)
+    first_x, last_x = max(box[0], back_x - to_x), min(box[1], width - to_x)
+    first_y, last_y = max(box[2], back_y - to_y), min(box[3], height - to_y)
     half, none = np.float32(0.5), np.float32(0)
     left, total, area = none, none, none
     for y in range(first_y, last_y):
@@ -184,10 +186,17 @@ def _left(light: Any, counted: Any, part: Any, twice_x: float, twice_y: float) -
 
 
 @compiled
-def _disc(x0: float, y0: float, radius: float, counted: Any, part: Any) -> None:
-    """Fill in the parts of pixels that count and lie within a circle: by the distance of their middles from the edge."""
+def _disc(x0: float, y0: float, radius: float, counted: Any, part: Any) -> tuple[int, int, int, int]:
+    """Fill in the parts of pixels that count and lie within a circle, by the distance of their middles from the edge; and say in which box.
+
+    Columns from, to, and rows.
+    """
     height, width = part.shape
-    for y in range(height):
-        for x in range(width):
+    left, right = max(0, int(x0 - radius) - 1), min(width, int(x0 + radius) + 2)
+    top, bottom = max(0, int(y0 - radius) - 1), min(height, int(y0 + radius) + 2)
+    part[:] = 0
+    for y in range(top, bottom):
+        for x in range(left, right):
             distance = np.sqrt((x - x0) ** 2 + (y - y0) ** 2)
             part[y, x] = min(max(radius + 0.5 - distance, 0.0), 1.0) * counted[0, y, x]
+    return left, right, top, bottom

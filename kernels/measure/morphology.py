@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from kernels.measure.asymmetry import asymmetry, sky_asymmetry
+from kernels.measure.compiled import compiled
 from kernels.measure.flags import EXPLAINS, MeasureFlag
 from kernels.measure.gini import gini, m20
 from kernels.measure.growth import grow
 from kernels.measure.multimode import multimode
 from kernels.measure.regions import petrosian_region
 from kernels.measure.segments import segment
-from kernels.measure.sersic import fit
 from kernels.measure.shapes import ellipse
 from kernels.measure.smoothness import smoothness
+from kernels.measure.windows import Optics, fit_in_windows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from kernels.measure.segments import Segments
-    from kernels.measure.sersic import SersicFit
-    from kernels.measure.shapes import Ellipse
 
 __all__ = ["QUANTITIES", "Optics", "measure"]
 
@@ -48,25 +48,13 @@ QUANTITIES = {
 _CHUNK = 32  # stamps at a time: always as many, so that no result depends on its neighbours
 _EXTENT = 1.5  # Petrosian radii: what counts as the whole object
 _SIGMA_PER_MAD = 1.482602218505602
+_ENOUGH = 4096  # pixels that a deviation is estimated from, to one percent
 _FRAME = 2  # pixels
-_SKY_PIXELS = 400.0  # the sky under a Sersic fit is zero within a twentieth of the noise
 _LEAST_SKY = 0.05  # of the stamp
 _LEAST_SN = 2.5
 _CROWDED = 0.1  # of the circle
 _CLOSE = 3  # pixels
 _UNRESOLVED = 2.0  # pixels
-
-
-@dataclass(frozen=True)
-class Optics:
-    """What is known of the camera that took the stamps."""
-
-    psf: torch.Tensor | None = None
-    """(py, px), its sum 1, the response of the pixel in it."""
-    fwhm: float | None = None
-    """Of the PSF, pixels."""
-    gain: float | None = None
-    """Electrons per image unit; without it there is no photon noise."""
 
 
 def measure(
@@ -186,7 +174,7 @@ def _measure(
     if "sersic" in quantities:
         size = torch.where(r50.isfinite(), r50, (segments.central.sum(dim=(1, 2)) / math.pi).sqrt() / 2)
         start = torch.where(nothing[:, None], torch.nan, centre)
-        profile = _sersic(images, noise, masked, start, size, shape, optics)
+        profile = fit_in_windows(images, noise, masked, optics, start, size, elliptical, shape)
         found |= {
             "sersic_n": profile.n,
             "sersic_r_e": profile.r_e,
@@ -223,25 +211,27 @@ def _near(where: torch.Tensor, reach: int, *, beyond: bool) -> torch.Tensor:
 
 def _spread(images: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
     """Robust standard deviation (n,) float64 of some pixels, 1.4826 MAD; 0 where there are none."""
-    values = torch.where(where, images, torch.nan).flatten(1)
-    middle = values.nanmedian(dim=1, keepdim=True).values
-    return (values - middle).abs().nanmedian(dim=1).values.double().nan_to_num(0.0) * _SIGMA_PER_MAD
+    found = np.zeros(len(images))
+    _deviations(images.numpy(force=True), where.numpy(force=True), found)
+    return torch.from_numpy(found).to(images.device) * _SIGMA_PER_MAD
 
 
-def _sersic(
-    images: torch.Tensor,
-    noise: torch.Tensor,
-    masked: torch.Tensor,
-    centre: torch.Tensor,
-    size: torch.Tensor,
-    shape: Ellipse,
-    optics: Optics,
-) -> SersicFit:
-    """The Sérsic fit that starts from what was measured."""
-    ratio, angle = shape.ratio.nan_to_num(0.8), shape.angle.nan_to_num(0.0)
-    return fit(
-        images, noise, masked, optics.psf, centre, size / ratio.sqrt(), ratio, angle, optics.gain, _SKY_PIXELS
-    )
+@compiled
+def _deviations(images: Any, where: Any, found: Any) -> None:
+    """Fill in the median absolute deviations."""
+    n, height, width = images.shape
+    values = np.empty(height * width, np.float32)
+    for i in range(n):
+        count = 0
+        for y in range(height):
+            for x in range(width):
+                if where[i, y, x]:
+                    values[count] = images[i, y, x]
+                    count += 1
+        # of very many pixels a part will do
+        some = values[: count : 1 + count // _ENOUGH]
+        if some.size:
+            found[i] = np.median(np.abs(some - np.median(some)))
 
 
 def _sn_per_pixel(

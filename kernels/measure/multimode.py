@@ -16,6 +16,7 @@ __all__ = ["Hearts", "multimode"]
 
 _FAINTEST = 0.2  # of the mean within: where the region ends (Freeman et al. 2013, 4.3)
 _SMOOTHING = 1.0  # pixels, before intensity peaks are looked for
+_AROUND = 5  # pixels: where such a Gaussian ends
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,18 @@ def multimode(images: torch.Tensor, central: torch.Tensor) -> Hearts:
 
 @compiled
 def _hearts(images: Any, central: Any, found: Any) -> None:
-    n, height, width = images.shape
-    light = np.empty((height, width), np.float32)
-    smooth = np.empty((height, width), np.float32)
-    for i in range(n):
-        light[:] = np.where(central[i] & (images[i] > 0), images[i], np.float32(0))
-        if not light.any():
+    for i in range(len(images)):
+        light = _lit(images[i], central[i])
+        if light.size == 0:
             continue
         order = _brightest_first(light)
         region = _region(light, order)
         light[:] = np.where(region, light, np.float32(0))
         found[i, 0] = _multimode(light, order[region.ravel()[order]])
+        smooth = np.empty_like(light)
         blur(light, _SMOOTHING, smooth)
         found[i, 1], top = _intensity(smooth)
+        height, width = light.shape
         flux, x0, y0 = 0.0, 0.0, 0.0
         for y in range(height):
             for x in range(width):
@@ -78,6 +78,25 @@ def _hearts(images: Any, central: Any, found: Any) -> None:
                 y0 += light[y, x] * y
         away = np.hypot(top % width - x0 / flux, top // width - y0 / flux)
         found[i, 2] = away * np.sqrt(np.pi / region.sum())
+
+
+@compiled
+def _lit(image: Any, central: Any) -> Any:
+    """The light of a region (y, x), cut out with as much around it as blurring needs; empty where there is none."""
+    height, width = image.shape
+    top, bottom, left, right = height, 0, width, 0
+    for y in range(height):
+        for x in range(width):
+            if central[y, x] and image[y, x] > 0:
+                top, bottom, left, right = min(top, y), max(bottom, y + 1), min(left, x), max(right, x + 1)
+    top, bottom = max(top - _AROUND, 0), min(bottom + _AROUND, height)
+    left, right = max(left - _AROUND, 0), min(right + _AROUND, width)
+    light = np.zeros((max(bottom - top, 0), max(right - left, 0)), np.float32)
+    for y in range(top, bottom):
+        for x in range(left, right):
+            if central[y, x] and image[y, x] > 0:
+                light[y - top, x - left] = image[y, x]
+    return light
 
 
 @compiled
@@ -109,8 +128,11 @@ def _region(light: Any, order: Any) -> Any:
         return seed[0]
     for y in range(height):
         for x in range(width):
-            box = seed[0, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
-            above[0, y, x] = box.sum() >= 5
+            inside = 0
+            for to_y in range(max(y - 1, 0), min(y + 2, height)):
+                for to_x in range(max(x - 1, 0), min(x + 2, width)):
+                    inside += seed[0, to_y, to_x]
+            above[0, y, x] = inside >= 5
     above[0, top // width, top % width] = True
     seed[:] = False
     seed[0, top // width, top % width] = True
@@ -164,15 +186,17 @@ def _multimode(light: Any, order: Any) -> float:
                         grown += area[other]
         area[place] = grown
         of_area[grown] += 1
-        if grown >= first:
-            first, second = grown, first
-        else:
+        if grown < first:
             second = max(second, grown)
-        if k + 1 < len(order) and values[order[k + 1]] == values[place]:
-            continue  # a threshold takes all pixels of a value
-        while second > 0 and of_area[second] - (second == first) <= 0:
+        else:
+            if of_area[first] > (first == grown):  # the largest until now is still there
+                second = first
+            first = grown
+        while of_area[second] <= (second == first) and second > 0:
             second -= 1
-        if second * second > most * first:
+        # a threshold takes all pixels of a value
+        last_of_value = k + 1 == len(order) or values[order[k + 1]] < values[place]
+        if last_of_value and second * second > most * first:
             most, answer = second * second / first, second / first
     return answer
 

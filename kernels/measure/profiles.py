@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import special
 
-__all__ = ["LARGEST_N", "SMALLEST_N", "Camera", "profile_scale"]
+__all__ = ["LARGEST_N", "SMALLEST_N", "Camera", "camera", "profile_scale"]
 
 SMALLEST_N, LARGEST_N = 0.3, 8.0
 
@@ -26,6 +26,22 @@ _WITHOUT_PSF = 2 * math.pi  # where a pixel's own response ends for the first ti
 def profile_scale(n: np.ndarray) -> np.ndarray:
     """b_n of Sérsic's profile: half of the light lies within r_e, gamma(2n, b) = Gamma(2n) / 2 (Graham & Driver 2005, eq. 4)."""
     return special.gammaincinv(2 * n, 0.5)
+
+
+def camera(
+    height: int, width: int, psf: torch.Tensor | None, device: torch.device, *, binned: bool = False
+) -> Camera:
+    """A `Camera`, made once for all calls with the same PSF."""
+    pixels = None if psf is None else (psf.double().numpy(force=True).tobytes(), tuple(psf.shape))
+    return _camera(height, width, pixels, device, binned)
+
+
+@functools.lru_cache(maxsize=16)
+def _camera(
+    height: int, width: int, pixels: tuple[bytes, tuple[int, int]] | None, device: torch.device, binned: bool
+) -> Camera:
+    psf = None if pixels is None else torch.from_numpy(np.frombuffer(pixels[0]).reshape(pixels[1]).copy())
+    return Camera(height, width, psf, device, binned=binned)
 
 
 class Camera:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch.nn import functional
 
-from kernels.measure.profiles import Camera
+from kernels.measure.profiles import Camera, camera
 from kernels.measure.search import CHUNK, THINNEST, Limits, Pixels, search
 
 __all__ = ["SersicFit", "fit"]
@@ -101,7 +101,7 @@ def fit(
     result["centre"] = torch.stack([blank, blank], dim=1)
     result["converged"], result["at_limit"] = torch.zeros_like(possible), torch.zeros_like(possible)
     if len(places):
-        cameras = [Camera(height, width, psf, device, binned=binned) for binned in (True, False)]
+        cameras = [camera(height, width, psf, device, binned=binned) for binned in (True, False)]
         for part in places.split(_BATCH):
             found = _fit(
                 cameras, images[part], noise[part].double(), good[part], start[part], gain, sky_pixels

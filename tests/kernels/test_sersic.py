@@ -14,6 +14,8 @@ from scipy import ndimage, optimize, special
 
 from kernels.measure.profiles import Camera
 from kernels.measure.sersic import SersicFit, fit
+from kernels.measure.shapes import Ellipse
+from kernels.measure.windows import Optics, fit_in_windows
 
 EXACT = galsim.GSParams(folding_threshold=1e-3, maxk_threshold=3e-4, maximum_fft_size=20_000)
 MOFFAT = galsim.Moffat(beta=3.0, fwhm=3.4, gsparams=EXACT)
@@ -343,3 +345,26 @@ def test_known_sky_pulls_at_a_profile_whose_wings_fill_the_stamp() -> None:
     # zero is what the level is pulled to: as 400 pixels of nothing would
     level = fit(images + 1.0, noise, masked, moffat(), *starts(galaxies), None, 1e9).sky
     assert level.abs().max() < 1e-4
+
+
+def test_window_moves_a_profile_or_cuts_it_off() -> None:
+    """Small objects in large stamps are fitted on windows: of 64 pixels, of 96, or on the whole stamp."""
+    galaxies = population(24, 160, 7)
+    random = np.random.default_rng(3)
+    galaxies[:, 4:] += random.uniform(-50, 50, (24, 2))
+    galaxies[:, 0] = galaxies[:, 0].clip(0.7, 3)
+    images = np.stack([2000 * drawn(g, 160) for g in galaxies]) + random.normal(size=(24, 160, 160))
+    images = torch.from_numpy(images).float()
+    masked, noise = torch.zeros(images.shape, dtype=torch.bool), torch.ones(24)
+    optics, (centre, size, ratio, angle) = Optics(moffat(), 3.4), starts(galaxies)
+    shape, reach = Ellipse(centre, ratio, angle), 2.2 * torch.from_numpy(galaxies[:, 1])
+    size = size * ratio.sqrt()
+    near, far = (
+        fit_in_windows(images, noise, masked, optics, centre, size, far_away, shape)
+        for far_away in (reach, torch.full_like(reach, torch.nan))
+    )
+    np.testing.assert_allclose(near.centre, galaxies[:, 4:], atol=0.2)
+    np.testing.assert_allclose(near.centre, far.centre, atol=0.05)
+    np.testing.assert_allclose(near.r_e, far.r_e, rtol=0.1)
+    np.testing.assert_allclose(near.n, far.n, rtol=0.1)
+    assert float((near.r_e / torch.from_numpy(galaxies[:, 1]) - 1).abs().median()) < 0.05

@@ -39,6 +39,7 @@ def test_cosmos_100_galaxies_with_positions_in_hats(shared_data, runner, tmp_pat
     np.testing.assert_array_equal(catalog["ra"], truth["RA"][np.argsort(truth["IDENT"])])
 
 
+@pytest.mark.slow
 def test_efigi_2677_galaxies_and_the_purity_of_their_groups(shared_data, runner, tmp_path):
     pack(shared_data / "efigi" / "labels.csv", tmp_path / "efigi", shards=8)
     values = example("efigi.toml")

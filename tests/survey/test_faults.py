@@ -90,6 +90,7 @@ def test_output_that_is_read_only(tiny, tmp_path, disk):
     assert "--out" in said
 
 
+@pytest.mark.slow
 def test_full_disk_stops_the_run_which_goes_on_when_there_is_room(tiny, disk, runner):
     """Room for a part or two, for the objects but not for the models, for both but not for the catalog, for all."""
     place = disk("16k")

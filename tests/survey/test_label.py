@@ -120,6 +120,7 @@ def test_servers_that_encoded_a_run_may_be_gone_when_it_is_labelled(again, tmp_p
     assert names_of(str(out / "models" / "classes.json"))[0] == "SPH"
 
 
+@pytest.mark.slow
 def test_labels_are_not_put_on_the_groups_of_another_fit(again, runner, tmp_path):
     tiny, values, out = again
     label(str(out), named(tmp_path, 'author = "Edwin"\n[groups]\n0 = "NAMED BY HAND"\n'))

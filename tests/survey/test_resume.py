@@ -75,6 +75,7 @@ def test_killed_at_a_random_moment_goes_on_to_the_same_bytes(undisturbed, tmp_pa
     assert files_of(tmp_path / "run") == expected
 
 
+@pytest.mark.slow
 def test_interrupt_leaves_a_resumable_run_and_says_how_to_go_on(undisturbed, tmp_path):
     config, expected, _ = undisturbed
     process = started(config, tmp_path / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Measurer"]
 
+_SHARE = 64  # stamps that a thread measures at a time
 _LENGTHS = {"r_petro", "r_petro_circ", "r20", "r50", "r80", "sersic_r_e"}
 # UCD and what a column holds; lengths get their unit from the release
 _COLUMNS = {
@@ -80,6 +82,8 @@ class Measurer:
         Electrons per image unit; magnitude of one image unit.
     holes : int
         Bits of the column ``flags`` that say that zeros in a stamp stand for pixels that are no data.
+    threads : int
+        Threads that measure; they change no value.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class Measurer:
         gain: float | None = None,
         zeropoint: float | None = None,
         holes: int = 0,
+        threads: int = 1,
     ) -> None:
         self._bands, self._size, self._band, self._holes = bands, size, band, holes
         self._quantities, self._scale, self._zeropoint = tuple(quantities), pixel_scale, zeropoint
@@ -105,6 +110,7 @@ class Measurer:
         elif fwhm is not None:
             image = gaussian(fwhm)
         self._optics = Optics(image, fwhm, gain)
+        self._threads = threads
 
     @classmethod
     def columns(
@@ -141,13 +147,22 @@ class Measurer:
         if self._holes and "flags" in objects.column_names:
             marked = objects.column("flags").to_numpy()[rows] & self._holes != 0
             bad |= torch.from_numpy(marked)[:, None, None] & (images == 0)
-        found = measure(images, bad, self._optics, self._quantities)
+        found = self._measure(images, bad)
         if "sersic_flux" in found and self._zeropoint is not None:
             found["sersic_magnitude"] = self._zeropoint - 2.5 * found["sersic_flux"].log10()
         before = objects.column_names.index("usable")
         for place, field in enumerate(self._fields):
             objects = objects.add_column(before + place, field, self._column(field, found, rows, len(usable)))
         return objects
+
+    @torch.inference_mode()
+    def _measure(self, images: torch.Tensor, bad: torch.Tensor) -> dict[str, torch.Tensor]:
+        """See `kernels.measure.morphology.measure`; each thread takes a few stamps at a time."""
+        if self._threads == 1 or len(images) <= _SHARE:
+            return measure(images, bad, self._optics, self._quantities)
+        with ThreadPoolExecutor(self._threads) as pool:
+            parts = list(pool.map(self._measure, images.split(_SHARE), bad.split(_SHARE)))
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _column(
         self, field: pa.Field, found: dict[str, torch.Tensor], rows: np.ndarray, length: int

@@ -71,7 +71,7 @@ class Encode(Served):
     gpus: Annotated[float, Field(ge=0)] = 0.0
     """GPUs of an actor; 0 encodes on the CPU."""
     threads: Annotated[int, Field(ge=1)] = 1
-    """Threads of an actor on the CPU; two actors of one thread outrun one of two."""
+    """Threads of an actor: to encode on the CPU, where two actors of one thread outrun one of two, and to measure."""
 
     @property
     def unwraps(self) -> str:

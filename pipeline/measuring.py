@@ -65,6 +65,7 @@ def measurer_options(
         "gain": settings.gain,
         "zeropoint": settings.zeropoint,
         "holes": int(Flag.EDGE | Flag.BAD_PIXELS),
+        "threads": config.encode.threads,
     }
     return options, faults
 

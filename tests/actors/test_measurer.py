@@ -53,6 +53,11 @@ def test_rows_that_are_not_usable_are_null_and_the_others_stay_in_their_places()
     assert (numbers(some, "measure_flags")[~usable] == MeasureFlag.NO_OBJECT).all()
 
 
+def test_threads_change_a_value() -> None:
+    images = stamps(150, bands=2)
+    assert measured(images, threads=3).equals(measured(images))
+
+
 def test_the_band_that_was_asked_for_is_measured() -> None:
     images = stamps(4, bands=2)
     images[:, 0] = 0

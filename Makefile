@@ -58,10 +58,10 @@ tritonserver: .venv/with-tritonserver
 
 # The browser that the report's tests drive comes from the system: root installs it, others are told how.
 chromium:
-	@if command -v chromium > /dev/null && command -v chromedriver > /dev/null; then :; \
+	-@if command -v chromium > /dev/null && command -v chromedriver > /dev/null; then :; \
 	elif [ "$$(id -u)" -eq 0 ] && command -v apt-get > /dev/null; then \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver > /dev/null; \
-	else echo "The report's tests in a browser are skipped: install the packages chromium and chromium-driver."; fi
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver > /dev/null; fi
+	@command -v chromedriver > /dev/null || echo "Tests in a browser are skipped: install chromium and chromium-driver."
 
 clean:
 	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info

@@ -111,6 +111,7 @@ def test_full_disk_stops_the_run_which_goes_on_when_there_is_room(tiny, disk, ru
     assert not list(out.rglob("*.partial"))
 
 
+@pytest.mark.slow
 def test_files_truncated_between_plan_and_read_fail_their_slices_only(tiny, tmp_path, runner):
     first = tiny.folder / "images" / "t0_r.fits"
     shutil.copy(first, first.with_name("t1_r.fits"))

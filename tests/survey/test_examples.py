@@ -30,11 +30,16 @@ def example(name: str) -> dict:
 
 
 def test_cosmos_100_galaxies_with_positions_in_hats(shared_data, runner, tmp_path):
-    runner(example("cosmos.toml"), EXAMPLES, tmp_path / "run")
+    plan = runner(example("cosmos.toml"), EXAMPLES, tmp_path / "run")
     objects = objects_of(tmp_path / "run")
     truth = Table.read(shared_data / "cosmos" / "btk" / "real_galaxy_catalog_26_extension_example.fits")
     assert objects["object_id"].to_pylist() == sorted(truth["IDENT"].tolist())
     assert objects["group"].null_count == 0
+    # nearly every galaxy has its parameters, and its radius is in arcsec
+    for name in ("gini", "m20", "concentration", "r50", "sersic_n", "sersic_r_e"):
+        assert objects[name].null_count < 5, name
+    assert plan.schema.field("r50").metadata[b"unit"] == b"arcsec"
+    assert 0.1 < np.nanmedian(objects["r50"].to_numpy(zero_copy_only=False)) < 1.0
     catalog = lsdb.open_catalog(tmp_path / "run" / "catalog").compute().sort_values("object_id")
     np.testing.assert_array_equal(catalog["ra"], truth["RA"][np.argsort(truth["IDENT"])])
 

@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["WeightsError", "bundled", "fingerprint", "half_precision", "load"]
+__all__ = ["WeightsError", "bundled", "fingerprint", "half_precision", "load", "metadata"]
 
 _LISTED = 4  # names in an error message
 
@@ -55,14 +55,7 @@ def load(module: nn.Module, path: str | Path) -> None:
     WeightsError
         Naming the file and the first few names that are missing, unexpected, or of the wrong shape.
     """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise WeightsError(
-            f"{path}: weights are read from .safetensors files only, since a pickle can run any code; "
-            "convert it with safetensors.torch.save_file(state_dict, path)"
-        )
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
+    path = _checked(path)
     from safetensors import SafetensorError  # noqa: PLC0415
     from safetensors.torch import load_file  # noqa: PLC0415
 
@@ -96,12 +89,44 @@ def load(module: nn.Module, path: str | Path) -> None:
     module.load_state_dict(stored, strict=True)
 
 
-def half_precision(module: nn.Module) -> bytes:
-    """All weights and buffers in float16, as the bytes of a safetensors file."""
+def metadata(path: str | Path) -> dict[str, str]:
+    """What a safetensors file says of itself, apart from its weights.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing or no safetensors file.
+    """
+    path = _checked(path)
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
+
+    try:
+        with safe_open(path, "pt") as stored:
+            return stored.metadata() or {}
+    except SafetensorError as error:
+        raise WeightsError(f"{path}: not a safetensors file ({error})") from error
+
+
+def _checked(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise WeightsError(
+            f"{path}: weights are read from .safetensors files only, since a pickle can run any code; "
+            "convert it with safetensors.torch.save_file(state_dict, path)"
+        )
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    return path
+
+
+def half_precision(module: nn.Module, told: dict[str, str] | None = None) -> bytes:
+    """All weights and buffers in float16, as the bytes of a safetensors file, with what is `told` as its metadata."""
     from safetensors.torch import save  # noqa: PLC0415
 
     state = module.state_dict()
-    return bytes(save({name: value.detach().cpu().half().contiguous() for name, value in state.items()}))
+    return bytes(
+        save({name: value.detach().cpu().half().contiguous() for name, value in state.items()}, told)
+    )
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ONE_SLICE: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
 
 
-class _OnSlices:
+class OnSlices:
     """Applies one of our actors to whole slices; a slice that came as a fault is handed on as one."""
 
     def __init__(self, work: Callable[[pa.Table], pa.Table]) -> None:
@@ -34,21 +34,21 @@ class _OnSlices:
     def __call__(self, row: pa.Table) -> pa.Table:
         if row["fault"][0].is_valid:
             return row
-        piece = _slice_of(row)
+        piece = slice_of(row)
         try:
             return pack(piece, self._work(unpack(row)))
         except ValueError as error:
             return pack(piece, None, str(error), stop_run=isinstance(error, ServingError))
 
 
-class Encode(_OnSlices):
+class Encode(OnSlices):
     """The encoder and the measurer as Ray Data sees them: both look at stamps while they are in memory."""
 
     def __init__(self, encoder: dict[str, Any], measurer: dict[str, Any] | None) -> None:
         super().__init__(EncodeAndMeasure(encoder, measurer))
 
 
-class Vote(_OnSlices):
+class Vote(OnSlices):
     """The voter as Ray Data sees it."""
 
     def __init__(self, options: Any) -> None:
@@ -57,13 +57,14 @@ class Vote(_OnSlices):
         super().__init__(Voter(**ray.get(options)))
 
 
-def _slice_of(row: pa.Table) -> Slice:
+def slice_of(row: pa.Table) -> Slice:
+    """Which slice a row of the dataset is."""
     return Slice(row["shard"][0].as_py(), row["start"][0].as_py(), row["stop"][0].as_py())
 
 
 def write_part(row: pa.Table, *, folder: str, fingerprint: str) -> pa.Table:
     """Write one slice's part and say so; a disk that is full or read-only stops the run, and so do servers that are lost."""
-    piece, fault, stop = _slice_of(row), row["fault"][0].as_py(), row["stop_run"][0].as_py()
+    piece, fault, stop = slice_of(row), row["fault"][0].as_py(), row["stop_run"][0].as_py()
     if fault is None:
         rows = unpack(row)
         try:

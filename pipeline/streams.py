@@ -91,9 +91,32 @@ def _embeddings(folder: str, piece: Slice) -> pa.Table:
 def _write_all(plan: Plan, stage: str, dataset: ray.data.Dataset, folder: str, missing: list[Slice]) -> None:
     write = functools.partial(write_part, folder=folder, fingerprint=plan.fingerprints[stage])
     written = dataset.map_batches(write, num_cpus=0.25, **ONE_SLICE)
+    follow(stage, written, missing, plan.release.rows, plan.config.run.interval)
+
+
+def follow(stage: str, written: ray.data.Dataset, missing: list[Slice], total: int, interval: float) -> None:
+    """Let slices be worked on to their end, and show how far that is.
+
+    Parameters
+    ----------
+    stage : str
+    written : ray.data.Dataset
+        Rows of `pipeline.slicework.WRITTEN`, one a slice.
+    missing : list of Slice
+        What is worked on.
+    total : int
+        Rows of all slices, those that are done already among them.
+    interval : float
+        See `StageProgress`.
+
+    Raises
+    ------
+    SlicesFailed
+        If a slice has a fault: at once where that stops the run, else at the end.
+    """
     faults: dict[str, str] = {}
-    total, left = plan.release.rows, sum(piece.rows for piece in missing)
-    with StageProgress(stage, total, total - left, plan.config.run.interval) as progress:
+    left = sum(piece.rows for piece in missing)
+    with StageProgress(stage, total, total - left, interval) as progress:
         for row in written.iter_rows():
             piece = Slice(row["shard"], row["start"], row["stop"])
             if row["fault"] is None:

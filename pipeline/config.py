@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from catalogs.errors import Fault, Refused
 from catalogs.survey import Section, Survey
+from pipeline.config_augment import Augment
 from pipeline.config_classes import Classes
 from pipeline.config_measure import Measure
 from pipeline.config_serving import Served
@@ -163,6 +164,7 @@ class Config(Section):
     reduce: Reduce = Reduce()
     fit: Fit = Fit()
     vote: Vote = Vote()
+    augment: Augment = Augment()
     classes: Classes = Classes()
     publish: Publish = Publish()
     train: Train = Train()

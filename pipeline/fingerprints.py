@@ -20,13 +20,27 @@ VALUES_VERSION = 2
 """Raise this when equal configs begin to give other catalog values, so that old parts are not mixed with new."""
 
 
-def fingerprints(config: Config, release: Release, weights: str, psf: str) -> dict[str, str]:
-    """One fingerprint a stage up to the vote: equal where the stage would write the same, and resting on the stage before."""
+def fingerprints(
+    config: Config, release: Release, weights: str, psf: str, diffusion: str = ""
+) -> dict[str, str]:
+    """One fingerprint a stage up to the vote: equal where the stage would write the same, and resting on the stage before.
+
+    `diffusion` is the diffusion model's, where bags are balanced.
+    """
     # How the work is spread (workers, threads, batch size) does not change what comes out.
     spread = {"workers", "cpus", "gpus", "threads", "batch_size", *Served.model_fields}
     shards = [
         [s.label, s.table.rows, hashlib.sha256(s.table.header.encode()).hexdigest()] for s in release.shards
     ]
+    fit, vote = config.fit.model_dump(mode="json"), config.vote.model_dump(mode="json")
+    balanced = {
+        "first_fit": fit,
+        "first_vote": vote,
+        "augment": {
+            "augment": config.augment.model_dump(mode="json", exclude={*spread, "model"}),
+            "model": diffusion,
+        },
+    }
     own = {
         "encode": {
             "values": VALUES_VERSION,
@@ -45,8 +59,9 @@ def fingerprints(config: Config, release: Release, weights: str, psf: str) -> di
             "reduce": config.reduce.model_dump(mode="json"),
             "pilot": [config.fit.pilot_rows, config.fit.seed],
         },
-        "fit": config.fit.model_dump(mode="json"),
-        "vote": config.vote.model_dump(mode="json"),
+        **(balanced if config.augment.balance else {}),
+        "fit": fit,
+        "vote": vote,
     }
     return _chained(own, "")
 

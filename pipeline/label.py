@@ -180,7 +180,7 @@ def _as_made(run: RunDirectory, record: dict[str, Any], config: Path | None, add
         meant = {"precision": record["config"]["encode"]["precision"]}
         values = values.model_copy(update={"encode": values.encode.model_copy(update=meant)})
     plan = make_plan(values, folder, str(path), run.url, address, encoded=True)
-    changed = [s for s in STAGES if record["fingerprints"].get(s) != plan.fingerprints[s]]
+    changed = [s for s in STAGES if record["fingerprints"].get(s) != plan.fingerprints.get(s)]
     if changed:
         keys = ", ".join(differences(record, plan.record)) or "the release, the weights or the labels"
         problem = f"is not what the run was made with; changed: {keys}"

@@ -11,7 +11,18 @@ from catalogs import storage
 from catalogs.errors import Fault, Refused
 
 RECORD: dict[str, Any] = {"config": dict, "source": str, "fingerprints": dict, "shards": list}
-STAGES = ("encode", "reduce", "fit", "vote", "classify", "publish")
+STAGES = (
+    "encode",
+    "reduce",
+    # these three in runs with balanced bags
+    "first_fit",
+    "first_vote",
+    "augment",
+    "fit",
+    "vote",
+    "classify",
+    "publish",
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,26 @@ class RunDirectory:
     def components(self) -> str:
         """Principal components and the pilot's codes."""
         return storage.join(self.models, "components.safetensors")
+
+    @property
+    def first_electorate(self) -> str:
+        """Every member, fitted on bags of real objects alone; where bags are balanced."""
+        return storage.join(self.models, "first_electorate.safetensors")
+
+    @property
+    def first_votes(self) -> str:
+        """Parts of the vote that says which groups are rare; where bags are balanced."""
+        return storage.join(self.url, "first_votes")
+
+    @property
+    def synthetic(self) -> str:
+        """Parts of the synthetic neighbours that join the bags: embeddings, and what they are like."""
+        return storage.join(self.url, "synthetic")
+
+    @property
+    def balance(self) -> str:
+        """Which groups are rare, and how many synthetic neighbours each gets."""
+        return storage.join(self.models, "balance.json")
 
     @property
     def electorate(self) -> str:
@@ -90,6 +121,9 @@ class RunDirectory:
         return {
             "encode": [self.objects],
             "reduce": [self.components],
+            "first_fit": [self.first_electorate],
+            "first_vote": [self.first_votes],
+            "augment": [self.synthetic, self.balance],
             "fit": [self.electorate],
             "vote": [self.votes],
             "classify": [self.classes],
@@ -159,7 +193,7 @@ class RunDirectory:
         before = self.record()
         if before is None:
             return []
-        stale = [s for s in STAGES if before["fingerprints"].get(s) != record["fingerprints"][s]]
+        stale = [s for s in STAGES if before["fingerprints"].get(s) != record["fingerprints"].get(s)]
         if "encode" in stale and not anew:
             changed = differences(before, record)
             problem = f"holds another run's embeddings; changed: {', '.join(changed) or 'the release'}"

@@ -28,6 +28,8 @@ class Flag(IntFlag):
     """Some pixel reaches the saturation level of the config."""
     BAD_POSITION = 64
     """ra or dec is null, NaN or out of range (0..360, -90..90 degrees)."""
+    SYNTHETIC = 128
+    """A diffusion model drew the stamp; on all objects of a synthetic release, and on no others."""
 
 
 UNUSABLE = Flag.OFF_IMAGE | Flag.NO_PIXELS | Flag.BLANK

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from catalogs import headers, storage, where
+from catalogs import headers, storage, synthetic, where
 from catalogs.errors import Fault, Refused, grouped
 from catalogs.inspect_images import image_faults
 from catalogs.inspect_rows import look_at_rows
@@ -103,6 +103,7 @@ def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
         where_ = storage.absolute(survey.patterns[0], folder)
         problem = f"the release is empty: none of its {len(tables)} shards has a row"
         faults.append(Fault(where_, problem, "Check [survey] catalogs and hdu"))
+    faults += synthetic.faults(survey, tables)
     if faults:
         raise Refused(grouped(faults))
     return tables

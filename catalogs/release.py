@@ -86,6 +86,8 @@ class Release:
         position = np.flatnonzero(mask) + piece.start
         rows = rows.filter(pa.array(mask))
         stamps, flags = stamps_of(survey, rows, self.folder)
+        if survey.synthetic:
+            flags |= Flag.SYNTHETIC
         columns = [rows[survey.id].combine_chunks()]
         if survey.ra is not None:
             ra, dec = numbers(rows[str(survey.ra)]), numbers(rows[str(survey.dec)])

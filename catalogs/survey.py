@@ -110,6 +110,8 @@ class Survey(Section):
     """SQL expression over the catalog's own columns; rows for which it is not true are left out."""
     keep: list[str] = []
     """Columns carried to the output with units and UCDs; `"NAME as other"` renames one."""
+    synthetic: bool = False
+    """Run a release whose shards say that a diffusion model drew it (`SYNTH` in their headers); its objects are flagged `synthetic`."""
     images: Images
 
     @field_validator("catalogs")

@@ -13,6 +13,7 @@ from astropy.io import fits
 from catalogs import headers, storage
 from catalogs.errors import CorruptFile
 from catalogs.quiet import quiet
+from catalogs.synthetic import CARD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,9 +138,14 @@ def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
 
 
 def _find_table(url: str, stream: IO[bytes], wanted: int | str | None) -> TableHeader:
+    synthetic = False
     for number, header, offset in headers.walk(stream):
+        # Tools that rewrite a table may keep the card in one of its headers only.
+        synthetic = synthetic or header.get(CARD, False) is True
         is_table = header.get("XTENSION", "").strip() == "BINTABLE" and not header.get("ZIMAGE", False)
         if is_table and wanted in (None, number, header.get("EXTNAME", "").strip()):
+            if synthetic:
+                header[CARD] = True
             return _checked(url, header, offset)
     what = "binary table" if wanted is None else f"HDU {wanted!r} with a binary table"
     raise NotATable(f"has no {what}", "Check [survey] catalogs and hdu")

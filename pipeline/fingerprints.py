@@ -44,7 +44,8 @@ def fingerprints(
     own = {
         "encode": {
             "values": VALUES_VERSION,
-            "survey": config.survey.model_dump(mode="json", exclude={"name", "catalogs"}),
+            # Whether it is synthetic, the shards' headers say themselves.
+            "survey": config.survey.model_dump(mode="json", exclude={"name", "catalogs", "synthetic"}),
             "shards": shards,
             "slice_rows": config.run.slice_rows,
             "denoise": config.denoise is not None,

@@ -216,6 +216,10 @@ def _no_gpu(config: Config, source: str) -> Fault:
 
 def _notes(config: Config, release: Release) -> list[str]:
     notes = []
+    if config.survey.synthetic:
+        notes.append(
+            "SYNTHETIC: a diffusion model drew every object of this release; nothing of it was observed."
+        )
     if config.encode.checkpoint == "untrained":
         notes.append(
             f"UNTRAINED WEIGHTS: {config.encode.model} is random. Groups will be of little worth; give [encode] "

@@ -201,6 +201,11 @@ class RunDirectory:
         return stale
 
 
+def is_synthetic(record: dict[str, Any] | None) -> bool:
+    """Whether a `run.json` is of a release that a diffusion model drew."""
+    return record is not None and bool(record["config"]["survey"].get("synthetic", False))
+
+
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Dotted names of the config keys whose values differ between two records."""
 

@@ -11,12 +11,14 @@ from rich.table import Table
 
 from catalogs import storage, views
 from pipeline.progress import console
-from pipeline.rundir import RunDirectory
+from pipeline.rundir import RunDirectory, is_synthetic
 
 if TYPE_CHECKING:
     from catalogs.errors import Refused
     from pipeline.plan import Plan
     from pipeline.status import Status
+
+SYNTHETIC = "[bold yellow]SYNTHETIC:[/] a diffusion model drew these objects; nothing of them was observed"
 
 
 def plan(planned: Plan, seconds: float) -> None:
@@ -99,6 +101,8 @@ def summary(run: str) -> None:
             connection.execute(queries["kept"].sql).fetchone() or ()
         )
     classes(run, only_named=True)
+    if is_synthetic(RunDirectory(run).record()):
+        console.print(SYNTHETIC)
     console.print(
         f"{objects:,} objects, {usable:,} usable; kept {kept:,} ({fraction:.1%}), unanimous {unanimous:.1%}"
     )
@@ -131,7 +135,9 @@ def status(found: Status, *, as_json: bool) -> None:
             for s in found.stages
         }
         barriers = {"reduced": found.reduced, "fitted": found.fitted, "published": found.published}
-        console.print_json(json.dumps({"rows": found.rows, "stages": stages, **barriers}))
+        console.print_json(
+            json.dumps({"rows": found.rows, "synthetic": found.synthetic, "stages": stages, **barriers})
+        )
         return
     table = Table("stage", "slices", "objects", "usable", "objects/s", "missing")
     for stage in found.stages:
@@ -152,6 +158,8 @@ def status(found: Status, *, as_json: bool) -> None:
     console.print(
         "flags: " + (", ".join(f"{name} {count:,}" for name, count in sorted(flags.items())) or "none")
     )
+    if found.synthetic:
+        console.print(SYNTHETIC)
     if not found.published:
         console.print(
             f"continue: tuningfork run {escape(found.source)} --out {escape(found.run.url)}", soft_wrap=True

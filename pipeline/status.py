@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalogs import parts, storage
 from catalogs.errors import Fault, Refused
-from pipeline.rundir import RunDirectory
+from pipeline.rundir import RunDirectory, is_synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,8 @@ class Status:
     reduced: bool
     fitted: bool
     published: bool
+    synthetic: bool = False
+    """Whether a diffusion model drew the release."""
 
 
 def status(url: str) -> Status:
@@ -70,6 +72,7 @@ def status(url: str) -> Status:
         storage.exists(run.components),
         storage.exists(run.electorate),
         storage.exists(run.published),
+        is_synthetic(record),
     )
 
 

@@ -182,7 +182,9 @@ def _record(paths: list[str], lesson: Lesson) -> dict[str, Any]:
     """What `train.json` keeps; the fingerprint covers all that the weights depend on, a teacher's file too."""
     taught = [
         {
-            "survey": course.release.survey.model_dump(mode="json", exclude={"name", "catalogs"}),
+            "survey": course.release.survey.model_dump(
+                mode="json", exclude={"name", "catalogs", "synthetic"}
+            ),
             "shards": [[shard.label, shard.table.rows] for shard in course.release.shards],
             "slice_rows": course.slice_rows,
             "stretch": course.stretch,

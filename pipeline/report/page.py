@@ -18,6 +18,7 @@ from catalogs.errors import BadRequest, Fault, Refused
 from pipeline.report import facts, palette, plots, scoring, sheets, stamps, surfaces, words
 from pipeline.report.chart import chart
 from pipeline.report.source import MEASURED, Source, open_source
+from pipeline.rundir import is_synthetic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -199,6 +200,7 @@ def _facts(source: Source, sheet: Sheets) -> dict[str, Any]:
     return {
         "name": source.record["config"]["survey"]["name"],
         "run_url": source.run.url,
+        "synthetic": is_synthetic(source.record),
         "plan": facts.plan_rows(source),
         "counts": facts.counts(source),
         "flags": facts.flag_tables(source),

@@ -1,0 +1,49 @@
+"""Synthetic releases: shards whose header says that a diffusion model drew their stamps, and who may read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astropy.io import fits
+
+from catalogs.errors import Fault
+from catalogs.quiet import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from catalogs.survey import Survey
+    from catalogs.tables import TableHeader
+
+CARD = "SYNTH"
+"""True in the headers of every synthetic shard."""
+
+
+def is_synthetic(table: TableHeader) -> bool:
+    """Whether a shard says that it is synthetic."""
+    if CARD not in table.header:  # which is quick to see
+        return False
+    with quiet():
+        return fits.Header.fromstring(table.header).get(CARD, False) is True
+
+
+def faults(survey: Survey, tables: Sequence[TableHeader]) -> list[Fault]:
+    """What keeps a release from being run: it is synthetic and the config does not say so, or says so and it is not, or is both."""
+    drawn = [table for table in tables if is_synthetic(table)]
+    if drawn and len(drawn) < len(tables):
+        real = next(table for table in tables if not is_synthetic(table))
+        problem = f"is synthetic ({CARD} in its header), but {real.url} of the same release is not"
+        return [
+            Fault(table.url, problem, "Keep synthetic and real shards in releases of their own")
+            for table in drawn
+        ]
+    if drawn and not survey.synthetic:
+        problem = (
+            f"is synthetic ({CARD} in its header): a diffusion model drew it, and nothing of it was observed"
+        )
+        remedy = "Say [survey] synthetic = true if you mean it"
+        return [Fault(table.url, problem, remedy) for table in drawn]
+    if survey.synthetic and not drawn:
+        problem = f"is not synthetic (no {CARD} in its header), but [survey] synthetic = true"
+        return [Fault(table.url, problem, "Leave that key out") for table in tables]
+    return []

@@ -17,8 +17,19 @@ from kernels.nearest import finite_matrix, nearest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Strata", "bag_masks", "canonical_order", "hash_ids", "in_pilot", "inclusion", "stratify"]
+__all__ = [
+    "FRACTION",
+    "Strata",
+    "bag_masks",
+    "canonical_order",
+    "hash_ids",
+    "in_pilot",
+    "inclusion",
+    "stratify",
+]
 
+FRACTION = 0.632
+"""Largest share of the objects that a bag holds: 1 - 1/e, that of distinct objects in a bootstrap sample (Breiman 1996)."""
 _WORD = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _PILOT = 0x70696C6F74  # "pilot" and "order" in ASCII: streams that share no draw with any bag
@@ -105,7 +116,7 @@ def stratify(pilot_codes: NDArray[np.floating], strata: int = 32, seed: int = 0)
 
 
 def inclusion(
-    strata_shares: NDArray[np.float64], total: int, bag_rows: int, fraction: float = 0.632
+    strata_shares: NDArray[np.float64], total: int, bag_rows: int, fraction: float = FRACTION
 ) -> NDArray[np.float64]:
     """Probability that an object of each stratum enters a bag.
 
@@ -116,8 +127,7 @@ def inclusion(
     total, bag_rows
         Objects of the release, and wanted in a bag.
     fraction
-        Largest probability: bags that hold nearly everything would all be the same bag. 0.632 = 1 - 1/e is the share
-        of distinct objects in a bootstrap sample (Breiman 1996).
+        Largest probability: bags that hold nearly everything would all be the same bag.
 
     Returns
     -------

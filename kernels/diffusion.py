@@ -1,9 +1,10 @@
 """The diffusion process: how stamps become noise in training, and noise becomes stamps in sampling.
 
-Velocity prediction (Salimans & Ho, arXiv:2202.00512) on a cosine schedule (Nichol & Dhariwal, arXiv:2102.09672) whose last step
-is pure noise (zero terminal SNR) and whose sampling begins there (trailing steps), with classifier-free guidance that is rescaled:
-all three of Lin et al., arXiv:2305.08891. A schedule that leaves a little signal in its last step teaches a network to read
-the brightness off it, and then samples that start from pure noise come out at a brightness of their own.
+Velocity prediction (Salimans & Ho, arXiv:2202.00512) on a schedule whose last step is pure noise (zero terminal SNR) and whose sampling
+begins there (trailing steps), with classifier-free guidance that is rescaled: all three of Lin et al., arXiv:2305.08891.
+A schedule that leaves a little signal in its last step teaches a network to read the brightness off it, and then samples that start
+from pure noise come out at a brightness of their own. The noise falls as in Karras et al., arXiv:2206.00364, equation 5: the shape of a galaxy
+of hundreds of pixels is decided while every single pixel is lost in noise, where the usual schedules hurry past.
 """
 
 from __future__ import annotations
@@ -22,22 +23,18 @@ __all__ = ["STEPS", "Sampling", "alphas_cumprod", "diffusion_loss", "initial_noi
 
 STEPS = 1000
 """Steps of the schedule; sampling takes some of them."""
-_SETTINGS = {"num_train_timesteps": STEPS, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}  # fmt: skip
+_SIGMA, _RHO = (0.02, 40.0), 7.0  # noise over data, first and last, and how it falls between them
 
 
 @functools.cache
 def alphas_cumprod() -> torch.Tensor:
-    """Share of the data's variance in a noisy stamp (STEPS,), falling to exactly 0.
-
-    As `diffusers.DDPMScheduler` has it for this schedule; written out so that training needs torch alone.
-    """
-    time = torch.linspace(0, 1, STEPS + 1, dtype=torch.float64)
-    bar = torch.cos((time + 0.008) / 1.008 * torch.pi / 2).square()
-    alphas = 1 - (1 - bar[1:] / bar[:-1]).clamp(max=0.999)
-    root = alphas.cumprod(0).sqrt()
+    """Share of the data's variance in a noisy stamp (STEPS,) float64, falling to exactly 0."""
+    time = torch.linspace(0, 1, STEPS, dtype=torch.float64)
+    sigma = (_SIGMA[0] ** (1 / _RHO) * (1 - time) + _SIGMA[1] ** (1 / _RHO) * time) ** _RHO
+    root = (1 + sigma.square()).rsqrt()
     # Lin et al., algorithm 1: the last becomes 0, the first stays
     root = (root - root[-1]) * root[0] / (root[0] - root[-1])
-    return root.square().float()
+    return root.square()
 
 
 def diffusion_loss(
@@ -64,7 +61,7 @@ def diffusion_loss(
     parts = (torch.randperm(n, generator=generator, device=device) + torch.rand(n, generator=generator, device=device)) / n  # fmt: skip
     step = (parts * STEPS).long().clamp(max=STEPS - 1)
     noise = torch.randn(stamps.shape, generator=generator, device=device)
-    bar = alphas_cumprod().to(device)[step, None, None, None]
+    bar = alphas_cumprod().float().to(device)[step, None, None, None]
     noisy = bar.sqrt() * stamps + (1 - bar).sqrt() * noise
     velocity = bar.sqrt() * noise - (1 - bar).sqrt() * stamps
     said = net(noisy, (step + 1) / STEPS, values, confidence)
@@ -123,8 +120,15 @@ def _scheduler(steps: int) -> Any:
     _torchvision.install()
     from diffusers import DPMSolverMultistepScheduler  # noqa: PLC0415
 
+    bar = alphas_cumprod()
+    betas = 1 - bar / torch.cat([torch.ones(1, dtype=bar.dtype), bar[:-1]])
     scheduler: Any = DPMSolverMultistepScheduler(
-        **_SETTINGS, timestep_spacing="trailing", algorithm_type="dpmsolver++"
+        num_train_timesteps=STEPS,
+        trained_betas=betas.numpy(),
+        rescale_betas_zero_snr=True,
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        algorithm_type="dpmsolver++",
     )
     scheduler.set_timesteps(steps)
     return scheduler

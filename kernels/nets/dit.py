@@ -60,9 +60,8 @@ class GalaxyDiT(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.write = nn.Linear(width, bands * patch * patch)
         self.skin = Skin(bands, skin, width)
-        for layer in (self.modulate, self.write):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for weight in (*self.modulate.parameters(), *self.write.parameters()):
+            nn.init.zeros_(weight)
 
     def forward(
         self, noisy: torch.Tensor, time: torch.Tensor, values: torch.Tensor, confidence: torch.Tensor
@@ -124,8 +123,8 @@ class Skin(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         self.last = nn.Conv2d(channels, bands, 3, padding=1)
         self.modulate = nn.Linear(width, 2 * channels)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        for weight in self.last.parameters():
+            nn.init.zeros_(weight)
 
     def forward(self, stamps: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
         move, scale = self.modulate(told)[:, :, None, None].chunk(2, dim=1)

@@ -63,12 +63,17 @@ def reduce(plan: Plan) -> None:
         stores.save(run.components, {**components.to_arrays(), "pilot": pilot, "usable": np.array([total])})
 
 
-def fit(plan: Plan) -> None:
-    """Draw the bags, fit every member in a task of its own, align them to the reference."""
+def fit(plan: Plan, *, first: bool = False) -> None:
+    """Draw the bags, fit every member in a task of its own, align them to the reference.
+
+    Where bags are balanced, the `first` fit is on real objects alone, and the other one's bags hold synthetic neighbours too.
+    Strata, reference and alignment rest on real objects in both, so a group keeps its number.
+    """
     run, settings = plan.run, plan.config.fit
-    if storage.exists(run.electorate):
+    electorate_file = run.first_electorate if first else run.electorate
+    if storage.exists(electorate_file):
         return
-    with StageProgress("fit"):
+    with StageProgress("first_fit" if first else "fit"):
         saved = stores.load(run.components)
         pilot, total = saved["pilot"], int(saved["usable"][0])
         strata = probabilities = None
@@ -81,7 +86,10 @@ def fit(plan: Plan) -> None:
             for columns, axis in zip(zip(*drawn, strict=True), (0, 0, 1), strict=True)
         )
         order = bags.canonical_order(ids, settings.seed)
-        shared = ray.put((codes[order], masks[:, order]))
+        codes, masks = codes[order], masks[:, order]
+        if plan.config.augment.balance and not first:
+            codes, masks = _with_neighbours(plan, Components.from_arrays(saved), codes, masks)
+        shared = ray.put((codes, masks))
         tasks = [
             _fit_one.remote(shared, bag, family, settings.groups, settings.seed)
             for bag in range(settings.bags)
@@ -90,7 +98,7 @@ def fit(plan: Plan) -> None:
         reference = fit_member("kmeans", pilot, settings.groups, settings.seed)
         members: list[Member] = answers(tasks)
         chosen = electorate(align(members, reference, pilot), reference)
-        stores.save(run.electorate, chosen.to_arrays())
+        stores.save(electorate_file, chosen.to_arrays())
 
 
 def read_receipts(plan: Plan) -> list[Receipt]:
@@ -107,6 +115,29 @@ def read_receipts(plan: Plan) -> list[Receipt]:
             where = parts.url(plan.run.objects, piece.name)
             raise CatalogMismatch(f"{where} was made by another run. Delete it and run again.")
     return receipts
+
+
+def _with_neighbours(
+    plan: Plan, components: Components, codes: NDArray[np.float32], masks: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Codes (n, c) and bags (bags, n) with the synthetic neighbours among them, spread evenly: leading rows stay a fair sample."""
+    run, settings = plan.run, plan.config.fit
+    names = sorted(parts.done(run.synthetic))
+    for name in names:
+        if parts.receipt(run.synthetic, name).fingerprint != plan.fingerprints["augment"]:
+            where = parts.url(run.synthetic, name)
+            raise CatalogMismatch(f"{where} was made by another run. Delete it and run again.")
+    if not names:
+        return codes, masks
+    ids, values = (np.concatenate(columns) for columns in zip(*_usable(run.synthetic, names), strict=True))
+    order = bags.canonical_order(ids, settings.seed)
+    ids, drawn = ids[order], project(values[order], components)
+    resample: Any = "none" if settings.resample == "none" else "strata"
+    everywhere = bags.Strata(np.zeros((1, drawn.shape[1]), np.float32), np.ones(1))
+    wanted = np.array([bags.FRACTION])
+    own = bags.bag_masks(ids, drawn, everywhere, wanted, settings.bags, settings.seed, resample)
+    places = np.arange(len(ids)) * len(codes) // len(ids)
+    return np.insert(codes, places, drawn, axis=0), np.insert(masks, places, own, axis=1)
 
 
 def on_parts(plan: Plan, function: Any, *arguments: Any) -> Iterator[Any]:

@@ -11,7 +11,8 @@ from catalogs.survey import Section
 
 class Augment(Section):
     """Balanced bags: after a first vote, a diffusion model draws synthetic neighbours of the objects in rare groups, and
-    members are fitted again on bags that hold those too. No synthetic object votes, is counted or enters the catalog."""
+    members are fitted again on bags that hold those too. No synthetic object votes, is counted or enters the catalog.
+    """
 
     balance: bool = False
     """Fit and vote twice, with synthetic neighbours in the second fit's bags."""

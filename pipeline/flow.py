@@ -8,6 +8,10 @@
                           models/ ◄── fit bags ◄── reduce (PCA) ◄─────────────┤
                              └───────────────► vote ◄─────────────────────────┘
                                                 └─► votes/part-*.parquet ─► classify ─► publish ─► catalog/ (HATS)
+
+With balanced bags, it fits and votes twice; synthetic neighbours join the second fit's bags and go nowhere else::
+
+    fit bags ─► vote ─► first_votes/ ─► rare groups ─► augment (diffusion) ─► encode ─► synthetic/ ─► fit bags ─► vote
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from catalogs import storage
 from pipeline import barriers, streams
+from pipeline.balance import augment
 from pipeline.classify import classify
 from pipeline.cluster import cluster
 from pipeline.publish import publish
@@ -43,6 +48,10 @@ def run(plan: Plan, address: str | None = None, *, dashboard: bool = False) -> N
     with cluster(plan.config.run, address, dashboard=dashboard):
         streams.encode(plan)
         barriers.reduce(plan)
+        if plan.config.augment.balance:
+            barriers.fit(plan, first=True)
+            streams.vote(plan, first=True)
+            augment(plan)
         barriers.fit(plan)
         streams.vote(plan)
         classify(plan)

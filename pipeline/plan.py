@@ -18,7 +18,7 @@ from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, slices_of
 from kernels.bands import band_order
-from pipeline import decisions, measuring, naming, serving
+from pipeline import balancing, decisions, measuring, naming, serving
 from pipeline.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.fingerprints import fingerprints, with_labels
 from pipeline.rundir import RunDirectory
@@ -55,6 +55,8 @@ class Plan:
     """What a person should know before the run starts."""
     labels: dict[int, Label] = field(default_factory=dict)
     """Classes that people gave to groups."""
+    painter_options: dict[str, Any] | None = None
+    """Of `actors.painter.Painter`; None where bags are not balanced."""
 
     def slices(self) -> Iterator[Slice]:
         """All slices of the release, in order."""
@@ -156,33 +158,36 @@ def make_plan(
     features, weights, found = look_at_encoder(config, source, options)
     faults += found
     faults += _resource_faults(config, source, release, features)
-    if address is None and config.encode.gpus and not encoded and not torch.cuda.is_available():
-        faults.append(_no_gpu(config, source))
+    if address is None and not encoded and not torch.cuda.is_available():
+        faults += _no_gpu(config, source)
     notes: list[str] = []
     if config.encode.served_by is not None and features and weights:
         options = serving.served_options(config, folder, options, features, weights)
         found, notes = ([], []) if encoded else serving.look(options, source)
         faults += found
-    measurer = None
+    measurer, schema = None, pa.schema([])
     if release is not None:
         measurer, found = measuring.measurer_options(config, folder, source, release)
         faults += found
         schema, kept = catalog_schema(config, release), list(release.kept)
         faults += naming.faults(config.classes, schema, kept, source)
+    painter, diffusion, found, neighbours = balancing.look_at_painter(config, folder, source, release, schema)
+    faults += found
     if faults or release is None:
         raise Refused(faults)
     run = RunDirectory(out)
-    prints = fingerprints(config, release, weights, measuring.psf_fingerprint(measurer))
+    prints = fingerprints(config, release, weights, measuring.psf_fingerprint(measurer), diffusion)
     decided = decisions.read(run)
     labels = decisions.in_force(decided, prints["fit"])
     notes = [
         *_notes(config, release),
         *measuring.notes(config),
+        *neighbours,
         *notes,
         *decisions.notes(decided, prints["fit"]),
     ]
     prints = with_labels(prints, config, labels)
-    return Plan(config, source, release, run, options, measurer, features, prints, notes, labels)
+    return Plan(config, source, release, run, options, measurer, features, prints, notes, labels, painter)
 
 
 def _resource_faults(config: Config, source: str, release: Release | None, features: int) -> list[Fault]:
@@ -208,10 +213,13 @@ def _resource_faults(config: Config, source: str, release: Release | None, featu
     return faults
 
 
-def _no_gpu(config: Config, source: str) -> Fault:
+def _no_gpu(config: Config, source: str) -> list[Fault]:
     remedy = "Set gpus = 0, or give the --address of a cluster that has GPUs"
     problem = "asks for a GPU, but this machine shows none"
-    return Fault(source, problem, remedy, key="encode.gpus", value=str(config.encode.gpus))
+    asked = {"encode.gpus": config.encode.gpus}
+    if config.augment.balance:
+        asked["augment.gpus"] = config.augment.gpus
+    return [Fault(source, problem, remedy, key=key, value=str(n)) for key, n in asked.items() if n]
 
 
 def _notes(config: Config, release: Release) -> list[str]:

@@ -48,6 +48,17 @@ class Encode(OnSlices):
         super().__init__(EncodeAndMeasure(encoder, measurer))
 
 
+class DrawAndEncode(OnSlices):
+    """The painter and the encoder as Ray Data sees them: what is drawn is encoded where it is drawn, and then forgotten."""
+
+    def __init__(self, painter: dict[str, Any], encoder: dict[str, Any]) -> None:
+        from actors.painter import Painter  # noqa: PLC0415
+
+        encode = EncodeAndMeasure(encoder, None)
+        paint = Painter(**painter)  # after the encoder: drawing takes longer, so its number of threads holds
+        super().__init__(lambda wishes: encode(paint(wishes)))
+
+
 class Vote(OnSlices):
     """The voter as Ray Data sees it."""
 

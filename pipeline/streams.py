@@ -54,17 +54,18 @@ def encode(plan: Plan) -> None:
     _write_all(plan, "encode", dataset, run.objects, missing)
 
 
-def vote(plan: Plan) -> None:
-    """One vote of every member on every object, for every slice that has no votes yet."""
+def vote(plan: Plan, *, first: bool = False) -> None:
+    """One vote of every member on every object, for every slice that has no votes yet; the `first` one is of the first fit's members."""
     config, run = plan.config, plan.run
-    done = parts.done(run.votes)
+    stage, folder = ("first_vote", run.first_votes) if first else ("vote", run.votes)
+    done = parts.done(folder)
     missing = [piece for piece in plan.slices() if piece.name not in done]
     if not missing:
         return
     read = functools.partial(_embeddings, run.objects)
     options = {
         "components": stores.load(run.components),
-        "electorate": stores.load(run.electorate),
+        "electorate": stores.load(run.first_electorate if first else run.electorate),
         "rule": config.vote.rule,
         "threshold": config.vote.threshold,
     }
@@ -81,7 +82,7 @@ def vote(plan: Plan) -> None:
         num_cpus=1,
         **ONE_SLICE,
     )
-    _write_all(plan, "vote", dataset, run.votes, missing)
+    _write_all(plan, stage, dataset, folder, missing)
 
 
 def _embeddings(folder: str, piece: Slice) -> pa.Table:

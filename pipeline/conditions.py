@@ -31,6 +31,8 @@ __all__ = ["UnfitRows", "chosen_rows", "jittered", "of_rows", "parsed", "settled
 
 JITTER, ROWS = 1, 2
 """Of the random streams of a seed: its noise (`kernels.diffusion.initial_noise`) is another one."""
+OBSERVED = ("noise", "psf")
+"""Kinds of attributes that say how a galaxy was observed, and not what it looks like."""
 
 
 class UnfitRows(ValueError):
@@ -52,23 +54,18 @@ def jittered(values: Floats, attributes: Sequence[Attribute], seeds: Integers, j
     seeds : (n,) int64
         A row's jitter rests on its seed and its own values alone.
     jitter : float
-        Standard deviation of the normal shift, as a share of each attribute's range; noise levels shift by factors, as a share of
-        the range's logarithm.
+        Standard deviation of the normal shift, as a share of each attribute's range. Noise and PSF are not shifted: new galaxies
+        are to lie in the same noise.
 
     Returns
     -------
     (n, attributes) float32 within the attributes' ranges. What has no meaning any more (see `settled`) is unknown.
     """
-    low, high = _ranges(attributes)
-    factors = np.array([a.kind == "noise" and a.low > 0 for a in attributes], bool)
-    scaled = values.astype(np.float64)
-    bounds = np.stack([low, high])
-    scaled[:, factors] = np.log(np.clip(scaled, low, high)[:, factors])
-    bounds[:, factors] = np.log(bounds[:, factors])
+    low, high = np.array([(a.low, a.high) for a in attributes], np.float64).reshape(-1, 2).T
+    spread = jitter * (high - low) * np.array([a.kind not in OBSERVED for a in attributes], bool)
     shifts = [np.random.default_rng([int(seed), JITTER]).standard_normal(len(attributes)) for seed in seeds]
-    scaled += jitter * (bounds[1] - bounds[0]) * np.reshape(shifts, values.shape)
-    scaled[:, factors] = np.exp(scaled[:, factors])
-    return settled(np.clip(scaled, low, high).astype(np.float32), attributes)
+    shifted = values + spread * np.reshape(shifts, values.shape)
+    return settled(np.clip(shifted, low, high).astype(np.float32), attributes)
 
 
 def settled(values: Floats, attributes: Sequence[Attribute]) -> Floats:
@@ -216,10 +213,3 @@ def _numbers(rows: pa.Table, name: str) -> Floats:
     ):
         raise UnfitRows(f"holds {kind}, not numbers", name, str(rows[name][0]) if rows.num_rows else "")
     return numbers(rows[name]).astype(np.float32)
-
-
-def _ranges(attributes: Sequence[Attribute]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return (
-        np.array([attribute.low for attribute in attributes], np.float64),
-        np.array([attribute.high for attribute in attributes], np.float64),
-    )

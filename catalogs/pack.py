@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from astropy.io import fits
 from PIL import Image, UnidentifiedImageError
 
+from catalogs.column_layout import STAMPS, survey_toml, table_hdu
 from catalogs.errors import Fault, Refused
 from catalogs.framing import galaxy_frame
 from catalogs.stamps import centre
@@ -95,10 +94,10 @@ def pack(
             shard = made / "catalogs" / f"shard-{number:04d}.fits"
             # 8-bit pictures have been stretched for the eye already.
             stretch = "linear" if stamps.dtype == np.uint8 else "asinh"
-            _write_shard(shard, table.iloc[rows].drop(columns="file"), stamps)
+            table_hdu(table.iloc[rows].drop(columns="file"), stamps).writeto(shard)
         kept = [name for name in table.columns if name not in {"file", "id"}]
         (made / "survey.toml").write_text(
-            _config(directory.name, kept, COLOURS[bands], side, stretch), encoding="utf-8"
+            survey_toml(directory.name, kept, COLOURS[bands], side, stretch), encoding="utf-8"
         )
         if directory.exists():
             directory.rmdir()
@@ -142,7 +141,7 @@ def _refuse_names(labels: Path, names: Sequence[str]) -> None:
     """FITS column names are ASCII and, like SQL's, the same in capitals; IMAGE holds the stamps."""
     remedy = "Rename the column"
     faults = [Fault(str(labels), "is not plain ASCII", remedy, name) for name in names if not name.isascii()]
-    seen = {"image": "IMAGE, the stamps' own column"}
+    seen = {STAMPS.lower(): f"{STAMPS}, the stamps' own column"}
     for name in names:
         if name.lower() in seen:
             problem = f"is in FITS and SQL the same as {seen[name.lower()]}"
@@ -236,55 +235,3 @@ def _stamp(file: Path, bands: int, side: int, fit: str) -> Array:
     stamp = np.zeros((len(values), side, side), values.dtype)
     centre(values, stamp)
     return stamp
-
-
-def _write_shard(path: Path, table: pd.DataFrame, stamps: Array) -> None:
-    columns = [_column(str(name), table[name]) for name in table.columns]
-    code = "B" if stamps.dtype == np.uint8 else "E"
-    dim = f"({stamps.shape[3]},{stamps.shape[2]},{stamps.shape[1]})"
-    length = int(np.prod(stamps.shape[1:]))
-    columns.append(fits.Column("IMAGE", f"{length}{code}", dim=dim, array=stamps))
-    fits.BinTableHDU.from_columns(columns).writeto(path)
-
-
-def _column(name: str, values: pd.Series) -> fits.Column:
-    """A label column as FITS: int64 with TNULL for empty cells, float64 with NaN, or text."""
-    if pd.api.types.is_bool_dtype(values):
-        return fits.Column(name, "L", array=values.to_numpy(bool))
-    if pd.api.types.is_integer_dtype(values):
-        empty = np.iinfo(np.int64).min
-        null = empty if isinstance(values.dtype, pd.Int64Dtype) else None
-        return fits.Column(name, "K", null=null, array=values.to_numpy(np.int64, na_value=empty))
-    if pd.api.types.is_numeric_dtype(values):
-        return fits.Column(name, "D", array=values.to_numpy(np.float64))
-    text = np.array([("" if pd.isna(v) else str(v)).encode() for v in values])
-    return fits.Column(name, f"{max(text.dtype.itemsize, 1)}A", array=text)
-
-
-def _config(name: str, kept: Sequence[str], bands: Sequence[str], side: int, stretch: str) -> str:
-    lower = {column.lower(): column for column in kept}
-    position = (
-        [f"{axis} = {json.dumps(lower[axis])}" for axis in ("ra", "dec")]
-        if {"ra", "dec"} <= lower.keys()
-        else []
-    )
-    carried = [column for column in kept if column.lower() not in {"ra", "dec"}] if position else list(kept)
-    lines = [
-        "[survey]",
-        f"name = {json.dumps(''.join(c if not c.isspace() else '_' for c in name))}",
-        'catalogs = "catalogs/*.fits"',
-        'id = "id"',
-        *position,
-        f"keep = {json.dumps(carried, ensure_ascii=False)}",
-        "",
-        "[survey.images]",
-        'layout = "column"',
-        'column = "IMAGE"',
-        f"bands = {json.dumps(list(bands))}",
-        f"size = {side}",
-        'pixel_scale = "unknown"',
-        "",
-        "[encode]",
-        f'stretch = "{stretch}"',
-    ]
-    return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Synthetic releases: shards whose header says that a diffusion model drew their stamps, and who may read them."""
+"""Synthetic releases: shards whose header says that a diffusion model drew their stamps; and who may read them."""
 
 from __future__ import annotations
 

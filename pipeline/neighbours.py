@@ -57,7 +57,7 @@ def wishes(plan: Plan, wanted: NDArray[np.int64]) -> pa.Table:
     columns = list(dict.fromkeys([*(attribute.name for attribute in told), *limits]))
     found = on_parts(plan, _likes, plan.run.first_votes, columns, wanted, settings.seed)
     likes = _leading(pa.concat_tables(filter(None, found)), wanted, settings.seed)
-    likes = _with_noise(plan, likes, attributes)
+    likes = _with_psf(plan, _with_noise(plan, likes, attributes), attributes)
     values, confidence = conditions.of_rows(_within(likes, attributes), attributes)
     held = np.bincount(likes["group"].to_numpy(), minlength=len(wanted))
     copies = [  # of each object: the first ones of a group once more than the rest
@@ -73,8 +73,6 @@ def wishes(plan: Plan, wanted: NDArray[np.int64]) -> pa.Table:
     ]
     seeds = (bags.hash_ids(np.array(names), settings.seed) >> np.uint64(1)).astype(np.int64)
     near = conditions.jittered(values[row], attributes, seeds, settings.jitter)
-    observed = np.array([a.kind in ("noise", "psf") for a in attributes])
-    near[:, observed] = values[row][:, observed]  # neighbours lie in the same noise
     asked = requests(seeds, near, confidence[row], attributes)
     marked = {
         "object_id": pa.array(names, pa.string()),
@@ -153,6 +151,19 @@ def _with_noise(plan: Plan, likes: pa.Table, attributes: Sequence[Attribute]) ->
     noise[np.concatenate(places)] = np.concatenate(answers(tasks))
     for name, i in noisy:
         likes = likes.append_column(name, pa.array(noise[:, i]))
+    return likes
+
+
+def _with_psf(plan: Plan, likes: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
+    """The objects with the release's PSF, where the model is told it: the sharpest that it knows, unless both are known."""
+    fwhm = plan.config.measure.fwhm
+    for attribute in attributes:
+        if attribute.kind == "psf":
+            # a model of a release whose own PSF nobody knew counts from that one, as 0
+            width = attribute.low
+            if fwhm is not None and attribute.low > 0:
+                width = fwhm / (plan.release.pixel_scale or 1.0)
+            likes = likes.append_column(attribute.name, pa.array(np.full(likes.num_rows, width)))
     return likes
 
 

@@ -16,7 +16,7 @@ from pipeline.rundir import RunDirectory, is_synthetic
 if TYPE_CHECKING:
     from catalogs.errors import Refused
     from pipeline.plan import Plan
-    from pipeline.status import Status
+    from pipeline.status import StageStatus, Status
 
 SYNTHETIC = "[bold yellow]SYNTHETIC:[/] a diffusion model drew these objects; nothing of them was observed"
 
@@ -53,6 +53,12 @@ def plan(planned: Plan, seconds: float) -> None:
     grid.add_row(
         "fit", f"{fit.bags} bags x {', '.join(fit.families)} = {members} members, {fit.groups} groups"
     )
+    augment = config.augment
+    if augment.balance:
+        text = f"groups with less than {augment.rare:.3g} of what is kept get synthetic neighbours, drawn by {augment.model}"
+        grid.add_row("augment", escape(f"{text}, up to {augment.fill:.3g} of what is usable"))
+        drawn = f"at most {augment.most:,} in all, {augment.steps} steps, guidance {augment.guidance:g}; then fit and vote again"
+        grid.add_row("", drawn)
     rule = config.vote.rule if config.vote.rule == "unanimous" else f"agreement >= {config.vote.threshold}"
     grid.add_row("vote", rule)
     grid.add_row("columns", escape(", ".join(f"{f.name} {f.type}" for f in planned.schema)))
@@ -130,29 +136,41 @@ def classes(run: str, *, only_named: bool = False) -> None:
 def status(found: Status, *, as_json: bool) -> None:
     """How far a run is."""
     if as_json:
+        balance = found.balance
+        streams = found.stages if balance is None else [*found.stages, balance.vote]
         stages = {
             s.stage: {**vars(s), "done": s.done, "missing": len(s.missing), "first_missing": s.missing[:10]}
-            for s in found.stages
+            for s in streams
         }
-        barriers = {"reduced": found.reduced, "fitted": found.fitted, "published": found.published}
+        barriers: dict[str, object] = {
+            "reduced": found.reduced,
+            "fitted": found.fitted,
+            "published": found.published,
+        }
+        if balance is not None:
+            barriers |= {
+                "first_fitted": balance.fitted,
+                "augment": {"wanted": balance.wanted, "drawn": balance.drawn},
+            }
         console.print_json(
             json.dumps({"rows": found.rows, "synthetic": found.synthetic, "stages": stages, **barriers})
         )
         return
     table = Table("stage", "slices", "objects", "usable", "objects/s", "missing")
-    for stage in found.stages:
-        rate = "" if stage.rate is None else f"{stage.rate:,.0f}"
-        missing = ", ".join(stage.missing[:3]) + (
-            f" and {len(stage.missing) - 3} more" if len(stage.missing) > 3 else ""
+    encode, vote = found.stages
+    _stream(table, encode)
+    _barrier(table, "reduce", done=found.reduced)
+    if found.balance is not None:
+        _barrier(table, "first_fit", done=found.balance.fitted)
+        _stream(table, found.balance.vote)
+        wanted, drawn = found.balance.wanted, found.balance.drawn
+        left = (
+            "not counted yet" if wanted is None else f"{wanted - drawn:,} to draw" if wanted > drawn else ""
         )
-        slices = f"{stage.done:,}/{stage.total:,}"
-        table.add_row(
-            stage.stage, slices, f"{stage.objects:,}", f"{stage.usable:,}", rate, missing or "nothing"
-        )
-        if stage.stage == "encode":
-            for name, done in (("reduce", found.reduced), ("fit", found.fitted)):
-                table.add_row(name, "done" if done else "to do", "", "", "", "")
-    table.add_row("publish", "done" if found.published else "to do", "", "", "", "")
+        table.add_row("augment", "", f"{drawn:,} synthetic", "", "", left or "nothing")
+    _barrier(table, "fit", done=found.fitted)
+    _stream(table, vote)
+    _barrier(table, "publish", done=found.published)
     console.print(table)
     flags = found.stages[0].flags
     console.print(
@@ -164,6 +182,19 @@ def status(found: Status, *, as_json: bool) -> None:
         console.print(
             f"continue: tuningfork run {escape(found.source)} --out {escape(found.run.url)}", soft_wrap=True
         )
+
+
+def _stream(table: Table, stage: StageStatus) -> None:
+    rate = "" if stage.rate is None else f"{stage.rate:,.0f}"
+    missing = ", ".join(stage.missing[:3])
+    if len(stage.missing) > 3:
+        missing += f" and {len(stage.missing) - 3} more"
+    slices = f"{stage.done:,}/{stage.total:,}"
+    table.add_row(stage.stage, slices, f"{stage.objects:,}", f"{stage.usable:,}", rate, missing or "nothing")
+
+
+def _barrier(table: Table, name: str, *, done: bool) -> None:
+    table.add_row(name, "done" if done else "to do", "", "", "", "")
 
 
 def _bytes(count: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,17 @@ class StageStatus:
 
 
 @dataclass(frozen=True)
+class Balance:
+    """What comes before the second fit, where bags are balanced."""
+
+    fitted: bool
+    vote: StageStatus
+    wanted: int | None
+    """Synthetic neighbours that join the bags; None until the first vote is counted."""
+    drawn: int
+
+
+@dataclass(frozen=True)
 class Status:
     """A whole run."""
 
@@ -46,6 +58,7 @@ class Status:
     published: bool
     synthetic: bool = False
     """Whether a diffusion model drew the release."""
+    balance: Balance | None = None
 
 
 def status(url: str) -> Status:
@@ -73,7 +86,17 @@ def status(url: str) -> Status:
         storage.exists(run.electorate),
         storage.exists(run.published),
         is_synthetic(record),
+        _balance(run, slices) if "augment" in record["fingerprints"] else None,
     )
+
+
+def _balance(run: RunDirectory, slices: list[str]) -> Balance:
+    wanted = json.loads(storage.read(run.balance))["synthetic"] if storage.exists(run.balance) else None
+    drawn = storage.parallel(
+        lambda name: parts.receipt(run.synthetic, name).objects, sorted(parts.done(run.synthetic))
+    )
+    vote = _stage("first_vote", run.first_votes, slices)
+    return Balance(storage.exists(run.first_electorate), vote, wanted, sum(drawn))
 
 
 def slice_names(record: dict[str, Any]) -> Iterator[tuple[str, int]]:

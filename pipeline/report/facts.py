@@ -31,6 +31,12 @@ def plan_rows(source: Source) -> list[tuple[str, str]]:
     classes = config.get("classes") or {"by": "none"}
     rule = vote["rule"] if vote["rule"] == "unanimous" else f"agreement ≥ {vote['threshold']}"
     members = fit["bags"] * len(fit["families"])
+    augment = config.get("augment") or {}
+    balance = (
+        f"rare groups brought to {augment['fill']:g} by {augment['model']}"
+        if augment.get("balance")
+        else None
+    )
     stamps = f"{images['layout']}: {images['size']} px a side, bands {', '.join(images['bands'])}"
     return [
         ("release", f"{survey['name']}: {len(shards):,} shards, {rows:,} rows"),
@@ -44,6 +50,7 @@ def plan_rows(source: Source) -> list[tuple[str, str]]:
             "fit",
             f"{fit['bags']} bags x {', '.join(fit['families'])} = {members} members, {fit['groups']} groups",
         ),
+        *([("balanced bags", balance)] if balance else []),
         ("vote", rule),
         ("classes", f"by {classes['by']}"),
         ("run", source.run.url),

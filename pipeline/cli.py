@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
-import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
 
 from actors.serving.contract import ServingError
 from catalogs.errors import BadRequest, Refused, TuningforkError
+from pipeline.cli_augment import augmenting
 from pipeline.cli_results import results
+from pipeline.interrupts import INTERRUPTED, leave, resumable, watch_for_interrupts
 from pipeline.progress import console
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
-DONE, REFUSED, FAULTS, INTERRUPTED = 0, 2, 3, 130
+REFUSED, FAULTS = 2, 3
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,6 +31,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 2 refused before any work, 3 finished with faults, 130 interrupted.",
 )
 app.add_typer(results)
+app.add_typer(augmenting)
 training = typer.Typer(no_args_is_help=True, help="Train networks on releases.")
 app.add_typer(training, name="train")
 
@@ -104,7 +101,7 @@ def run(
         out,
         *([] if address is None else ["--address", address]),
     ]
-    with _resumable(shlex.join(words)):
+    with resumable(shlex.join(words)):
         planned = plan_of(config, out, address)
         planned.run.prepare(planned.record, anew=anew, remedy=f"{planned.command} --anew")
         show.plan(planned, planned.seconds_for_encoding())
@@ -131,12 +128,18 @@ def denoiser(configs: Configs, out: TrainOut, address: Address = None, anew: Tra
     _train("denoiser", configs, out, address, anew=anew)
 
 
+@training.command()
+def diffusion(config: ConfigPath, out: TrainOut, address: Address = None, anew: TrainAnew = False) -> None:
+    """Train a model that draws galaxies of a wanted morphology, for `augment`. Run it again to continue."""
+    _train("diffusion", [config], out, address, anew=anew)
+
+
 def _train(network: str, configs: list[Path], out: str, address: str | None, *, anew: bool) -> None:
     from pipeline.train import train
 
     words = ["tuningfork", "train", network, *map(str, configs), "--out", out]
     words += [] if address is None else ["--address", address]
-    with _resumable(shlex.join(words)):
+    with resumable(shlex.join(words)):
         train(network, configs, out, address, anew=anew)
 
 
@@ -186,7 +189,7 @@ def serve(
     if (certificate is None) != (key is None) or (ca is not None and certificate is None):
         raise typer.BadParameter("--certificate and --key come together, and --ca needs them")
     ports = Ports(host, port, http_port, metrics_port, certificate, key, ca)
-    interrupted = _watch_for_interrupts()
+    interrupted = watch_for_interrupts()
     try:
         with serving(repository, ports) as process:
             console.print(f"ready: {ports.endpoint}, metrics http://{host}:{metrics_port}/metrics")
@@ -234,41 +237,6 @@ def pack(
     console.print(f"  tuningfork run {escape(str(directory))}/survey.toml --out RUN", soft_wrap=True)
 
 
-def _watch_for_interrupts() -> list[int]:
-    """Make Ctrl-C and a cluster's polite stop interrupt a run; the list holds the signals that have come."""
-    came: list[int] = []
-
-    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
-    return came
-
-
-@contextlib.contextmanager
-def _resumable(again: str) -> Iterator[None]:
-    """Where work is interrupted, say which command goes on with it."""
-    interrupted = _watch_for_interrupts()
-    try:
-        yield
-    except BaseException:
-        # What an interrupt looks like depends on where it hit: libraries wrap it in errors of their own.
-        if not interrupted:
-            raise
-        console.print("\n[bold]interrupted.[/] Nothing is lost; continue with:")
-        console.print(f"  {escape(again)}", soft_wrap=True)
-        _leave(INTERRUPTED)
-
-
-def _leave(code: int) -> NoReturn:
-    """Exit at once: threads that a stopped run leaves behind can crash Python while it takes itself down."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
 def main() -> None:
     """Run the command line; errors that we raise on purpose are printed plainly and end with their exit code."""
     # Before torch is loaded: threads that spin while they wait starve whatever else shares the cores.
@@ -285,7 +253,7 @@ def main() -> None:
         sys.exit(REFUSED)
     except (TuningforkError, ServingError) as error:
         console.print(f"[bold red]stopped:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
-        _leave(FAULTS)
+        leave(FAULTS)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

@@ -74,12 +74,20 @@ def slice_of(row: pa.Table) -> Slice:
 
 
 def write_part(row: pa.Table, *, folder: str, fingerprint: str) -> pa.Table:
-    """Write one slice's part and say so; a disk that is full or read-only stops the run, and so do servers that are lost."""
+    """Write one slice's part and say so."""
+
+    def write(piece: Slice, rows: pa.Table) -> None:
+        parts.write(folder, piece, rows, _receipt(piece, rows, fingerprint))
+
+    return written(row, write)
+
+
+def written(row: pa.Table, write: Callable[[Slice, pa.Table], None]) -> pa.Table:
+    """Write one slice and say so, as a row of `WRITTEN`; a disk that is full or read-only stops the run, and so do servers that are lost."""
     piece, fault, stop = slice_of(row), row["fault"][0].as_py(), row["stop_run"][0].as_py()
     if fault is None:
-        rows = unpack(row)
         try:
-            parts.write(folder, piece, rows, _receipt(piece, rows, fingerprint))
+            write(piece, unpack(row))
         except OSError as error:
             fault, stop = str(error), True
     values = {

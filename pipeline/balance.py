@@ -61,8 +61,7 @@ def augment(plan: Plan) -> None:
         .map_batches(
             DrawAndEncode,
             fn_constructor_args=(plan.painter_options, plan.encoder_options),
-            # Whatever the workers want, it goes on with the one that there is a GPU for.
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(settings.workers, len(missing))),
+            compute=ray.data.ActorPoolStrategy(size=min(settings.workers, len(missing))),
             num_cpus=config.encode.cpus,
             num_gpus=max(settings.gpus, config.encode.gpus) or None,
             **ONE_SLICE,

@@ -98,8 +98,8 @@ def shortfall(
     Returns
     -------
     (groups,) int64
-        Not 0 for groups with fewer than `rare` of the kept objects, but some. Real objects enter a large release's bags at a smaller
-        rate than synthetic ones do, so it takes fewer synthetic objects to `fill` a group in the bags than in the release.
+        0 but for groups that keep some objects, and less than a share `rare` of all that are kept. Real objects enter a large release's
+        bags at a smaller rate than synthetic ones do, so it takes fewer of those to `fill` a group in the bags than in the release.
     """
     usable = int(objects.sum())
     rare = (kept > 0) & (kept < settings.rare * kept.sum())

@@ -34,7 +34,7 @@ class Attribute:
     needs: str | None = None
     """Attribute that must be above its own `low` for this one to mean anything."""
     mirrored: bool = False
-    """Whether it changes its sign in a mirror."""
+    """Whether a mirror turns low into high values; the middle of the range is what it leaves as it is."""
 
 
 def scaled(values: torch.Tensor, attributes: Sequence[Attribute]) -> torch.Tensor:
@@ -63,6 +63,6 @@ def confidence(attribute: Attribute, lower: torch.Tensor, upper: torch.Tensor) -
 
 
 def mirror_image(values: torch.Tensor, attributes: Sequence[Attribute]) -> torch.Tensor:
-    """Scaled values (n, attributes) of the mirrored galaxies; a mirrored attribute's range lies around zero."""
+    """Scaled values (n, attributes) of the mirrored galaxies."""
     signs = [-1.0 if a.mirrored else 1.0 for a in attributes]
     return values * torch.tensor(signs, device=values.device)

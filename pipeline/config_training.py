@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from catalogs.survey import Section
 
 
-class Ordinal(Section):
-    """Attributes on an ordered scale, with or without confidence limits."""
+class Scale(Section):
+    """Attributes that are numbers, with or without confidence limits."""
 
     columns: Annotated[list[str], Field(min_length=1)]
     """Columns of the attributes."""
@@ -20,8 +20,6 @@ class Ordinal(Section):
     """Column of the upper confidence limit."""
     missing: float | None = None
     """Value that stands for an attribute that nobody could determine."""
-    weight: Annotated[float, Field(gt=0)] = 1.0
-    """Weight of these heads among the others."""
 
     def names(self, column: str) -> list[str]:
         """Columns that say what an attribute is: its own and its limits."""
@@ -29,10 +27,55 @@ class Ordinal(Section):
         return [column, *limits]
 
     @model_validator(mode="after")
-    def _limits_come_in_pairs(self) -> Ordinal:
+    def _limits_come_in_pairs(self) -> Self:
         if (self.low is None) != (self.high is None):
             raise ValueError("low and high come together: give both or neither")
         return self
+
+
+class Ordinal(Scale):
+    """Attributes on an ordered scale, for an encoder to learn."""
+
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of these heads among the others."""
+
+
+class Told(Scale):
+    """Attributes that a diffusion model is told of a galaxy."""
+
+    range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    """Least and greatest value; default: what the release has."""
+    needs: str | None = None
+    """Attribute without which these mean nothing: where it is at its least, they are unknown."""
+    mirrored: bool = False
+    """A mirror turns low into high values, as it does with the sense in which arms wind; needs a range."""
+
+    @model_validator(mode="after")
+    def _range_is_one(self) -> Self:
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(f"range = {self.range}: the least value comes first")
+        if self.mirrored and self.range is None:
+            raise ValueError("mirrored attributes need a range: its middle is what a mirror leaves as it is")
+        return self
+
+
+class Diffusion(Section):
+    """What `tuningfork train diffusion` makes: a model that draws galaxies of a wanted morphology."""
+
+    attributes: list[Told] = []
+    """Columns of the release that say what a galaxy is like."""
+    measured: list[str] = []
+    """Columns that [measure] would add (`r50`, `ellipticity`, ...) to be told of as well."""
+    width: Annotated[int, Field(ge=32, multiple_of=32)] = 160
+    """Channels of a token; one head of attention for each 32."""
+    depth: Annotated[int, Field(ge=1)] = 6
+    """Blocks."""
+    patch: Annotated[int, Field(ge=2)] = 8
+    """Side of a token's patch, pixels."""
+    skin: Annotated[int, Field(ge=4)] = 12
+    """Channels of the convolutions at full resolution."""
+    degrade: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Share of the stamps that are learned from blurred and with more noise, so that both can be asked for."""
 
 
 class Labels(Section):
@@ -90,6 +133,8 @@ class Train(Section):
     """Labels of the release."""
     teacher: Teacher | None = None
     """A pretrained network to learn from too."""
+    diffusion: Diffusion = Diffusion()
+    """The diffusion model."""
 
     @model_validator(mode="after")
     def _fold_is_one_of_the_folds(self) -> Train:

@@ -21,6 +21,7 @@ from pipeline import history
 from pipeline.cluster import cluster
 from pipeline.config import load
 from pipeline.course import course_of
+from pipeline.course_diffusion import diffusion_course
 from pipeline.progress import StageProgress, console
 from pipeline.trainwork import Lesson, learn, teacher_of
 from pipeline.windows import Courses
@@ -32,9 +33,15 @@ if TYPE_CHECKING:
     from pipeline.course import Course
 
 RECORD = "train.json"
-WEIGHTS = ("encoder.safetensors", "denoiser.safetensors")
+WEIGHTS = ("encoder.safetensors", "denoiser.safetensors", "diffusion.safetensors")
 READING = 0.5
 """CPUs of the task that reads slices."""
+MEANINGLESS = {
+    "encoder": {"diffusion"},
+    "denoiser": {"labels", "label_weight", "teacher", "diffusion"},
+    "diffusion": {"labels", "label_weight", "teacher"},
+}
+"""Keys of [train] that a network has no use for."""
 POLL = 2.0
 """Seconds between looks at the history, for the progress line."""
 
@@ -46,7 +53,7 @@ class TrainingFailed(TuningforkError):
 def train(
     network: str, paths: Sequence[Path], out: str, address: str | None = None, *, anew: bool = False
 ) -> None:
-    """Train a network, `encoder` or `denoiser`, on the releases of these configs; continues what it finds in `out`.
+    """Train a network, `encoder`, `denoiser` or `diffusion`, on the releases of these configs; continues what it finds in `out`.
 
     Raises
     ------
@@ -61,7 +68,9 @@ def train(
     courses = Courses(_courses(network, paths, loaded, first))
     settings = first.train
     _check(courses, first, str(paths[0]))
-    lesson = Lesson(network, courses, settings, _recipe(first), out, "cuda" if settings.gpus else "cpu")
+    lesson = Lesson(
+        network, courses, settings, _recipe(network, first), out, "cuda" if settings.gpus else "cpu"
+    )
     record = _record([str(path) for path in paths], lesson)
     _check_folder(out, record, anew=anew)
     with cluster(first.run, address):
@@ -75,8 +84,12 @@ def train(
     storage.write(storage.join(out, history.CURVE), history.curve(rows))
     weights = escape(storage.join(out, f"{network}.safetensors"))
     console.print(f"weights: {weights}, loss {rows[-1]['loss']:.4f}; use them by", soft_wrap=True)
-    lines = ["[encode]", 'model = "galaxy-atto"'] if network == "encoder" else ["[denoise]"]
-    for line in (*lines, f'checkpoint = "{weights}"'):
+    use = {
+        "encoder": ["[encode]", 'model = "galaxy-atto"', f'checkpoint = "{weights}"'],
+        "denoiser": ["[denoise]", f'checkpoint = "{weights}"'],
+        "diffusion": [f"tuningfork augment {weights} --out SYNTHETIC --count 100"],
+    }
+    for line in use[network]:
         console.print(f"  {escape(line)}", soft_wrap=True)
 
 
@@ -84,7 +97,10 @@ def _courses(
     network: str, paths: Sequence[Path], loaded: Sequence[tuple[Config, str]], first: Config
 ) -> tuple[Course, ...]:
     faults: list[Fault] = []
-    courses = []
+    courses: list[Course] = []
+    if network == "diffusion" and len(paths) > 1:
+        problem, remedy = "a diffusion model learns from one release", "Give one config"
+        raise Refused([Fault(str(paths[1]), problem, remedy)])
     for path, (config, folder) in zip(paths, loaded, strict=True):
         # How it is learned says the first config; what there is to learn, every config for itself.
         for key in config.train.model_fields_set - {"labels"}:
@@ -92,14 +108,16 @@ def _courses(
                 problem, remedy = "only the first config's [train] counts", f"Set it in {paths[0]}"
                 value = repr(getattr(config.train, key))
                 faults.append(Fault(str(path), problem, remedy, value=value, key=f"train.{key}"))
-        if network == "denoiser":
-            for key in config.train.model_fields_set & {"labels", "label_weight", "teacher"}:
-                problem, remedy = "a denoiser learns from clean stamps alone", "Leave it out"
-                faults.append(Fault(str(path), problem, remedy, key=f"train.{key}"))
+        for key in config.train.model_fields_set & MEANINGLESS[network]:
+            problem, remedy = f"means nothing to {network} training", "Leave it out"
+            faults.append(Fault(str(path), problem, remedy, key=f"train.{key}"))
         train = first.train.model_copy(update={"labels": config.train.labels})
         taught = config.model_copy(update={"train": train})
         try:
-            courses.append(course_of(taught, folder, first.encode.input, network))
+            if network == "diffusion":
+                courses.append(diffusion_course(taught, folder, str(path)))
+            else:
+                courses.append(course_of(taught, folder, first.encode.input, network))
         except Refused as refused:
             faults += refused.faults
     if faults:
@@ -167,8 +185,10 @@ def _resources(lesson: Lesson) -> dict[str, float]:
     return {"CPU": settings.threads - READING}
 
 
-def _recipe(config: Config) -> Recipe:
+def _recipe(network: str, config: Config) -> Recipe:
     precision = resolve_precision("auto", "cuda" if config.train.gpus else "cpu")
+    if network == "diffusion":  # what is drawn rests on the average: it must be a long one
+        return Recipe(rate=config.train.rate, weight_decay=0.02, ema=0.999, precision=precision)
     teacher = config.train.teacher
     return Recipe(
         rate=config.train.rate,
@@ -187,9 +207,7 @@ def _record(paths: list[str], lesson: Lesson) -> dict[str, Any]:
             ),
             "shards": [[shard.label, shard.table.rows] for shard in course.release.shards],
             "slice_rows": course.slice_rows,
-            "stretch": course.stretch,
-            "side": course.side,
-            "questions": [[q.head.name, q.head.weight, q.columns, q.answers] for q in course.questions],
+            **course.told,
         }
         for course in lesson.courses.each
     ]

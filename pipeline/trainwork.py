@@ -18,13 +18,18 @@ from torch import distributed, nn
 
 from catalogs import storage
 from catalogs.errors import TuningforkError
+from kernels.diffusion_model import DiffusionModel
 from kernels.nets.denoiser import Denoiser
+from kernels.nets.dit import GalaxyDiT
 from kernels.nets.galaxy import GalaxyAtto
 from kernels.nets.weights import half_precision
+from kernels.training.drawing import DiffusionLearner
 from kernels.training.learners import DenoiserLearner, EncoderLearner, Learner
 from kernels.training.steps import Recipe, Training
 from kernels.training.teacher import Teacher
 from pipeline import history
+from pipeline.course import EncoderCourse
+from pipeline.course_diffusion import DiffusionCourse
 from pipeline.windows import Courses, Windows
 
 if TYPE_CHECKING:
@@ -46,7 +51,7 @@ class Lesson:
     """Everything that a training process needs to know."""
 
     network: str
-    """`encoder` or `denoiser`."""
+    """`encoder`, `denoiser` or `diffusion`."""
     courses: Courses
     settings: Train
     recipe: Recipe
@@ -119,10 +124,13 @@ def _training(lesson: Lesson, device: torch.device, world: int, taught: int = 0)
 
 
 def _learner(lesson: Lesson, taught: int) -> Learner:
-    if lesson.network == "denoiser":
-        return DenoiserLearner(Denoiser(), lesson.recipe)
-    net, courses = GalaxyAtto().train(), lesson.courses
-    return EncoderLearner(net, net.features, courses.each[0].side, courses.heads, lesson.recipe, taught)
+    course = lesson.courses.each[0]
+    if isinstance(course, DiffusionCourse):
+        return DiffusionLearner(course.description, lesson.recipe, lesson.settings.diffusion.degrade)
+    if isinstance(course, EncoderCourse):
+        net = GalaxyAtto().train()
+        return EncoderLearner(net, net.features, course.side, lesson.courses.heads, lesson.recipe, taught)
+    return DenoiserLearner(Denoiser(), lesson.recipe)
 
 
 def _restore(training: Training) -> tuple[int, int, list[dict[str, float]]]:
@@ -151,8 +159,16 @@ def _report(lesson: Lesson, training: Training, rank: int, where: dict[str, Any]
         return
     storage.write(storage.join(lesson.out, history.CSV), history.as_csv(where["rows"]))
     storage.write(
-        storage.join(lesson.out, f"{lesson.network}.safetensors"), half_precision(training.averaged)
+        storage.join(lesson.out, f"{lesson.network}.safetensors"), _weights(lesson, training.averaged)
     )
     with tempfile.TemporaryDirectory() as folder:
         torch.save({"training": training.state(), **where}, Path(folder) / STATE)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def _weights(lesson: Lesson, net: nn.Module) -> bytes:
+    """The file that the training is for."""
+    course = lesson.courses.each[0]
+    if isinstance(course, DiffusionCourse) and isinstance(net, GalaxyDiT):
+        return DiffusionModel(net, course.description).to_bytes()
+    return half_precision(net)

@@ -13,6 +13,7 @@ import torch
 from catalogs.errors import TuningforkError
 from catalogs.slices import Slice
 from catalogs.source import SliceSource, unpack
+from pipeline.course import EncoderCourse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +37,8 @@ class Courses:
     @property
     def heads(self) -> list[Head]:
         """Questions of all releases."""
-        return [question.head for course in self.each for question in course.questions]
+        encoded = [course for course in self.each if isinstance(course, EncoderCourse)]
+        return [question.head for course in encoded for question in course.questions]
 
     @property
     def rows(self) -> int:
@@ -69,7 +71,7 @@ class Courses:
 
     def targets(self, piece: Slice, rows: pa.Table) -> torch.Tensor:
         """Targets (n, answers of all releases) of a slice that was read: those of other releases are NaN."""
-        widths = [sum(q.head.answers for q in course.questions) for course in self.each]
+        widths = [course.answers for course in self.each]
         number = self._course_of(piece)
         own = _tensor(rows["targets"], (rows.num_rows, widths[number]))
         whole = torch.full((rows.num_rows, sum(widths)), torch.nan)

@@ -10,13 +10,14 @@ import torch
 from kernels.training.labels import Head
 from kernels.training.steps import Recipe
 from pipeline.config_training import Train
+from pipeline.course import EncoderCourse
 from pipeline.trainwork import Lesson, _training
 
 SIDE = 32
 
 
 def lesson() -> Lesson:
-    courses = SimpleNamespace(each=[SimpleNamespace(side=SIDE)], heads=[Head("kind", 3)])
+    courses = SimpleNamespace(each=[EncoderCourse(None, 1, None, 5, SIDE, "linear")], heads=[Head("kind", 3)])
     return Lesson("encoder", courses, Train(), Recipe(precision="float32"), "nowhere", "cpu")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,10 @@ def _with_astropy(url: str, *, fits: bool) -> pa.Table:
         warnings.simplefilter("ignore", AstropyWarning)
         table = Table.read(stream, format="fits") if fits else _text(stream.read().decode("utf-8"))
         flat = [column for column in table.colnames if table[column].ndim == 1]
-        frame = table[flat].to_pandas()
+        table = table[flat]
+        with contextlib.suppress(UnicodeDecodeError):
+            table.convert_bytestring_to_unicode()  # FITS texts are bytes, which no SQL text equals
+        frame = table.to_pandas()
     return pa.Table.from_pandas(frame, preserve_index=False)
 
 

@@ -51,12 +51,12 @@ class GalaxyDiT(nn.Module):
             raise ValueError(
                 f"size {size} is no multiple of patch {patch}, or width {width} none of heads {heads}"
             )
-        self.patch, tokens = patch, (size // patch) ** 2
+        self.patch, self.side = patch, size // patch
         self.time = nn.Sequential(nn.Linear(2 * _FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.wish = nn.Sequential(nn.Linear(3 * attributes, width), nn.SiLU(), nn.Linear(width, width))
         self.modulate = nn.Linear(width, 6 * width)
         self.read = nn.Conv2d(bands, width, patch, stride=patch)
-        self.places = nn.Parameter(0.02 * torch.randn(1, tokens, width))
+        self.places = nn.Parameter(_waves(size // patch, width))
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.write = nn.Linear(width, bands * patch * patch)
         self.skin = Skin(bands, skin, width)
@@ -74,7 +74,7 @@ class GalaxyDiT(nn.Module):
         shared = self.modulate(told).view(n, 1, 6, -1)  # (n, 1, 6, w)
         tokens = self.read(noisy).flatten(2).mT + self.places  # (n, t, w)
         for block in self.blocks:
-            tokens = block(tokens, shared)
+            tokens = block(tokens, shared, self.side)
         patches = self.write(functional.layer_norm(tokens, tokens.shape[-1:]))  # (n, t, b p p)
         rough = functional.fold(patches.mT, (y, x), self.patch, stride=self.patch)  # (n, b, y, x)
         return rough + self.skin(torch.cat([noisy, rough], dim=1), told)
@@ -88,7 +88,11 @@ class GalaxyDiT(nn.Module):
 
 
 class Block(nn.Module):
-    """(n, tokens, width) -> (n, tokens, width): attention, then a perceptron, each scaled, shifted and gated."""
+    """(n, tokens, width) -> (n, tokens, width): neighbours, attention, then a perceptron; the latter are scaled, shifted and gated.
+
+    A depthwise convolution lets every token see its neighbours from the first step on, as hybrids of convolution and attention do
+    (Astroformer, arXiv:2304.05350): attention alone has to find out first who they are.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -96,8 +100,13 @@ class Block(nn.Module):
         self.own = nn.Parameter(torch.zeros(6, width))  # what this block adds to the modulation of all
         self.mix, self.unmix = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.near = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        for layer in (self.near, self.unmix, self.narrow):  # at first a block changes nothing
+            nn.init.zeros_(layer.weight)
 
-    def forward(self, tokens: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens: torch.Tensor, shared: torch.Tensor, side: int) -> torch.Tensor:
+        grid = tokens.mT.unflatten(2, (side, side))  # (n, w, side, side)
+        tokens = tokens + self.near(grid).flatten(2).mT
         move, scale, gate, move2, scale2, gate2 = (shared + self.own).unbind(dim=2)  # (n, 1, w) each
         tokens = tokens + (1 + gate) * self._attend(_modulated(tokens, move, scale))
         hidden = functional.gelu(self.widen(_modulated(tokens, move2, scale2)), approximate="tanh")
@@ -134,3 +143,12 @@ class Skin(nn.Module):
 
 def _modulated(tokens: torch.Tensor, move: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return functional.layer_norm(tokens, tokens.shape[-1:]) * (1 + scale) + move
+
+
+def _waves(side: int, width: int) -> torch.Tensor:
+    """Sines and cosines of a token's place along both axes (1, side^2, width)."""
+    rates = 10_000 ** -(torch.arange(width // 4) / (width // 4))
+    angles = torch.arange(side)[:, None] * rates  # (side, w / 4)
+    line = torch.cat([angles.sin(), angles.cos()], dim=1)  # (side, w / 2)
+    both = [line[:, None].expand(-1, side, -1), line[None].expand(side, -1, -1)]
+    return torch.cat(both, dim=2).reshape(1, side * side, width)

@@ -40,6 +40,8 @@ def degraded(
     chosen = draws[0] < share
     fwhm = torch.where(chosen, BLUR * draws[1], 0.0)
     worse = stamps.clone()
+    if not chosen.any():
+        return worse, fwhm
     level = _NOISIER * draws[2][chosen, None] * noise_level(stamps[chosen])
     worse[chosen] = blurred(stamps[chosen], fwhm[chosen]) + level[..., None, None] * noise[chosen]
     return worse, fwhm

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from catalogs.errors import Refused
+from kernels.diffusion_model import DiffusionModel
 from kernels.nets import create
 from kernels.nets.weights import half_precision, load
 from pipeline import history
@@ -70,6 +71,55 @@ def test_denoiser_learns_nothing(labelled, tmp_path):
     assert f'[denoise]\n  checkpoint = "{tmp_path}/out/denoiser.safetensors"' in done.stdout
     assert losses(tmp_path / "out")[-1] < losses(tmp_path / "out")[0]
     load(create("denoiser"), tmp_path / "out" / "denoiser.safetensors")
+
+
+def test_diffusion_model_draws_nothing(labelled, tmp_path):
+    """It learns from a release, and what comes out draws another one."""
+    tiny, _ = labelled
+    diffusion = {"width": 32, "skin": 4, "attributes": [{"columns": ["MAG"]}]}
+    train = {"epochs": EPOCHS, "batch_size": 16, "diffusion": diffusion}
+    config = write_toml(tiny.config(train=train), tiny.folder / "diffusion.toml")
+    done = tuningfork("train", "diffusion", config, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert losses(tmp_path / "out")[-1] < losses(tmp_path / "out")[0]
+    model = DiffusionModel.load(tmp_path / "out" / "diffusion.safetensors")
+    assert [a.name for a in model.attributes] == ["MAG", "noise_r", "psf"]
+    command = done.stdout.splitlines()[-1].split()
+    assert command[:3] == ["tuningfork", "augment", f"{tmp_path}/out/diffusion.safetensors"]
+    drawn = tuningfork("augment", command[2], "--out", tmp_path / "drawn", "--count", "3", "--steps", "2")
+    assert drawn.returncode == 0, drawn.stdout + drawn.stderr
+    assert (tmp_path / "drawn" / "survey.toml").exists()
+
+
+def test_two_releases_are_mixed_in_one_diffusion_model(labelled, tmp_path):
+    with pytest.raises(Refused, match="learns from one release"):
+        train("diffusion", [labelled[1]] * 2, str(tmp_path / "out"))
+    with pytest.raises(Refused, match=r"key train\.labels: means nothing to diffusion training"):
+        train("diffusion", [labelled[1]], str(tmp_path / "out"))
+
+
+@pytest.mark.slow
+def test_killed_diffusion_training_ends_elsewhere(labelled, tmp_path):
+    """It draws its noise from the step's number, so that a resumed one sees what the other saw."""
+    tiny, _ = labelled
+    told = {"epochs": 3, "batch_size": 16, "diffusion": {"width": 32, "skin": 4}}
+    config = write_toml(tiny.config(train=told), tiny.folder / "resumed.toml")
+    process = subprocess.Popen(
+        [COMMAND, "train", "diffusion", config, "--out", tmp_path / "killed"],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    limit = time.monotonic() + 200
+    while not list(tmp_path.glob("killed/checkpoints/checkpoint_*")):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for out in ("killed", "whole"):
+        done = tuningfork("train", "diffusion", config, "--out", tmp_path / out)
+        assert done.returncode == 0, done.stdout + done.stderr
+    killed, whole = (tmp_path / out / "diffusion.safetensors" for out in ("killed", "whole"))
+    assert killed.read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.slow

@@ -21,14 +21,16 @@ FOLDER = Path(__file__).parent / "encoders"
 """Encoders of the folds, made by `python -m benchmarks.train_encoders`; not in git."""
 
 
-def ours(stamps: pa.Table, bands: int, checkpoint: str | None, turns: int = 1) -> NDArray[np.float32]:
+def ours(
+    stamps: pa.Table, bands: int, checkpoint: str | None, turns: int = 1, size: int = SIZE
+) -> NDArray[np.float32]:
     """galaxy-atto's embeddings as a run makes them, by default with a single turn, (n, 320)."""
     encoder = Encoder(
         model="galaxy-atto" if checkpoint else "timm:convnext_atto",
         checkpoint=checkpoint,
         bands=bands,
         order=[2, 1, 0] if bands == 3 else None,
-        size=SIZE,
+        size=size,
         unwrap="none",
         stretch="linear",
         turns=turns,
@@ -44,7 +46,7 @@ def raw_pixels(stamps: pa.Table, bands: int) -> NDArray[np.float32]:
 
 
 @torch.inference_mode()
-def efficientnet(stamps: pa.Table, bands: int) -> NDArray[np.float32]:
+def efficientnet(stamps: pa.Table, bands: int, size: int = SIZE) -> NDArray[np.float32]:
     """Pooled features of ImageNet's EfficientNet-lite0, (n, 1280), on 224 pixels."""
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -53,15 +55,15 @@ def efficientnet(stamps: pa.Table, bands: int) -> NDArray[np.float32]:
     weights = Path(str(package.origin)).parent / "models" / "efficientnet-lite0-57934424.pth"
     net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(weights)).eval()
     found = []
-    for images in _images(stamps, bands).split(64):
+    for images in _images(stamps, bands, size).split(64):
         colour = images.expand(-1, 3, -1, -1)
         big = functional.interpolate(colour, (224, 224), mode="bilinear", align_corners=False)
         found.append(net.extract_features(big * 2 - 1).mean(dim=(2, 3)))
     return torch.cat(found).numpy()
 
 
-def _images(stamps: pa.Table, bands: int) -> torch.Tensor:
+def _images(stamps: pa.Table, bands: int, size: int = SIZE) -> torch.Tensor:
     column = stamps["stamp"].combine_chunks()
-    pixels = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), bands, SIZE, SIZE)
+    pixels = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), bands, size, size)
     images = torch.tensor(pixels).clamp(min=0)
     return images / images.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)

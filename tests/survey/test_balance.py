@@ -37,7 +37,7 @@ ATTRIBUTES = (
 def release(folder: Path, **options: Any) -> TinyRelease:
     """A tiny release with a small model of its stamps beside it."""
     tiny = TinyRelease(folder, **options)
-    model = untrained(("r",), 32, ATTRIBUTES, width=32, depth=1, heads=2, patch=8, skin=4)
+    model = untrained(("r",), 32, ATTRIBUTES, width=32, depth=1, patch=4, skin=4)
     model.save(folder / "tiny.safetensors")
     return tiny
 
@@ -222,12 +222,15 @@ def test_killed_while_it_draws_it_goes_on_to_the_same_bytes(tmp_path):
     process = subprocess.Popen(
         [COMMAND, "run", config, "--out", tmp_path / "run"], stdout=subprocess.DEVNULL, start_new_session=True
     )
-    limit = time.monotonic() + 200
-    while not list((tmp_path / "run").glob("synthetic/part-*.parquet")):
-        assert time.monotonic() < limit
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    limit = time.monotonic() + 600
+    try:
+        while not list((tmp_path / "run").glob("synthetic/part-*.parquet")):
+            assert process.poll() is None
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
     left = len(list((tmp_path / "run").glob("synthetic/part-*.parquet")))
     assert 0 < left < len(list((tmp_path / "whole").glob("synthetic/part-*.parquet")))
     done = tuningfork("run", config, "--out", tmp_path / "run")

@@ -49,7 +49,7 @@ def diffusion_loss(
     Parameters
     ----------
     net : nn.Module
-        As `kernels.nets.dit.GalaxyDiT`.
+        As `kernels.nets.unet.GalaxyUNet`.
     stamps : (n, b, y, x) float tensor
         Of mean 0 and variance 1 over a release.
     values, confidence : (n, attributes) float tensors

@@ -16,7 +16,7 @@ from kernels.attributes import Attribute, scaled
 from kernels.brightness import Brightness
 from kernels.diffusion import Sampling, initial_noise, sample
 from kernels.nets import weights
-from kernels.nets.dit import GalaxyDiT
+from kernels.nets.unet import GalaxyUNet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +40,7 @@ class Description:
     attributes: tuple[Attribute, ...]
     brightness: Brightness
     net: dict[str, int]
-    """Options of `kernels.nets.dit.GalaxyDiT`."""
+    """Options of `kernels.nets.unet.GalaxyUNet`."""
 
     def to_json(self) -> str:
         """As text."""
@@ -59,15 +59,15 @@ class Description:
         told["bands"] = tuple(told["bands"])
         return cls(**told, attributes=attributes, brightness=brightness)
 
-    def build(self) -> GalaxyDiT:
+    def build(self) -> GalaxyUNet:
         """The network, untrained."""
-        return GalaxyDiT(len(self.bands), self.size, len(self.attributes), **self.net)
+        return GalaxyUNet(len(self.bands), self.size, len(self.attributes), **self.net)
 
 
 class DiffusionModel:
     """Draws stamps of a wanted morphology, in the units of the release that it learned from."""
 
-    def __init__(self, net: GalaxyDiT, description: Description) -> None:
+    def __init__(self, net: GalaxyUNet, description: Description) -> None:
         self.net, self.description = net.eval(), description
 
     @property

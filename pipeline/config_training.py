@@ -66,12 +66,12 @@ class Diffusion(Section):
     """Columns of the release that say what a galaxy is like."""
     measured: list[str] = []
     """Columns that [measure] would add (`r50`, `ellipticity`, ...) to be told of as well."""
-    width: Annotated[int, Field(ge=32, multiple_of=32)] = 160
-    """Channels of a token; one head of attention for each 32."""
-    depth: Annotated[int, Field(ge=1)] = 6
-    """Blocks."""
-    patch: Annotated[int, Field(ge=2)] = 8
-    """Side of a token's patch, pixels."""
+    width: Annotated[int, Field(ge=16, multiple_of=16)] = 96
+    """Channels of a patch; twice as many at half that resolution."""
+    depth: Annotated[int, Field(ge=1)] = 1
+    """Blocks at either resolution, on the way down as on the way up."""
+    patch: Annotated[int, Field(ge=1)] = 4
+    """Side of a patch, pixels: where the network begins; two of them divide a stamp."""
     skin: Annotated[int, Field(ge=4)] = 12
     """Channels of the convolutions at full resolution."""
     degrade: Annotated[float, Field(ge=0, le=1)] = 0.15

@@ -112,7 +112,6 @@ def diffusion_course(config: Config, folder: str, source: str) -> DiffusionCours
         {
             "width": settings.width,
             "depth": settings.depth,
-            "heads": settings.width // 32,
             "patch": settings.patch,
             "skin": settings.skin,
         },
@@ -233,8 +232,8 @@ def _faults(config: Config, source: str, release: Release) -> list[Fault]:
     def wrong(key: str, value: object, problem: str, remedy: str) -> None:
         faults.append(Fault(source, problem, remedy, value=repr(value), key=f"train.diffusion.{key}"))
 
-    if size % settings.patch:
-        wrong("patch", settings.patch, f"does not divide stamps of {size} pixels", "Set one that does")
+    if size % (2 * settings.patch):
+        wrong("patch", settings.patch, f"stamps of {size} pixels are no multiple of two", "Set one that fits")
     for name in sorted({name for name in names if names.count(name) > 1}):
         wrong("attributes", name, "is named twice", "Name it once")
     for name in settings.measured:

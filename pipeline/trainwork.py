@@ -20,8 +20,8 @@ from catalogs import storage
 from catalogs.errors import TuningforkError
 from kernels.diffusion_model import DiffusionModel
 from kernels.nets.denoiser import Denoiser
-from kernels.nets.dit import GalaxyDiT
 from kernels.nets.galaxy import GalaxyAtto
+from kernels.nets.unet import GalaxyUNet
 from kernels.nets.weights import half_precision
 from kernels.training.drawing import DiffusionLearner
 from kernels.training.learners import DenoiserLearner, EncoderLearner, Learner
@@ -169,6 +169,6 @@ def _report(lesson: Lesson, training: Training, rank: int, where: dict[str, Any]
 def _weights(lesson: Lesson, net: nn.Module) -> bytes:
     """The file that the training is for."""
     course = lesson.courses.each[0]
-    if isinstance(course, DiffusionCourse) and isinstance(net, GalaxyDiT):
+    if isinstance(course, DiffusionCourse) and isinstance(net, GalaxyUNet):
         return DiffusionModel(net, course.description).to_bytes()
     return half_precision(net)

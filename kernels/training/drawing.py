@@ -81,8 +81,6 @@ def _withheld(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Part of what is known made unknown: so a model can be told as much or as little as its user wants."""
     rate = torch.rand(len(values), 1, generator=generator, device=values.device)
-    rate = torch.where(
-        rate < _ALL_TOLD, 0.0, ((rate - _ALL_TOLD) / (1 - _ALL_TOLD - _UNTOLD)).clamp(max=1.0)
-    )
+    rate = torch.where(rate < _ALL_TOLD, 0.0, ((rate - _ALL_TOLD) / (1 - _ALL_TOLD - _UNTOLD)).clamp(max=1.0))
     withheld = torch.rand(values.shape, generator=generator, device=values.device) < rate
     return values.masked_fill(withheld, torch.nan), confidence.masked_fill(withheld, 0.0)

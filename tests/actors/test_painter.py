@@ -20,7 +20,7 @@ ATTRIBUTES = (
     Attribute("arm_strength", 0, 1),
     Attribute("noise_r", 0.01, 10, "noise"),
 )
-NET = {"width": 32, "depth": 2, "heads": 2, "patch": 4, "skin": 4}
+NET = {"width": 32, "depth": 2, "patch": 4, "skin": 4}
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ ATTRIBUTES = (
     Attribute("turn", 0.0, 1.0, mirrored=True),
     Attribute("noise_r", 0.1, 10.0, "noise"),
 )
-OPTIONS = {"width": 32, "depth": 2, "heads": 2, "patch": 4, "skin": 4}
+OPTIONS = {"width": 32, "depth": 2, "patch": 4, "skin": 4}
 
 
 @pytest.fixture(scope="module")

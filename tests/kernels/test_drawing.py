@@ -61,7 +61,7 @@ def test_more_is_withheld_than_was_known():
 @pytest.fixture(scope="module")
 def taught():
     """A small model that learned to draw flat stamps of a wanted level, half of which it was told."""
-    options = {"width": 32, "depth": 1, "heads": 1, "patch": 4, "skin": 4}
+    options = {"width": 32, "depth": 1, "patch": 4, "skin": 4}
     description = Description(
         ("r",), 16, None, ATTRIBUTES, untrained(("r",), 16, ATTRIBUTES).brightness, options
     )

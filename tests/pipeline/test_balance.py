@@ -19,7 +19,7 @@ from pipeline.config_augment import Augment
 from pipeline.plan import Plan, make_plan
 
 MAG, LOST = Attribute("MAG", 20, 21), Attribute("bar_length", 0, 1)
-NET = {"width": 32, "depth": 1, "heads": 2, "patch": 8, "skin": 4}
+NET = {"width": 32, "depth": 1, "patch": 4, "skin": 4}
 
 
 @pytest.fixture

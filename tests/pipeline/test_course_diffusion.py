@@ -20,7 +20,7 @@ ARMS = {
     "high": "{column}_hi",
 }
 SENSE = {"columns": ["SENSE"], "range": [0.0, 1.0], "needs": "ARMS", "mirrored": True}
-NET = {"width": 32, "patch": 8}
+NET = {"width": 32}
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_wrong_attributes_are_found_out_during_training(told):
         "value 'position_angle': changes when a stamp is turned",
         "value 'BAR': is no attribute",
         "value 'SENSE': is named twice",
-        "does not divide stamps of 32 pixels",
+        "stamps of 32 pixels are no multiple of two",
     ):
         assert problem in said
     with pytest.raises(Refused, match="mirrored attributes need a range"):

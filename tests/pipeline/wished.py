@@ -24,7 +24,7 @@ ATTRIBUTES = (
 
 def write_model(path: Path, seed: int = 0) -> Path:
     """A model of one band and 32 pixels a side."""
-    untrained(("r",), 32, ATTRIBUTES, seed=seed, width=32, depth=2, heads=2, patch=8, skin=4).save(path)
+    untrained(("r",), 32, ATTRIBUTES, seed=seed, width=32, depth=2, patch=4, skin=4).save(path)
     return path
 
 

@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # Tests wait for Ray more than they compute: two workers, a file of tests each at a time.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint format bench encoders bench-encoder bench-denoiser bench-measure bench-served tritonserver chromium clean
+.PHONY: demo test test-all lint format bench encoders bench-encoder bench-denoiser bench-diffusion bench-measure bench-served tritonserver chromium clean
 
 demo: .venv/with-sim
 	rm -rf $(DEMO)
@@ -45,6 +45,10 @@ bench-encoder: .venv/with-bench
 
 bench-denoiser: .venv/with-bench
 	$(BIN)/python -m benchmarks.denoiser
+
+# About half an hour on two cores, and ten minutes more the first time, when it trains a model of simulated galaxies.
+bench-diffusion: .venv/with-bench
+	$(BIN)/python -m benchmarks.diffusion
 
 # About twenty minutes on one core, nearly all of them statmorph's.
 bench-measure: .venv/with-bench

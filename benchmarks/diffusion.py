@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from benchmarks import (
     common,
     diffusion_adherence,
+    diffusion_balance,
     diffusion_brightness,
     diffusion_fidelity,
     diffusion_sheets,
@@ -25,7 +26,6 @@ from benchmarks import (
 )
 from benchmarks.diffusion_study import study
 from benchmarks.science import write_tables
-from kernels.diffusion_model import DiffusionModel
 from kernels.nets.weights import bundled
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ SECTIONS: dict[str, tuple[Callable[[Study], None], ...]] = {
     "adherence": (diffusion_adherence.run,),
     "fidelity": (diffusion_fidelity.run, diffusion_brightness.run),
     "use": (diffusion_use.run,),
+    "balance": (diffusion_balance.run,),
+    "speed": (diffusion_speed.run,),
     "sheets": (diffusion_sheets.run,),
 }
 FEW = 24
@@ -50,9 +52,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = [*SECTIONS, "speed"]
     parser.add_argument(
-        "--only", nargs="+", choices=names, default=names, metavar="SECTION", help=", ".join(names)
+        "--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS)
     )
     parser.add_argument("--model", type=Path, help="a .safetensors file; default: the bundled one")
     parser.add_argument("--device", default="cpu", help="of the section speed")
@@ -60,19 +61,16 @@ def main() -> None:
         "--quick", action="store_true", help="few galaxies, results in a folder that is thrown away"
     )
     options = parser.parse_args()
-    model = options.model or bundled("diffusion-efigi")
     with TemporaryDirectory() as scratch:
         if options.quick:
             common.RESULTS = Path(scratch)
         CACHE.mkdir(exist_ok=True)
-        figures = Path(scratch) if options.quick else FIGURES
-        judged = study(DiffusionModel.load(model), CACHE, figures, FEW if options.quick else None)
+        figures, few = (Path(scratch), FEW) if options.quick else (FIGURES, None)
+        judged = study(options.model or bundled("diffusion-efigi"), CACHE, figures, few, options.device)
         for name in options.only:
             start = time.perf_counter()
-            for section in SECTIONS.get(name, ()):
+            for section in SECTIONS[name]:
                 section(judged)
-            if name == "speed":
-                diffusion_speed.run(judged, model, options.device)
             print(f"== {name}: {time.perf_counter() - start:.0f} s", flush=True)
     if not options.quick:
         write_tables()

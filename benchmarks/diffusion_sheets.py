@@ -24,7 +24,7 @@ SWEPT = (
     *("noise_r", "psf"),
 )
 STEPS = 9
-_WHITE = 0.995  # quantile of a release's brightest pixels that is shown white
+_WHITE = 0.9  # quantile of a release's brightest pixels that is shown white
 _QUALITY = {"quality": 85}
 
 

@@ -20,7 +20,6 @@ from kernels.diffusion_model import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from benchmarks.diffusion_study import Study
 
@@ -29,17 +28,19 @@ MAIN = ("inclination_elongation", "t_type", "bulge_to_total", "arm_strength")
 ROUNDS = 5
 
 
-def run(study: Study, model: Path, device: str) -> None:
+def run(study: Study) -> None:
     """Both tables; rows of other devices stay."""
+    device = study.device
     stamps = (8 if device.startswith("cuda") else 1 if study.small else 2) * BATCH
     rows = [tuple(row.values()) for row in read_csv("diffusion_speed") if row["device"] != _name(device)]
-    ways = _ways(study, model, device, stamps)
+    ways = _ways(study, device, stamps)
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range((1 if study.small else ROUNDS) + 1):
         for name, work in ways.items():
             start = time.perf_counter()
             work()
             times[name].append(time.perf_counter() - start)
+    ray.shutdown()
     best = {name: stamps / min(found[1:]) for name, found in times.items()}  # the first warms up
     bare = next(iter(best.values()))
     rows += [(_name(device), name, f"{rate:.1f}", f"{rate / bare:.3f}") for name, rate in best.items()]
@@ -48,7 +49,7 @@ def run(study: Study, model: Path, device: str) -> None:
         _steps(study)
 
 
-def _ways(study: Study, model: Path, device: str, stamps: int) -> dict[str, Callable[[], object]]:
+def _ways(study: Study, device: str, stamps: int) -> dict[str, Callable[[], object]]:
     """The same stamps, drawn in a bare loop, by a painter, and by one that is a Ray actor."""
     rows = np.resize(np.flatnonzero(study.held), stamps)
     seeds = np.arange(stamps)
@@ -66,14 +67,14 @@ def _ways(study: Study, model: Path, device: str, stamps: int) -> dict[str, Call
     ]
     asked = requests(seeds, study.values[rows], study.confidence[rows], attributes)
     threads = torch.get_num_threads()
-    painter = Painter(model=model, device=device)
+    painter = Painter(model=study.path, device=device)
     ray.init(
         num_cpus=1, num_gpus=int(device.startswith("cuda")), include_dashboard=False, ignore_reinit_error=True
     )
     actor = (
         ray.remote(Painter)
         .options(num_gpus=int(device.startswith("cuda")))
-        .remote(model=str(model), device=device, threads=threads)
+        .remote(model=str(study.path), device=device, threads=threads)
     )
     return {
         "bare loop": lambda: [sample(net, *batch, Sampling()).cpu() for batch in batches],

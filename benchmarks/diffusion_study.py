@@ -18,6 +18,7 @@ from benchmarks.galaxies import FOLDS, SHARED
 from catalogs.inspect import inspect
 from catalogs.pack import pack
 from catalogs.slices import slices_of
+from kernels.diffusion_model import DiffusionModel
 from kernels.nets.weights import bundled
 from kernels.stretch import noise_level
 from pipeline.conditions import of_rows
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kernels.diffusion import Sampling
-    from kernels.diffusion_model import DiffusionModel
 
 HELD_OUT = 0
 """Fold that neither the model nor the bundled galaxy-atto saw."""
@@ -48,6 +48,8 @@ class Study:
     """A model, and the galaxies that it is judged by."""
 
     model: DiffusionModel
+    path: Path
+    """The model's file."""
     ids: NDArray[np.str_]
     stamps: torch.Tensor
     """(n, b, y, x) float32."""
@@ -62,6 +64,8 @@ class Study:
     """Folder that figures go to."""
     small: bool = False
     """A few galaxies, to see that all works."""
+    device: str = "cpu"
+    """What the section `speed` draws on."""
 
     def cached(self, what: str, key: list[object], make: Callable[[], NDArray]) -> NDArray:
         """An array that is made once for a key of arrays and plain values, and then read."""
@@ -108,8 +112,9 @@ class Study:
         return self.cached("embedded", [encoder, stamps], make)
 
 
-def study(model: DiffusionModel, cache: Path, figures: Path, most: int | None = None) -> Study:
+def study(path: Path, cache: Path, figures: Path, most: int | None = None, device: str = "cpu") -> Study:
     """EFIGI beside a model; with `most`, only so many held-out galaxies and four times as many others."""
+    model = DiffusionModel.load(path)
     folder = cache / f"efigi-{model.size}"
     if not folder.exists():
         pack(SHARED / "efigi" / "labels.csv", folder, shards=8, size=model.size, fit="resize")
@@ -133,17 +138,9 @@ def study(model: DiffusionModel, cache: Path, figures: Path, most: int | None = 
     rows = rows.append_column("psf", pa.array(np.zeros(len(rows), np.float32)))
     values, sure = of_rows(rows, model.attributes)
     labels = rows.drop_columns(["stamp"]).to_pandas()
+    ids, small = labels["object_id"].to_numpy(str), most is not None
     return Study(
-        model,
-        labels["object_id"].to_numpy(str),
-        stamps,
-        labels,
-        held,
-        values,
-        sure,
-        cache,
-        figures,
-        small=most is not None,
+        model, path.resolve(), ids, stamps, labels, held, values, sure, cache, figures, small, device
     )
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/science.md, written from the CSVs of `benchmarks.encoder`, `.invariance`, `.denoiser` and `.measure`."""
+"""The tables of docs/science.md, written from the CSVs of `benchmarks.encoder`, `.invariance`, `.denoiser`, `.measure` and `.diffusion`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from benchmarks.common import read_csv
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+DIFFUSION = ("adherence", "fidelity", "copies", "brightness", "use", "balance", "speed", "steps")
 PAGE = Path(__file__).parents[1] / "docs" / "science.md"
 
 
@@ -24,6 +25,7 @@ def write_tables() -> None:
         ("measure", _crossed("measure_statmorph", "set", _difference)),
         ("measure truth", _crossed("measure_truth", "S/N", _errors)),
         ("measure speed", _plain("measure_speed")),
+        *((f"diffusion {name}", _plain(f"diffusion_{name}")) for name in DIFFUSION),
     ):
         start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         assert text.count(start) == text.count(end) == 1, f"{PAGE} has lost its markers {name}"

@@ -103,5 +103,7 @@ def augment(
     console.print(
         f"synthetic release: {drawn:,} stamps in {escape(out)}; a run of it must be told so:", soft_wrap=True
     )
-    console.print(f"  set \\[survey] synthetic = true in {escape(out.rstrip('/'))}/survey.toml", soft_wrap=True)
+    console.print(
+        f"  set \\[survey] synthetic = true in {escape(out.rstrip('/'))}/survey.toml", soft_wrap=True
+    )
     console.print(f"  tuningfork run {escape(out.rstrip('/'))}/survey.toml --out RUN", soft_wrap=True)

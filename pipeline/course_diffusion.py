@@ -127,7 +127,7 @@ def _of_galaxies(description: Description) -> tuple[Attribute, ...]:
 def _told_rows(rows: pa.Table, measurer: dict[str, Any] | None) -> pa.Table:
     """Rows with their labels under the names that the release gives them, and with what is measured."""
     plain = [name.removeprefix(LABEL) for name in rows.column_names if name.startswith(LABEL)]
-    labels = pa.table([rows[LABEL + name] for name in plain], names=plain)
+    labels = rows.select([LABEL + name for name in plain]).rename_columns(plain)
     if measurer is None:
         return labels
     measured = Measurer(**measurer)(rows.select(["stamp", "usable", "flags"]))

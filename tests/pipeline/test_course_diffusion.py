@@ -100,6 +100,14 @@ def test_measured_attributes_are_not_measured(told):
     assert 0 < gini.low < gini.high < 1
 
 
+def test_measured_attributes_alone_are_not_enough(told):
+    found = course(told, [], measured=["r50"])
+    assert [a.kind for a in found.description.attributes] == ["measured", "noise", "psf"]
+    stamps, targets = read_all(found)
+    assert targets.shape == (len(stamps), 2)
+    assert np.isfinite(targets).all()
+
+
 def test_psf_of_the_release_is_forgotten(told):
     config = told.config(train={"diffusion": NET}, measure={"quantities": [], "fwhm": 0.8})
     found = diffusion_course(parse(config, "survey.toml"), str(told.folder), "survey.toml")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -85,24 +83,3 @@ def test_unknown_is_not_told_from_a_value(model, asked):
 def test_file_that_is_no_model_is_loaded(tmp_path):
     with pytest.raises(WeightsError, match="no such file"):
         Painter(model=tmp_path / "absent.safetensors")
-
-
-@pytest.mark.slow
-def test_painting_reaches_nine_tenths_of_drawing(tmp_path):
-    path = tmp_path / "model.safetensors"
-    untrained(("g", "r", "i"), 64, ATTRIBUTES).save(path)
-    model, painter = DiffusionModel.load(path), Painter(model=path, steps=3)
-    rng = np.random.default_rng(0)
-    values = rng.uniform(0, 1, (32, 3)).astype(np.float32)
-    sure, seeds = np.ones((32, 3), np.float32), np.arange(32)
-    asked = requests(seeds, values, sure, ATTRIBUTES)
-    rates = {"draw": [], "paint": []}
-    for _ in range(4):  # in turns, so that whatever else runs here meets both
-        for name, work in (
-            ("draw", lambda: model.draw(values, sure, seeds, Sampling(3))),
-            ("paint", lambda: painter(asked)),
-        ):
-            start = time.perf_counter()
-            work()
-            rates[name].append(32 / (time.perf_counter() - start))
-    assert max(rates["paint"]) >= 0.9 * max(rates["draw"]), rates

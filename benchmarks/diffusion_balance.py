@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from benchmarks.common import write_csv
+from benchmarks.diffusion_judges import spread
 from benchmarks.galaxies import type_bins
 from catalogs import parts
 from kernels.bags import canonical_order
@@ -70,11 +71,11 @@ def run(study: Study) -> None:
     for rare in ([] if study.small else _efigi(study)) + [_simulated(study)]:
         found = [_outcome(study, rare, seed) for seed in seeds]
         for bags in ("real", "balanced"):
-            scores = pd.DataFrame([outcome[bags] for outcome in found])
+            scores = [outcome[bags] for outcome in found]
             rows.append(
-                (rare.name, bags, *(f"{scores[c].mean():.3g} ± {scores[c].std(ddof=0):.2g}" for c in scores))
+                (rare.name, bags, *(spread([score[name] for score in scores], ".3g") for name in scores[0]))
             )
-    head = ("release and rare class", "bags", *scores.columns)
+    head = ("release and rare class", "bags", *scores[0])
     write_csv("diffusion_balance", head, rows)
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["frechet", "likeness", "manifold", "nearest", "resampled"]
+__all__ = ["frechet", "likeness", "manifold", "nearest", "resampled", "spread"]
 
 _NEIGHBOURS = 3  # Kynkaanniemi et al.
 _SIDE = 32  # pixels: enough to tell a copy
@@ -75,3 +75,9 @@ def _unit(stamps: torch.Tensor) -> torch.Tensor:
     small = functional.interpolate(stamps, (_SIDE, _SIDE), mode="area").flatten(1)
     small = small - small.mean(dim=1, keepdim=True)
     return small / small.norm(dim=1, keepdim=True)
+
+
+def spread(values: list[float], digits: str = ".3f") -> str:
+    """Mean and standard deviation of those that are known, as a table has them."""
+    known = np.array(values)[np.isfinite(values)]
+    return f"{known.mean():{digits}} ± {known.std():{digits}}" if len(known) else "none"

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.common import write_csv
+from benchmarks.diffusion_judges import spread
 from benchmarks.diffusion_study import UNLABELLED
 from kernels.diffusion import Sampling
 from kernels.stretch import noise_level
@@ -66,9 +67,7 @@ def run(study: Study) -> None:
                     found.setdefault(arm, []).append(bank.score(_fitted(codes, yes, seed, focal=focal)))
             told = f"{kind.name}, {bank.count(known)} known"
             for arm, scores in found.items():
-                # purity is unknown where nothing is called one
-                middle, spread = np.nanmean(scores, axis=0), np.nanstd(scores, axis=0)
-                rows.append((told, arm, *(f"{m:.3f} ± {s:.3f}" for m, s in zip(middle, spread, strict=True))))
+                rows.append((told, arm, *(spread(list(column)) for column in zip(*scores, strict=True))))
     head = ("kind", "learned from", "average precision", "completeness", "purity")
     write_csv("diffusion_use", head, rows)
 

@@ -83,7 +83,7 @@ def _efigi(study: Study) -> list[Rare]:
     """One of the types in its turn has become rare."""
     folder = study.cache / f"efigi-{study.model.size}"
     truth = pd.Series(type_bins(study.labels), index=study.ids)
-    config = (folder / "survey.toml").read_text()
+    config = (folder / "survey.toml").read_text() + "\n[measure]\nquantities = []\n"
     return [Rare(f"EFIGI, {name}", config, folder, study.path, truth, kind) for name, kind in THINNED.items()]
 
 
@@ -144,14 +144,18 @@ def _scores(votes: pa.Table, rare: Rare) -> dict[str, float]:
     kept = table["kept"].to_numpy(bool)
     classes, truth = np.unique(rare.truth.loc[table["object_id"]].to_numpy(), return_inverse=True)
     is_rare = classes[truth] == rare.kind
-    said = classes[_named(table["group"].to_numpy(int), truth, kept)] == rare.kind
-    called = said & kept
+    called = kept & (classes[_named(table["group"].to_numpy(int), truth, kept)] == rare.kind)
+    group = table["group"].to_numpy(int)
+    inside = np.bincount(group[is_rare & kept], minlength=group.max() + 1)
+    full = np.bincount(group[kept], minlength=group.max() + 1).clip(min=1)
+    found = max(1, inside.sum())
+    best = np.argmax(2 * inside / (found + full))  # F1
     return {
         "objects of it": is_rare.sum(),
         "kept of it": (is_rare & kept).sum() / is_rare.sum(),
-        "recall among kept ones": (is_rare & called).sum() / max(1, (is_rare & kept).sum()),
-        "recall among all": (is_rare & called).sum() / is_rare.sum(),
-        "purity": (is_rare & called).sum() / called.sum() if called.any() else np.nan,
+        "recall among kept ones": (is_rare & called).sum() / found,
+        "of them in its best group": inside[best] / found,
+        "purity of that group": inside[best] / full[best],
         "kept of all": kept.mean(),
     }
 

@@ -115,7 +115,7 @@ def test_fold_of_a_later_config_is_ignored(labelled, tmp_path):
 
 def test_labels_for_a_denoiser_are_ignored(labelled, tmp_path):
     config = write_toml(labelled.config(train={"labels": {"classes": ["KIND"]}}), labelled.folder / "d.toml")
-    with pytest.raises(Refused, match="learns from clean stamps alone") as refused:
+    with pytest.raises(Refused, match="means nothing to denoiser training") as refused:
         train("denoiser", [config], str(tmp_path / "out"))
     assert "train.labels" in str(refused.value)
 

@@ -76,9 +76,10 @@ def test_denoiser_learns_nothing(labelled, tmp_path):
 def test_diffusion_model_draws_nothing(labelled, tmp_path):
     """It learns from a release, and what comes out draws another one."""
     tiny, _ = labelled
-    diffusion = {"width": 32, "skin": 4, "attributes": [{"columns": ["MAG"]}]}
-    train = {"epochs": EPOCHS, "batch_size": 16, "diffusion": diffusion}
-    config = write_toml(tiny.config(train=train), tiny.folder / "diffusion.toml")
+    told = {"epochs": EPOCHS, "batch_size": 16, "diffusion": {"width": 32, "skin": 4}}
+    config = write_toml(tiny.config(train=told), tiny.folder / "diffusion.toml")
+    attributes = '[[train.diffusion.attributes]]\ncolumns = ["MAG"]\n'
+    config.write_text(config.read_text() + attributes)
     done = tuningfork("train", "diffusion", config, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stdout + done.stderr
     assert losses(tmp_path / "out")[-1] < losses(tmp_path / "out")[0]

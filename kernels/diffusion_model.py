@@ -60,7 +60,7 @@ class Description:
         return cls(**told, attributes=attributes, brightness=brightness)
 
     def build(self) -> GalaxyUNet:
-        """The network, untrained."""
+        """The network, untrained; its weights rest on torch's own seed."""
         return GalaxyUNet(len(self.bands), self.size, len(self.attributes), **self.net)
 
 

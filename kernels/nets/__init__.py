@@ -24,8 +24,10 @@ __all__ = ["UnknownNetError", "create", "features"]
 _OWN = {
     "denoiser": ("kernels.nets.denoiser", "Denoiser"),
     "galaxy-atto": ("kernels.nets.galaxy", "GalaxyAtto"),
+    "galaxy-unet": ("kernels.nets.unet", "GalaxyUNet"),
 }
 _ENCODERS = ("galaxy-atto",)
+_SHAPED = {"galaxy-atto": ("bands",), "galaxy-unet": ("bands", "size")}  # what they are told of stamps
 _SEED = 0
 _PATIENCE = 5.0  # seconds that the hub has to answer
 
@@ -45,11 +47,11 @@ def create(
     ----------
     name : str
         ``timm:NAME``, without its classifier, or ``galaxy-atto``, see `kernels.nets.galaxy`: (n, bands, size, size) ->
-        (n, features); or ``denoiser``, see `kernels.nets.denoiser`.
+        (n, features); ``denoiser``, see `kernels.nets.denoiser`; or ``galaxy-unet``, see `kernels.nets.unet`.
     bands : int
-        Input channels of an encoder. In timm nets pretrained RGB filters are summed for one band, repeated and scaled for others.
+        Input channels. In timm nets pretrained RGB filters are summed for one band, repeated and scaled for others.
     size : int
-        Side of the input in pixels, for timm nets of fixed size (ViT, Swin...); others take any.
+        Side of the input in pixels, for timm nets of fixed size (ViT, Swin...) and galaxy-unet; others take any.
     pretrained : bool
         Take timm's weights from the Hugging Face hub or its local cache; safetensors only.
     **options
@@ -68,7 +70,8 @@ def create(
 
             raise WeightsError(f'"{name}" has no weights on the hub; give checkpoint = "file.safetensors"')
         module, attribute = _OWN[name]
-        given = {"bands": bands, **options} if name in _ENCODERS else options
+        shape = {"bands": bands, "size": size}
+        given = {**{key: shape[key] for key in _SHAPED.get(name, ())}, **options}
         return _seeded(getattr(import_module(module), attribute), given)
     timm, model, fixed = _timm(name, bands, size)
     if pretrained:

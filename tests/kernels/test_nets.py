@@ -50,6 +50,18 @@ def test_workers_get_different_untrained_weights() -> None:
     assert fingerprint(create("denoiser")) == fingerprint(create("denoiser"))
 
 
+def test_unet_changes_the_shape_or_needs_to_know_everything() -> None:
+    net = create("galaxy-unet", bands=2, size=24, attributes=3, width=32)
+    stamps, time_ = torch.randn(2, 2, 24, 24), torch.tensor([0.1, 1.0])
+    told = torch.tensor([[0.5, torch.nan, -1.0], [torch.nan] * 3])
+    with torch.inference_mode():
+        said = net(stamps, time_, told, torch.ones(2, 3))
+    assert said.shape == stamps.shape
+    assert bool(said.isfinite().all())
+    with pytest.raises(ValueError, match="size 20 must be a multiple of 8"):
+        create("galaxy-unet", bands=2, size=20, attributes=3, width=32)
+
+
 def test_wrong_name_gives_no_hint() -> None:
     with pytest.raises(UnknownNetError, match="convnext_atto"):
         create("timm:convnext_ato")

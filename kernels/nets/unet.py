@@ -3,7 +3,7 @@
 A U-Net as diffusion models have it (Ho et al., arXiv:2006.11239; Dhariwal & Nichol, arXiv:2105.05233: residual blocks that are scaled and
 shifted by what is told, attention where the image is small), on patches of 4 pixels as its first resolution (Hoogeboom et al.,
 arXiv:2301.11093): at full resolution there is only a thin skin of convolutions, which sees the noisy pixels and hides the patches' seams.
-A transformer of the same cost needed several times as many stamps before its galaxies had a shape.
+A transformer of the same cost needs more stamps before its galaxies have a shape.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Attention(nn.Module):
         tokens = self.norm(x).flatten(2).mT  # (n, t, c)
         q, k, v = self.mix(tokens).view(n, height * width, 3, -1, 32).permute(2, 0, 3, 1, 4)
         q, k = (functional.rms_norm(part, part.shape[-1:]) for part in (q, k))
-        # written out: for this few places, torch's fused attention takes six times as long to learn on a CPU
+        # written out: for this few places, the gradient of torch's fused attention is slow on a CPU
         weights = (q @ k.mT * 32**-0.5).softmax(dim=-1)  # (n, heads, t, t)
         found = self.unmix((weights @ v).transpose(1, 2).flatten(2))  # (n, t, c)
         return x + found.mT.reshape(n, c, height, width)

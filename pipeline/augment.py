@@ -23,7 +23,7 @@ from pipeline.cluster import cluster
 from pipeline.config import Run
 from pipeline.rundir import differences
 from pipeline.slicework import ONE_SLICE
-from pipeline.wishes import ASKED, look
+from pipeline.wishes import ASKED, MODEL_DIGITS, look
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,8 +38,6 @@ READING = 0.1
 SPARED = 0.25
 """CPUs that each painter leaves to them, on a machine that painting fills."""
 PRECISION = "float32"
-MODEL_DIGITS = 16
-"""Of the model's hash, in the column `model`."""
 TO_UNCOMMENT = "# synthetic = true  # uncomment to run it all the same: a diffusion model drew these objects"
 
 

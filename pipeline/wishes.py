@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
     from kernels.attributes import Attribute
 
-__all__ = ["ASKED", "Order", "Wishes", "look"]
+__all__ = ["ASKED", "MODEL_DIGITS", "Order", "Wishes", "look"]
 
 JITTER = 0.05
 LARGEST_SHARD = 1 << 28
 """Bytes of stamps: shards travel whole."""
 LAST_SEED = 2**63
+MODEL_DIGITS = 16
+"""Of the model's hash, in the column `model`."""
 SHORT = 8
 """Hexadecimal digits of hashes in an id."""
 ASKED = "asked_"
@@ -247,7 +249,7 @@ def _again(path: str, model: DiffusionModel) -> Wishes:
 
 def _again_faults(path: str, rows: pa.Table, model: DiffusionModel, how: Sequence[str]) -> list[Fault]:
     faults = []
-    own = model.fingerprint[:16]
+    own = model.fingerprint[:MODEL_DIGITS]
     others = sorted({str(name) for name in rows["model"].to_pylist()} - {own})
     if others:
         problem = f"was drawn by another model than this one, {own}"

@@ -108,7 +108,7 @@ class Train(Section):
     """How `tuningfork train` learns; where it is given several configs, the first one's, but for `labels`."""
 
     epochs: Annotated[int, Field(ge=1)] = 20
-    """Times that every object is looked at."""
+    """Times that every object is looked at. May be changed to go on with a training to another end."""
     batch_size: Annotated[int, Field(ge=8)] = 64
     """Stamps of one step and process."""
     rate: Annotated[float, Field(gt=0)] = 2e-3

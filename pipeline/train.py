@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import threading
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +14,7 @@ from actors.precision import resolve_precision
 from catalogs import storage
 from catalogs.errors import Fault, Refused, TuningforkError
 from kernels.training.steps import Recipe
-from pipeline import history
+from pipeline import history, trainfolder
 from pipeline.cluster import cluster
 from pipeline.config import load
 from pipeline.course import course_of
@@ -32,8 +29,6 @@ if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.course import Course
 
-RECORD = "train.json"
-WEIGHTS = ("encoder.safetensors", "denoiser.safetensors", "diffusion.safetensors")
 READING = 0.5
 """CPUs of the task that reads slices."""
 MEANINGLESS = {
@@ -71,12 +66,12 @@ def train(
     lesson = Lesson(
         network, courses, settings, _recipe(network, first), out, "cuda" if settings.gpus else "cpu"
     )
-    record = _record([str(path) for path in paths], lesson)
-    _check_folder(out, record, anew=anew)
+    record = trainfolder.record_of([str(path) for path in paths], lesson)
+    trainfolder.check(out, record, anew=anew)
     with cluster(first.run, address):
         _check_resources(lesson, str(paths[0]))
-        _open_folder(out, record, anew=anew)
-        done = int(_epochs_done(out) * courses.rows)
+        trainfolder.begin(out, record, anew=anew)
+        done = int(trainfolder.epochs_done(out) * courses.rows)
         total = courses.rows * settings.epochs
         with StageProgress("train", total, done, interval=first.run.interval) as progress:
             _fit(lesson, lambda epochs: progress.advance(int(epochs * courses.rows) - progress.done))
@@ -198,62 +193,6 @@ def _recipe(network: str, config: Config) -> Recipe:
     )
 
 
-def _record(paths: list[str], lesson: Lesson) -> dict[str, Any]:
-    """What `train.json` keeps; the fingerprint covers all that the weights depend on, a teacher's file too."""
-    taught = [
-        {
-            "survey": course.release.survey.model_dump(
-                mode="json", exclude={"name", "catalogs", "synthetic"}
-            ),
-            "shards": [[shard.label, shard.table.rows] for shard in course.release.shards],
-            "slice_rows": course.slice_rows,
-            **course.told,
-        }
-        for course in lesson.courses.each
-    ]
-    settings = lesson.settings.model_dump(mode="json", exclude={"labels", "threads", "gpus"})
-    told = {"network": lesson.network, "recipe": vars(lesson.recipe), "train": settings, "releases": taught}
-    teacher = lesson.settings.teacher
-    if teacher is not None and teacher.checkpoint != "pretrained":
-        told["teacher"] = hashlib.sha256(Path(teacher.checkpoint).read_bytes()).hexdigest()
-    fingerprint = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-    versions = {name: version(name) for name in ("tuningfork", "torch", "timm", "ray")}
-    return {"fingerprint": fingerprint, "configs": paths, **told, "versions": versions}
-
-
-def _epochs_done(out: str) -> float:
-    path = storage.join(out, history.CSV)
-    return history.from_csv(storage.read(path))[-1]["epoch"] if storage.exists(path) else 0.0
-
-
-def _check_folder(out: str, record: dict[str, Any], *, anew: bool) -> None:
-    """Refuse a folder that holds something else."""
-    path = storage.join(out, RECORD)
-    if not storage.exists(path):
-        if storage.names(out):
-            raise Refused([Fault(out, "is neither empty nor a training's folder", "Give another --out")])
-        return
-    try:
-        before = json.loads(storage.read(path))["fingerprint"]
-    except (ValueError, KeyError, TypeError) as error:
-        remedy = "Remove it and what lies beside it, or give another --out"
-        raise Refused([Fault(path, f"is damaged ({error})", remedy)]) from error
-    if before != record["fingerprint"] and not anew:
-        problem = "holds another training (config or labels differ)"
-        raise Refused([Fault(out, problem, "Give another --out, or --anew to throw that one away")])
-
-
-def _open_folder(out: str, record: dict[str, Any], *, anew: bool) -> None:
-    """Clear the folder if it is to begin anew, and leave the record in it."""
-    path = storage.join(out, RECORD)
-    if storage.exists(path) and not anew:
-        return
-    # Only what a training leaves, the record last: whatever else lies there is somebody's.
-    for name in ("checkpoints", history.CSV, history.CURVE, *WEIGHTS, RECORD):
-        storage.remove(storage.join(out, name))
-    storage.write(path, json.dumps(record, indent=1).encode())
-
-
 def _fit(lesson: Lesson, tell: Any) -> None:
     """Run Ray Train to its end, and tell how many epochs are done while it runs."""
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig  # noqa: PLC0415
@@ -284,6 +223,6 @@ def _fit(lesson: Lesson, tell: Any) -> None:
     thread.start()
     while thread.is_alive():
         thread.join(POLL)
-        tell(_epochs_done(lesson.out))
+        tell(trainfolder.epochs_done(lesson.out))
     if errors:
         raise TrainingFailed(f"training stopped: {errors[0]}") from errors[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -141,10 +142,32 @@ def test_relative_folder_is_below_where_it_was_typed(labelled, trained, tmp_path
 
 def test_another_training_is_not_mixed_in(labelled, trained, tmp_path):
     tiny, _ = labelled
-    other = write_toml(tiny.config(train={"epochs": 2, "batch_size": 16}), tiny.folder / "other.toml")
+    other = write_toml(tiny.config(train={"seed": 1, "batch_size": 16}), tiny.folder / "other.toml")
     done = tuningfork("train", "encoder", other, "--out", trained[0])
     assert done.returncode == 2
     assert "holds another training" in done.stdout
+
+
+def test_end_before_where_a_training_is(labelled, trained):
+    tiny, _ = labelled
+    told = {"epochs": EPOCHS - 1, "batch_size": 16, "labels": {"classes": ["KIND"]}}
+    config = write_toml(tiny.config(train=told), tiny.folder / "shorter.toml")
+    with pytest.raises(Refused, match=rf"is at epoch {EPOCHS} already.*at least {EPOCHS}"):
+        train("encoder", [config], str(trained[0]))
+
+
+@pytest.mark.slow
+def test_training_goes_on_to_another_end(labelled, trained, tmp_path):
+    tiny, _ = labelled
+    told = {"epochs": EPOCHS + 2, "batch_size": 16, "labels": {"classes": ["KIND"]}}
+    config = write_toml(tiny.config(train=told), tiny.folder / "longer.toml")
+    shutil.copytree(trained[0], tmp_path / "out")
+    done = tuningfork("train", "encoder", config, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert losses(tmp_path / "out")[:EPOCHS] == losses(trained[0])
+    assert len(losses(tmp_path / "out")) == EPOCHS + 2
+    record = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert record["schedules"] == [{"epochs": EPOCHS, "until": EPOCHS}]
 
 
 def test_teacher_without_weights_is_found_out_late(labelled, tmp_path):

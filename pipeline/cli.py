@@ -68,8 +68,17 @@ def plan(
     out: Out = "run",
     address: Address = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    offline: Annotated[
+        bool, typer.Option(help="Check the config alone, where the release is out of reach.")
+    ] = False,
 ) -> None:
     """Check a release and its config, and say what a run would do. Nothing is written."""
+    if offline:
+        from pipeline.offline import check
+
+        unseen = ", ".join(check(config))
+        console.print(f"{escape(str(config))}: sound. Not looked at: {escape(unseen)}", soft_wrap=True)
+        return
     from pipeline import show
     from pipeline.plan import as_dict, plan_of
 

@@ -157,7 +157,9 @@ def make_plan(
     options = encoder_options(config, folder)
     features, weights, found = look_at_encoder(config, source, options)
     faults += found
-    faults += _resource_faults(config, source, release, features)
+    faults += component_faults(config, source, features)
+    faults += slice_faults(config, source)
+    faults += [] if release is None else _group_faults(config, source, release)
     if address is None and not encoded and not torch.cuda.is_available():
         faults += _no_gpu(config, source)
     notes: list[str] = []
@@ -190,27 +192,34 @@ def make_plan(
     return Plan(config, source, release, run, options, measurer, features, prints, notes, labels, painter)
 
 
-def _resource_faults(config: Config, source: str, release: Release | None, features: int) -> list[Fault]:
-    faults = []
+def component_faults(config: Config, source: str, features: int) -> list[Fault]:
+    """More principal components than the encoder has features (0 where those are not known)."""
+    wanted = config.reduce.components
+    if not (features and isinstance(wanted, int) and wanted > features):
+        return []
+    problem = f"more components than the {features} features of {config.encode.model}"
+    remedy = f"Set at most {features}"
+    return [Fault(source, problem, remedy, value=str(wanted), key="reduce.components")]
 
-    def wrong(key: str, value: object, problem: str, remedy: str) -> None:
-        faults.append(Fault(source, problem, remedy, value=str(value), key=key))
 
-    wanted, groups = config.reduce.components, config.fit.groups
-    if features and isinstance(wanted, int) and wanted > features:
-        problem = f"more components than the {features} features of {config.encode.model}"
-        wrong("reduce.components", wanted, problem, f"Set at most {features}")
-    if release is not None:
-        bytes_each = config.run.slice_rows * 4 * release.stamp_values
-        if bytes_each > LARGEST_SLICE:
-            most = max(1, LARGEST_SLICE // (4 * release.stamp_values))
-            problem = f"a slice would hold {bytes_each / 2**30:.1f} GiB of stamps"
-            wrong("run.slice_rows", config.run.slice_rows, problem, f"Set at most {most}")
-        objects = release.rows if release.selected is None else release.selected
-        if objects <= groups:
-            problem = f"{groups} groups are too many for {objects} objects"
-            wrong("fit.groups", groups, problem, f"Set at most {objects - 1}")
-    return faults
+def slice_faults(config: Config, source: str) -> list[Fault]:
+    """Slices too large for memory."""
+    images, rows = config.survey.images, config.run.slice_rows
+    each = 4 * len(images.bands) * images.size**2
+    if rows * each <= LARGEST_SLICE:
+        return []
+    problem = f"a slice would hold {rows * each / 2**30:.1f} GiB of stamps"
+    remedy = f"Set at most {max(1, LARGEST_SLICE // each)}"
+    return [Fault(source, problem, remedy, value=str(rows), key="run.slice_rows")]
+
+
+def _group_faults(config: Config, source: str, release: Release) -> list[Fault]:
+    groups = config.fit.groups
+    objects = release.rows if release.selected is None else release.selected
+    if objects > groups:
+        return []
+    problem, remedy = f"{groups} groups are too many for {objects} objects", f"Set at most {objects - 1}"
+    return [Fault(source, problem, remedy, value=str(groups), key="fit.groups")]
 
 
 def _no_gpu(config: Config, source: str) -> list[Fault]:

@@ -1,0 +1,70 @@
+"""`tuningfork plan --offline`: what a config says wrong by itself, told where neither release, servers nor GPUs can be reached."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from catalogs.errors import Fault, Refused
+from pipeline import balancing, plan
+from pipeline.config import load
+from pipeline.encoding import encoder_options, look_at_encoder, resolved
+from pipeline.measuring import measured_band
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.config import Config
+
+__all__ = ["check"]
+
+WITH_THE_PACKAGE = {"bundled", None}
+"""Checkpoints that every installation has."""
+
+
+def check(path: str | Path) -> list[str]:
+    """Check keys, values and what they mean to one another, and open nothing but the config and weights that come with the package.
+
+    Returns
+    -------
+    list of str
+        What was not looked at, for only a plan where the run will be can.
+
+    Raises
+    ------
+    Refused
+        With everything that is wrong.
+    """
+    loaded, folder = load(path)
+    config, source = resolved(loaded), str(path)
+    options, left = _at_hand(encoder_options(config, folder))
+    features, _, faults = look_at_encoder(config, source, options)
+    faults += plan.component_faults(config, source, features)
+    faults += plan.slice_faults(config, source)
+    band, bands = measured_band(config), config.survey.images.bands
+    if config.measure.quantities and band not in bands:
+        remedy = f"Choose one of {', '.join(bands)}"
+        faults.append(
+            Fault(source, "is no band of the release", remedy, value=repr(band), key="measure.band")
+        )
+    if str(config.augment.model).endswith(".safetensors"):
+        left.append(str(config.augment.model))
+    elif config.augment.balance:
+        faults += balancing.look_at_painter(config, folder, source, None, pa.schema([]))[2]
+    if faults:
+        raise Refused(faults)
+    return [*config.survey.patterns, "images", *left, *_devices(config)]
+
+
+def _at_hand(options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The options without the checkpoints that lie elsewhere, and those."""
+    elsewhere = {
+        key: str(options[key]) for key in ("checkpoint", "denoise") if options[key] not in WITH_THE_PACKAGE
+    }
+    return {**options, **dict.fromkeys(elsewhere)}, list(elsewhere.values())
+
+
+def _devices(config: Config) -> list[str]:
+    asked = config.encode.gpus or (config.augment.balance and config.augment.gpus)
+    return [*config.encode.endpoints, *(["GPUs"] if asked else [])]

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.loopback import on_loopback
 from pipeline.progress import console
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def cluster(settings: Run, address: str | None = None, *, dashboard: bool = Fals
                 "object_store_memory": int(settings.object_store_gib * 2**30),
             }
         on_stop = signal.getsignal(signal.SIGTERM)
-        with _silent_stderr():
+        where = on_loopback() if address is None else contextlib.nullcontext()
+        with where, _silent_stderr():
             context = ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_stop)  # Ray puts its own there, which ends without a word

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 BLOCK = 2880
 LONGEST_HEADER = 4_000_000
+LARGEST_HDU = 1 << 42
+"""Bytes of an HDU's data that a header may promise; file systems refuse to seek much further."""
+DEFLATE = 1032
+"""Bytes that a byte of a deflate stream can become at most (zlib's own documentation)."""
 BITS = (8, 16, 32, 64, -32, -64)
 """What BITPIX may be (FITS standard 4.0, section 4.4.1.1)."""
 
@@ -80,7 +84,11 @@ def data_bytes(header: fits.Header) -> int:
         msg = f"BITPIX = {bits}, axes {axes}, PCOUNT = {heap} and GCOUNT = {groups} describe no data"
         raise NotFits(msg)
     values = int(np.prod(axes, dtype=object)) if axes else 0
-    return abs(bits) // 8 * groups * (heap + values)
+    length = abs(bits) // 8 * groups * (heap + values)
+    if length > LARGEST_HDU:
+        msg = f"BITPIX = {bits}, axes {axes}, PCOUNT = {heap} and GCOUNT = {groups} promise {length} bytes"
+        raise NotFits(msg)
+    return length
 
 
 def is_complete(url: str, needed: int) -> bool:
@@ -95,6 +103,8 @@ def is_complete(url: str, needed: int) -> bool:
     with storage.reading(url, decompress=False) as stream:
         stream.seek(max(stored - 4, 0))
         length = int.from_bytes(stream.read(4), "little")
+    if stored * DEFLATE < needed:
+        return False
     wraps = range(needed >> 32, (needed >> 32) + 2)
     return any((length + (n << 32)) >= needed and (length + (n << 32)) % BLOCK == 0 for n in wraps)
 

@@ -10,7 +10,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from catalogs import headers, storage
+from catalogs import bounds, headers, storage
+from catalogs.bounds import STRIP
 from catalogs.errors import CorruptFile
 from catalogs.quiet import quiet
 from catalogs.sky import celestial_frame
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from catalogs._types import Array, Floats, Integers
 
-STRIP = 512
-"""Rows of an image that are decoded at once; what a run holds of a tile is never more than this."""
 CHUNK = 64
 """Stamps that are worked on at once: few enough that they stay in a core's cache from one pass to the next."""
 
@@ -32,6 +31,12 @@ MOST_AXES = 9
 
 class NotAnImage(ValueError):
     """The file is no FITS file, or holds no two-dimensional image where one is expected."""
+
+    def __init__(
+        self, problem: str, remedy: str = "Fetch the file again, or check [survey.images] path and hdu"
+    ) -> None:
+        super().__init__(problem)
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -108,10 +113,13 @@ def open_image(url: str, hdu: int | str | None = None) -> ImageHeader:
                 image = ImageHeader(url, number, header, offset, compressed)
                 if min(image.shape) < 1:
                     raise NotAnImage(f"has no pixels: its axes are {image.shape[1]} x {image.shape[0]}")
+                bounds.check_image(number, header)
                 if not headers.is_complete(url, offset + headers.data_bytes(header)):
                     msg = "is truncated"
                     raise NotAnImage(msg)
                 return image
+    except bounds.TooLarge as error:
+        raise NotAnImage(str(error), error.remedy) from error
     except headers.MALFORMED as error:
         if isinstance(error, NotAnImage | FileNotFoundError | PermissionError):
             raise
@@ -203,10 +211,9 @@ class _Rows(Protocol):
 class _MappedRows:
     """An uncompressed local file: the page cache holds what is needed, nothing is copied."""
 
-    random_access = True
-
     def __init__(self, image: ImageHeader) -> None:
         self._scale = _Scale(image.header)
+        self.random_access = self._scale.plain  # scaled numbers are copies
         self._data = np.memmap(
             storage.local_path(image.url), self._scale.stored, "r", image.offset, image.shape
         )
@@ -262,9 +269,10 @@ class _Scale:
         self.stored = np.dtype({8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[bitpix])
         self._scale, self._zero = float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0))
         self._blank = header.get("BLANK") if bitpix > 0 else None
+        self.plain = self._scale == 1.0 and self._zero == 0.0 and self._blank is None
 
     def __call__(self, strip: Array) -> Array:
-        if self._scale == 1.0 and self._zero == 0.0 and self._blank is None:
+        if self.plain:
             return strip
         scaled = strip.astype(np.float64) * self._scale + self._zero
         if self._blank is not None:
@@ -276,6 +284,7 @@ class _Scale:
 def _rows(image: ImageHeader) -> Iterator[_Rows]:
     if image.compressed:
         remote = not storage.is_local(image.url)
+        bounds.check_cells(image.url, image.hdu, image.offset)
         with quiet(), fits.open(image.url, memmap=not remote, use_fsspec=remote) as hdus:
             yield _CompressedRows(hdus[image.hdu])
     elif storage.is_local(image.url) and not image.url.endswith(".gz"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from catalogs import headers, images, storage
+from catalogs import bounds, headers, images, storage
 from catalogs.errors import Fault, Refused
 from catalogs.stamps import path_of
 
@@ -85,7 +85,7 @@ def _scale_or_fault(layout: Images, url: str) -> float | Fault | None:
     except FileNotFoundError:
         return Fault(url, "this image is missing", FETCH_IMAGE)
     except images.NotAnImage as error:
-        return Fault(url, str(error), "Fetch the file again, or check [survey.images] path and hdu")
+        return Fault(url, str(error), error.remedy)
     except OSError as error:
         return Fault(url, f"cannot be read ({headers.first_line(error)})", "Fetch the file again")
     try:
@@ -128,6 +128,8 @@ def _hdu_faults(url: str, numbers: set[int], column: str) -> list[Fault]:
                 if not image or int(header.get("ZNAXIS" if compressed else "NAXIS", 0)) != 2:
                     problem = "this HDU is no two-dimensional image"
                     faults.append(Fault(url, problem, correct, column, str(last)))
+                else:
+                    bounds.check_stamp(last, header)
                 if not left:
                     if not headers.is_complete(url, offset + headers.data_bytes(header)):
                         faults.append(
@@ -136,6 +138,8 @@ def _hdu_faults(url: str, numbers: set[int], column: str) -> list[Fault]:
                     break
     except FileNotFoundError:
         return [Fault(url, "this image is missing", FETCH_IMAGE)]
+    except bounds.TooLarge as error:
+        return [*faults, Fault(url, str(error), error.remedy, column, str(last))]
     except headers.MALFORMED as error:
         told = headers.first_line(error)
         told = told if isinstance(error, headers.NotFits) else f"cannot be read ({told})"

@@ -20,6 +20,8 @@ LOOKED_AT = 4 << 30
 """Bytes of catalog rows up to which a plan reads every row, not just the headers."""
 
 CHUNK = 64 << 20
+LEAST_ROW = 64
+"""Bytes that a row takes at least once it is read, however few it has in the file."""
 DOUBLES_SHOWN = 5
 
 
@@ -38,7 +40,7 @@ def look_at_rows(release: Release) -> tuple[pa.Table | None, int | None]:
     Refused
         With everything that is wrong.
     """
-    if sum(shard.table.rows * shard.table.row_bytes for shard in release.shards) > LOOKED_AT:
+    if sum(shard.table.rows * max(shard.table.row_bytes, LEAST_ROW) for shard in release.shards) > LOOKED_AT:
         return None, None
     naming = list(release.survey.images.path_columns)
     if release.survey.images.layout == "extensions":
@@ -88,7 +90,7 @@ def _pieces(release: Release, shard: Shard, naming: list[str]) -> Iterator[pa.Ta
     survey, table = release.survey, shard.table
     condition = where.columns_of(survey.where) if survey.where is not None else []
     wanted = list(dict.fromkeys([survey.id, *naming]))
-    step = max(1, CHUNK // max(table.row_bytes, 1))
+    step = max(1, CHUNK // max(table.row_bytes, LEAST_ROW))
     for start in range(0, table.rows, step):
         rows = table.read(start, min(start + step, table.rows), list(dict.fromkeys([*wanted, *condition])))
         yield rows.filter(pa.array(release.selected_rows(rows))).select(wanted)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.io import fits
 
-from catalogs import headers, storage
+from catalogs import bounds, headers, storage
 from catalogs.quiet import quiet
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def read_psf(url: str) -> Floats:
         If there is none, or it is no PSF: not two-dimensional, not finite, larger than 512 pixels, or without light.
     """
     try:
+        bounds.check_file(url)
         with quiet(), storage.reading(url) as stream, fits.open(stream) as hdus:
             shapes = [hdu.shape if hdu.is_image else () for hdu in hdus]
             first = next((k for k, shape in enumerate(shapes) if shape), None)

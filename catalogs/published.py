@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 
-from catalogs import storage
+from catalogs import bounds, storage
 from catalogs.canned import identifier, literal
 from catalogs.errors import Fault, Refused
 
@@ -79,16 +79,25 @@ def _open(connection: duckdb.DuckDBPyConnection, name: str, url: str) -> None:
 
 
 def _with_astropy(url: str, *, fits: bool) -> pa.Table:
+    if fits:
+        bounds.check_file(url)
     with storage.reading(url, decompress=not fits) as stream, warnings.catch_warnings():
         # Units and dates that astropy does not know stand in many published tables; values don't rest on them.
         warnings.simplefilter("ignore", AstropyWarning)
-        table = Table.read(stream, format="fits") if fits else _text(stream.read().decode("utf-8"))
+        table = Table.read(stream, format="fits") if fits else _text(_whole(stream))
         flat = [column for column in table.colnames if table[column].ndim == 1]
         table = table[flat]
         with contextlib.suppress(UnicodeDecodeError):
             table.convert_bytestring_to_unicode()  # FITS texts are bytes, which no SQL text equals
         frame = table.to_pandas()
     return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def _whole(stream: IO[bytes]) -> str:
+    content = stream.read(bounds.LARGEST + 1)
+    if len(content) > bounds.LARGEST:
+        raise ValueError("the text is longer than 1 GiB: convert it to Parquet")
+    return content.decode("utf-8")
 
 
 def _text(text: str) -> Table:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from astropy.io import fits
 
-from catalogs import headers, images, storage
+from catalogs import bounds, headers, images, storage
 from catalogs.errors import CorruptFile
 from catalogs.flags import Flag
 from catalogs.quiet import quiet
@@ -163,11 +163,31 @@ def _from_extensions(survey: Survey, rows: pa.Table, folder: str, stamps: Floats
     for values, which in _groups(rows, layout.path_columns):
         for b, band in enumerate(layout.bands):
             url = path_of(str(layout.path), values, band, folder)
+            _check_planes(url, {hdus[i] for i in which})
             with _opened(url) as file:
                 for i in which:
                     plane = _plane(file, url, hdus[i])[None]
                     flags[i] |= clean(plane, layout)[0]
                     centre(plane, stamps[i : i + 1, b])
+
+
+def _check_planes(url: str, wanted: set[int | None]) -> None:
+    """Headers before pixels: the plan has not looked at the files of a large release."""
+    try:
+        with storage.reading(url) as stream:
+            for number, header, offset in headers.walk(stream):
+                if number in wanted:
+                    bounds.check_stamp(number, header)
+                    if header.get("ZIMAGE", False):
+                        bounds.check_cells(url, number, offset)
+                    wanted = wanted - {number}
+                if not wanted:
+                    break
+    except headers.MALFORMED as error:
+        remedy = getattr(error, "remedy", "Fetch the file again")
+        raise CorruptFile(
+            f"{url}: cannot be read as FITS ({headers.first_line(error)}). {remedy}."
+        ) from error
 
 
 @contextmanager

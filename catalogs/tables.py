@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from astropy.io import fits
 
-from catalogs import headers, storage
+from catalogs import bounds, headers, storage
 from catalogs.errors import CorruptFile
 from catalogs.quiet import quiet
 from catalogs.synthetic import CARD
@@ -131,6 +131,8 @@ def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
     try:
         with storage.reading(url) as stream:
             return _find_table(url, stream, hdu)
+    except bounds.TooLarge as error:
+        raise NotATable(str(error), error.remedy) from error
     except (*headers.MALFORMED, pa.ArrowException) as error:
         if isinstance(error, NotATable | FileNotFoundError | PermissionError | IsADirectoryError):
             raise
@@ -146,6 +148,7 @@ def _find_table(url: str, stream: IO[bytes], wanted: int | str | None) -> TableH
         if is_table and wanted in (None, number, header.get("EXTNAME", "").strip()):
             if synthetic:
                 header[CARD] = True
+            bounds.check_row(number, int(header["NAXIS1"]), int(header["NAXIS2"]))
             return _checked(url, header, offset)
     what = "binary table" if wanted is None else f"HDU {wanted!r} with a binary table"
     raise NotATable(f"has no {what}", "Check [survey] catalogs and hdu")

@@ -172,7 +172,8 @@ def _refuse_strangers(parts: list[dict[str, Any]]) -> None:
     for part in parts:
         kind = part.get("class", "COLUMN_REF")
         if kind not in EXPRESSIONS:
-            raise BadCondition(f"a {kind.lower()} is not allowed: every row is judged by its own columns")
+            told = "*" if kind == "STAR" else kind.lower()
+            raise BadCondition(f"a {told} is not allowed: every row is judged by its own columns")
         if kind == "FUNCTION" and part["function_name"].lower() not in FUNCTIONS:
             raise BadCondition(
                 f"{part['function_name']}() is not among the functions that a condition may use"

@@ -159,7 +159,8 @@ def make_plan(
     faults += found
     faults += component_faults(config, source, features)
     faults += slice_faults(config, source)
-    faults += [] if release is None else _group_faults(config, source, release)
+    if release is not None:
+        faults += _group_faults(config, source, release) + _row_faults(config, source, release)
     if address is None and not encoded and not torch.cuda.is_available():
         faults += _no_gpu(config, source)
     notes: list[str] = []
@@ -210,6 +211,16 @@ def slice_faults(config: Config, source: str) -> list[Fault]:
         return []
     problem = f"a slice would hold {rows * each / 2**30:.1f} GiB of stamps"
     remedy = f"Set at most {max(1, LARGEST_SLICE // each)}"
+    return [Fault(source, problem, remedy, value=str(rows), key="run.slice_rows")]
+
+
+def _row_faults(config: Config, source: str, release: Release) -> list[Fault]:
+    """Slices whose catalog rows alone are too large for memory: they are read with all of their columns."""
+    row, rows = max(shard.table.row_bytes for shard in release.shards), config.run.slice_rows
+    if rows * row <= LARGEST_SLICE:
+        return []
+    problem = f"a slice would hold {rows * row / 2**30:.1f} GiB of catalog rows"
+    remedy = f"Set at most {max(1, LARGEST_SLICE // row)}"
     return [Fault(source, problem, remedy, value=str(rows), key="run.slice_rows")]
 
 

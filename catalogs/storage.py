@@ -25,6 +25,20 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+CREDENTIALS = re.compile(
+    r"://[^/@:\[\s]+:(?!\d+(/|$))[^@\s]*@"
+    r"|^https?://[^/@\s]+@"
+    r"|[?&](x-amz-signature|x-amz-security-token|x-goog-signature|signature|sig|token|access_token)=",
+    re.IGNORECASE,
+)
+"""user:password@, https://user@, and what presigned URLs carry; abfs://container@account is none."""
+
+
+def carries_credentials(url: str) -> bool:
+    """Whether a URL holds a secret, which would then stand in every file and message that names it."""
+    return CREDENTIALS.search(url) is not None
+
+
 def parallel(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """Apply a function that waits for disks or the network to many items; answers in the items' order."""
     with ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as pool:

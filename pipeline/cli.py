@@ -246,6 +246,19 @@ def pack(
     console.print(f"  tuningfork run {escape(str(directory))}/survey.toml --out RUN", soft_wrap=True)
 
 
+def _refuse_credentials(arguments: list[str]) -> None:
+    from catalogs.storage import carries_credentials
+    from pipeline.config import credentials_fault
+
+    faults = [
+        credentials_fault(f"argument {number}")
+        for number, text in enumerate(arguments, 1)
+        if carries_credentials(text)
+    ]
+    if faults:
+        raise Refused(faults)
+
+
 def main() -> None:
     """Run the command line; errors that we raise on purpose are printed plainly and end with their exit code."""
     # Before torch is loaded: threads that spin while they wait starve whatever else shares the cores.
@@ -253,6 +266,7 @@ def main() -> None:
     from pipeline import show
 
     try:
+        _refuse_credentials(sys.argv[1:])
         app()
     except Refused as refused:
         show.refusal(refused)

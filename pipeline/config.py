@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from catalogs import storage
 from catalogs.errors import Fault, Refused
 from catalogs.survey import Section, Survey
 from pipeline.config_augment import Augment
@@ -17,6 +18,9 @@ from pipeline.config_measure import Measure
 from pipeline.config_serving import Served
 from pipeline.config_training import Train
 from pipeline.config_validate import Validate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Checked = TypeVar("Checked", bound=Section)
 
@@ -201,6 +205,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise Refused([Fault(str(path), f"is no TOML ({error})", "Correct the file")]) from error
 
 
+def credentials_fault(name: str, key: str | None = None) -> Fault:
+    """What is wrong with a URL that holds a secret; it is not shown, since logs are kept."""
+    remedy = "Take them out, and give them in the environment (AWS_ACCESS_KEY_ID …; docs/security.md)"
+    return Fault(name, "a URL with credentials would stand in every log and file of the run", remedy, key=key)
+
+
 def parse(values: dict[str, Any], name: str) -> Config:
     """Check a config that is already read; `name` stands in its faults."""
     return checked(Config, values, name)
@@ -208,6 +218,11 @@ def parse(values: dict[str, Any], name: str) -> Config:
 
 def checked(model: type[Checked], values: dict[str, Any], name: str, page: str = "docs/config.md") -> Checked:
     """Values of a file as a section, or a refusal with every fault in them; `name` stands in the faults, and their page."""
+    secret = [
+        credentials_fault(name, key) for key, text in _texts(values) if storage.carries_credentials(text)
+    ]
+    if secret:
+        raise Refused(secret)
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -219,6 +234,18 @@ def checked(model: type[Checked], values: dict[str, Any], name: str, page: str =
             key: d for key, d in wrong.items() if not any(other.startswith(f"{key}.") for other in wrong)
         }
         raise Refused([_fault(model, name, page, key, details) for key, details in wrong.items()]) from error
+
+
+def _texts(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of a config, and the dotted name of its key."""
+    if isinstance(values, str):
+        yield key, values
+    elif isinstance(values, dict):
+        for name, value in values.items():
+            yield from _texts(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(values, list):
+        for value in values:
+            yield from _texts(value, key)
 
 
 def _keys(values: Any, details: Any) -> list[str]:

@@ -54,7 +54,7 @@ class Painter:
         *,
         model: str | Path,
         steps: int = 20,
-        guidance: float = 2.0,
+        guidance: float = 1.0,
         rescale: float = 0.7,
         device: str = "cpu",
         threads: int | None = None,

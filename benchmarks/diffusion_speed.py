@@ -44,7 +44,7 @@ def run(study: Study) -> None:
     best = {name: stamps / min(found[1:]) for name, found in times.items()}  # the first warms up
     bare = next(iter(best.values()))
     rows += [(_name(device), name, f"{rate:.1f}", f"{rate / bare:.3f}") for name, rate in best.items()]
-    write_csv("diffusion_speed", ("device", "20 steps with guidance", "stamps/s", "of the bare loop"), rows)
+    write_csv("diffusion_speed", ("device", "20 steps", "stamps/s", "of the bare loop"), rows)
     if device == "cpu":
         _steps(study)
 

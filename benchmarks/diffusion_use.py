@@ -33,6 +33,8 @@ SEEDS = 10
 COPIES = 6
 """Synthetic galaxies, or altered ones, for each that is known."""
 JITTER = 0.05
+GUIDANCE = 2.0
+"""A galaxy of a kind must be of that kind."""
 COMPONENTS = 64
 _FIT_STEPS, _RATE, _DECAY, _HIDDEN, _DROP = (
     80,
@@ -175,7 +177,7 @@ class Bank:
             asked = np.random.default_rng(copy).uniform(least, attributes[column].high, len(like))
             values[:, column] = asked if anew else values[:, column].clip(min=least)
             sure[:, column] = 1 if anew else sure[:, column]
-        return self._embed(study.draw(settled(values, attributes), sure, seeds, Sampling()))
+        return self._embed(study.draw(settled(values, attributes), sure, seeds, Sampling(guidance=GUIDANCE)))
 
 
 def altered(stamps: torch.Tensor, seed: int) -> torch.Tensor:

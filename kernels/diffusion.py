@@ -74,7 +74,7 @@ class Sampling:
 
     steps: int = 20
     """Evaluations of the network; twice as many with guidance."""
-    guidance: float = 2.0
+    guidance: float = 1.0
     """Weight of the condition; 1 draws from the model as it is."""
     rescale: float = 0.7
     """How much of the contrast that guidance adds is taken back, from 0 to 1."""

@@ -44,7 +44,7 @@ def augment(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the sampling. Default: 20.")] = None,
     guidance: Annotated[
-        float | None, typer.Option(help="Weight of the condition; 1 is the model as it is. Default: 2.")
+        float | None, typer.Option(help="Weight of the condition; 1 is the model as it is. Default: 1.")
     ] = None,
     rescale: Annotated[
         float | None,

@@ -29,7 +29,7 @@ class Augment(Section):
     """Scatter of a neighbour's attributes around those of the object that it is like, in parts of each attribute's range."""
     steps: Annotated[int, Field(ge=1, le=1000)] = 20
     """Steps of the sampling."""
-    guidance: Annotated[float, Field(ge=0, le=20)] = 2.0
+    guidance: Annotated[float, Field(ge=0, le=20)] = 1.0
     """Weight of the condition in the sampling; 1 draws from the model as it is."""
     rescale: Annotated[float, Field(ge=0, le=1)] = 0.7
     """How much of the contrast that guidance adds is taken back."""

@@ -34,7 +34,7 @@ def test_two_galaxies_of_one_seed_have_one_id(model):
     orders = [
         Order(str(model), "out", 1, wanted) for wanted in ("t_type=-3", "t_type=6", "t_type=6@0.1", None)
     ]
-    orders += [replace(orders[0], **other) for other in ({"seed": 1}, {"steps": 7}, {"guidance": 1.0})]
+    orders += [replace(orders[0], **other) for other in ({"seed": 1}, {"steps": 7}, {"guidance": 2.0})]
     ids = [asked(order)["id"][0].as_py() for order in orders]
     assert len(set(ids)) == len(orders)
     assert ids[0] == asked(orders[0])["id"][0].as_py()

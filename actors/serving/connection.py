@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
+import uuid
 from dataclasses import dataclass
 from multiprocessing import shared_memory
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,6 @@ __all__ = ["Connection", "Expected", "ServerAway", "ServerFault"]
 _AWAY = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED", "NOT_FOUND", "UNKNOWN"}
 """gRPC statuses of a server that is starting, stopping, full, or behind a broken line."""
 _LARGEST = float(np.finfo(np.float16).max)
-_COUNT = itertools.count()
 
 
 class ServerAway(ConnectionError):
@@ -219,7 +218,8 @@ class Connection:
     def _share(self, shape: tuple[int, ...], *, required: bool) -> None:
         """Register shared memory with the server, or do without where it cannot reach it."""
         wanted = self._expected
-        unique = f"tuningfork-{os.getpid()}-{next(_COUNT)}"
+        # across hosts too: process ids repeat in containers, and a server elsewhere must not find another region of that name
+        unique = f"tuningfork-{os.getpid()}-{uuid.uuid4().hex[:16]}"
         shapes = {"in": (self._batch, *shape), "out": (self._batch, wanted.features)}
         try:
             for way, whole in shapes.items():

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kernels.diffusion import Sampling
-from pipeline.conditions import settled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +23,9 @@ SWEPT = (
     *("noise_r", "psf"),
 )
 STEPS = 9
+SEED = 1
+"""Of all stamps of a sweep."""
+GUIDANCE = 2.0
 _WHITE = 0.9  # quantile of a release's brightest pixels that is shown white
 _QUALITY = {"quality": 85}
 
@@ -51,19 +53,21 @@ def run(study: Study) -> None:
 
 
 def _sweeps(study: Study, white: torch.Tensor) -> None:
-    """One attribute from its lowest to its highest value, all others those of a held-out galaxy."""
+    """One attribute from its lowest to its highest value in the usual noise, all others left to the model."""
     attributes = study.model.attributes
     names = [attribute.name for attribute in attributes]
     swept = [name for name in SWEPT if name in names]
-    start = np.repeat([_start(study, name) for name in swept], STEPS)
-    values, sure = study.values[start], study.confidence[start]
+    observed = np.array([attribute.kind in ("noise", "psf") for attribute in attributes])
+    usual = np.where(observed, np.nanmedian(study.values[study.held], axis=0), np.nan)
+    values = np.tile(usual.astype(np.float32), (len(swept) * STEPS, 1))
     for row, name in enumerate(swept):
         part, kind = slice(row * STEPS, (row + 1) * STEPS), attributes[names.index(name)].kind
         for column, attribute in enumerate(attributes):
             if attribute.name == name or attribute.kind == kind == "noise":  # of all bands together
                 space = np.geomspace if kind == "noise" else np.linspace
-                values[part, column], sure[part, column] = space(attribute.low, attribute.high, STEPS), 1
-    drawn = study.draw(settled(values, attributes), sure, start, Sampling())
+                values[part, column] = space(attribute.low, attribute.high, STEPS)
+    sure, seeds = np.isfinite(values).astype(np.float32), np.full(len(values), SEED)
+    drawn = study.draw(values, sure, seeds, Sampling(guidance=GUIDANCE))
     page, axes = _page(len(swept), STEPS)
     for row, name in enumerate(swept):
         part, column = slice(row * STEPS, (row + 1) * STEPS), names.index(name)
@@ -71,21 +75,6 @@ def _sweeps(study: Study, white: torch.Tensor) -> None:
         titles = [f"{value:.3g}" for value in values[part, column]]
         _rows(axes[row : row + 1], {shown: drawn[part]}, titles, white)
     page.savefig(study.figures / "diffusion_sweeps.jpg", dpi=85, pil_kwargs=_QUALITY)
-
-
-def _start(study: Study, name: str) -> int:
-    """A held-out galaxy whose condition leaves the attribute room: a spiral seen from above, or any early type for the dust."""
-    labels, held = study.labels, study.held
-    spiral = (
-        held
-        & labels["t_type"].between(2, 5).to_numpy()
-        & (labels["inclination_elongation"] <= 0.25).to_numpy()
-    )
-    if name == "inclination_elongation":
-        spiral &= (labels["arm_strength"] <= 0.25).to_numpy()
-    edge = held & (labels["t_type"].between(-1, 4) & (labels["inclination_elongation"] >= 0.75)).to_numpy()
-    found = np.flatnonzero(edge if name == "visible_dust" else spiral)
-    return int(found[0] if len(found) else np.flatnonzero(held)[0])
 
 
 def pairs(path: Path, sets: dict[str, torch.Tensor], titles: Sequence[str], white: torch.Tensor) -> None:

@@ -10,7 +10,7 @@ from kernels.attributes import Attribute, confidence, mirror_image, scaled
 from kernels.brightness import Brightness, brightness_of
 from kernels.diffusion import STEPS, Sampling, alphas_cumprod, diffusion_loss, initial_noise, sample
 from kernels.diffusion_model import BATCH, DiffusionModel, untrained
-from kernels.nets.weights import WeightsError, half_precision
+from kernels.nets.weights import WeightsError, bundled, half_precision
 
 ATTRIBUTES = (
     Attribute("size", 0.0, 10.0),
@@ -158,3 +158,18 @@ def test_fluxes_do_not_come_back(how):
 def test_unknown_stretch_is_taken_for_another():
     with pytest.raises(ValueError, match='not "log"'):
         Brightness("log", (1.0,), (0.0,), (1.0,)).forward(torch.ones(1, 1, 2, 2))
+
+
+def test_bundled_model_forgets_what_it_was_told():
+    """Early types are redder than late ones, and both are galaxies of the release's brightness."""
+    path = bundled("diffusion-efigi")
+    assert path.stat().st_size < 8e6
+    model = DiffusionModel.load(path)
+    names = [attribute.name for attribute in model.attributes]
+    values = np.full((8, len(names)), np.nan, np.float32)
+    values[:, names.index("t_type")] = np.repeat([-4, 9], 4)
+    sure = np.isfinite(values).astype(np.float32)
+    fluxes = model.draw(values, sure, np.arange(8), Sampling(steps=8)).sum(dim=(2, 3))
+    assert ((fluxes > 3e3) & (fluxes < 4e5)).all()
+    early, late = (fluxes[:, 0] / fluxes[:, 2]).view(2, 4).mean(dim=1)
+    assert early > 1.2 * late

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from catalogs._types import Bools
 
 
-LONGEST = 10_000
-"""Characters of a condition; what an expression takes of memory grows with its text."""
+LONGEST = 200_000
+"""Characters of a condition, enough for a list of ids; what an expression takes of memory grows with its text."""
 PATIENCE = 60.0
 """Seconds that a condition may take over the rows that it is given; a million take less than one."""
 MEMORY = "1GB"

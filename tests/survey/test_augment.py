@@ -45,7 +45,9 @@ def model(tmp_path_factory):
 def given(model, tmp_path_factory, ray_cluster):
     folder = tmp_path_factory.mktemp("given")
     table = write_table(folder / "rows.csv")
-    order = Order(str(model), str(folder / "drawn"), 20, like=str(table), seed=100, steps=2, shard_rows=8)
+    order = Order(
+        str(model), str(folder / "drawn"), 20, like=str(table), seed=100, steps=2, guidance=2.0, shard_rows=8
+    )
     assert augment(order) == 20
     return Given(model, table, order, folder / "drawn")
 

@@ -308,10 +308,10 @@ def fails(tmp_path_factory):
         ("ra > 3", "ra", "no such column"),
         ("MAG >", None, "not one SQL condition"),
         ("MAG + 1", None, "true or false"),
-        ("avg(MAG) > 3", None, "aggregates"),
+        ("avg(MAG) > 3", None, "may use"),
         ("MAG IN (SELECT 1)", None, "subquery"),
         ("read_text('/etc/passwd') = 'x'", None, ""),
-        ("random() < MAG", None, "same answer"),
+        ("random() < MAG", None, "may use"),
     ],
 )
 def test_rules_that_this_run_cannot_judge_are_refused_before_any_work(fails, when, column, problem):

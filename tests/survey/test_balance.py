@@ -159,6 +159,7 @@ def test_status_tells_of_balanced_bags(finished):
     assert found.vote.missing == []
 
 
+@pytest.mark.slow
 def test_lost_pieces_are_drawn_again_the_same(finished, runner, tmp_path):
     tiny, out = finished
     expected, rows = files_of(out), drawn(out)

@@ -46,7 +46,7 @@ bench-encoder: .venv/with-bench
 bench-denoiser: .venv/with-bench
 	$(BIN)/python -m benchmarks.denoiser
 
-# About half an hour on two cores, and ten minutes more the first time, when it trains a model of simulated galaxies.
+# About an hour on two cores, and ten minutes more the first time, when it trains a model of simulated galaxies.
 bench-diffusion: .venv/with-bench
 	$(BIN)/python -m benchmarks.diffusion
 

@@ -74,6 +74,7 @@ def test_denoiser_learns_nothing(labelled, tmp_path):
     load(create("denoiser"), tmp_path / "out" / "denoiser.safetensors")
 
 
+@pytest.mark.slow
 def test_diffusion_model_draws_nothing(labelled, tmp_path):
     """It learns from a release, and what comes out draws another one."""
     tiny, _ = labelled

@@ -204,23 +204,23 @@ def component_faults(config: Config, source: str, features: int) -> list[Fault]:
 
 
 def slice_faults(config: Config, source: str) -> list[Fault]:
-    """Slices too large for memory."""
-    images, rows = config.survey.images, config.run.slice_rows
-    each = 4 * len(images.bands) * images.size**2
-    if rows * each <= LARGEST_SLICE:
-        return []
-    problem = f"a slice would hold {rows * each / 2**30:.1f} GiB of stamps"
-    remedy = f"Set at most {max(1, LARGEST_SLICE // each)}"
-    return [Fault(source, problem, remedy, value=str(rows), key="run.slice_rows")]
+    """Slices whose stamps are too large for memory."""
+    images = config.survey.images
+    return _memory_faults(config, source, 4 * len(images.bands) * images.size**2, "stamps")
 
 
 def _row_faults(config: Config, source: str, release: Release) -> list[Fault]:
     """Slices whose catalog rows alone are too large for memory: they are read with all of their columns."""
-    row, rows = max(shard.table.row_bytes for shard in release.shards), config.run.slice_rows
-    if rows * row <= LARGEST_SLICE:
+    longest = max(shard.table.row_bytes for shard in release.shards)
+    return _memory_faults(config, source, longest, "catalog rows")
+
+
+def _memory_faults(config: Config, source: str, each: int, of_what: str) -> list[Fault]:
+    rows = config.run.slice_rows
+    if rows * each <= LARGEST_SLICE:
         return []
-    problem = f"a slice would hold {rows * row / 2**30:.1f} GiB of catalog rows"
-    remedy = f"Set at most {max(1, LARGEST_SLICE // row)}"
+    problem = f"a slice would hold {rows * each / 2**30:.1f} GiB of {of_what}"
+    remedy = f"Set at most {max(1, LARGEST_SLICE // each)}"
     return [Fault(source, problem, remedy, value=str(rows), key="run.slice_rows")]
 
 

@@ -79,7 +79,7 @@ WITHOUT_BOUND = [
     "(" * 3000 + "true" + ")" * 3000,
     "NOT " * 990 + "true",
     "MAG" + " + MAG" * 900 + " > 1",
-    "MAG > 1 OR " * 2000 + "true",
+    "MAG > 1 OR " * 20_000 + "true",
 ]
 
 
@@ -88,6 +88,13 @@ def test_what_is_more_than_a_condition_on_a_row_is_refused_before_it_runs(condit
     with pytest.raises(where.BadCondition) as refused:
         where.columns_of(condition)
     assert len(str(refused.value)) < 300
+
+
+def test_list_of_ids_is_too_long():
+    condition = f"ID IN ({', '.join(str(i) for i in range(100_000, 120_000))})"
+    rows = pa.table({"ID": [99_999, 100_000, 119_999, 120_000]})
+    where.check(condition, rows.schema)
+    assert where.selected(condition, rows).tolist() == [False, True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from actors.stamps import stamps_of
 
-__all__ = ["Embedder", "EmbeddingError", "embedding_field"]
+__all__ = ["Effort", "Embedder", "EmbeddingError", "embedding_field"]
 
 _LARGEST = float(np.finfo(np.float16).max)
 
 
 class EmbeddingError(ValueError):
     """The network gave values that no embedding can hold; the message names the objects."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What an encoder has computed since it was loaded."""
+
+    device: str
+    images: int = 0
+    slots: int = 0
+    """Places in the batches that the network saw: those without an image were padded."""
+    seconds: float = 0.0
 
 
 class Embedder(ABC):
@@ -31,6 +43,11 @@ class Embedder(ABC):
 
     def __init__(self, bands: int, size: int, features: int) -> None:
         self._bands, self._size, self._features = bands, size, features
+
+    @property
+    def effort(self) -> Effort | None:
+        """What was computed here so far; None where others compute."""
+        return None
 
     @abstractmethod
     def embed(self, stamps: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import inspect
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from actors.embedder import Embedder, EmbeddingError, embedding_field
+from actors.embedder import Effort, Embedder, EmbeddingError, embedding_field
 from actors.precision import resolve_precision
 from kernels import nets
 from kernels.denoise import denoise as remove_noise
@@ -126,6 +127,12 @@ class Encoder(Embedder):
                     if isinstance(layer, nn.Conv2d | nn.Linear):
                         layer.to(torch.bfloat16)
         self._mean, self._std = _normalisation(normalise, bands)
+        self._effort = Effort(self._device.type)
+
+    @property
+    def effort(self) -> Effort:
+        """What was computed here so far."""
+        return self._effort
 
     @classmethod
     def columns(cls, **options: Any) -> pa.Table:
@@ -159,6 +166,7 @@ class Encoder(Embedder):
     @torch.inference_mode()
     def embed(self, stamps: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Embeddings (rows, features) float32 of these rows of stamps (n, b, y, x) float32."""
+        began = time.perf_counter()
         answers = [np.zeros((0, self._features), dtype=np.float32)]
         batch = np.zeros((self._batch_size, *stamps.shape[1:]), dtype=np.float32)
         for start in range(0, len(rows), self._batch_size):
@@ -166,6 +174,13 @@ class Encoder(Embedder):
             np.take(stamps, part, axis=0, out=batch[: len(part)])
             batch[len(part) :] = 0
             answers.append(self.tensors(torch.from_numpy(batch).to(self._device))[: len(part)].cpu().numpy())
+        before, slots = self._effort, (len(answers) - 1) * self._batch_size
+        self._effort = Effort(
+            before.device,
+            before.images + len(rows),
+            before.slots + slots,
+            before.seconds + time.perf_counter() - began,
+        )
         return np.concatenate(answers)
 
     def tensors(self, stamps: torch.Tensor) -> torch.Tensor:

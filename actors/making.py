@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from actors.embedder import Embedder
+    from actors.embedder import Effort, Embedder
 
 __all__ = ["EncodeAndMeasure", "make_encoder"]
 
@@ -39,6 +39,11 @@ class EncodeAndMeasure:
     def __call__(self, objects: pa.Table) -> pa.Table:
         """See `actors.measurer.Measurer` and `actors.embedder.Embedder`."""
         return self._encoder(objects if self._measurer is None else self._measurer(objects))
+
+    @property
+    def effort(self) -> Effort | None:
+        """See `actors.embedder.Embedder`."""
+        return self._encoder.effort
 
     def close(self) -> None:
         """Let go of what lies outside of this process."""

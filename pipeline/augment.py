@@ -21,7 +21,7 @@ from kernels.diffusion import Sampling
 from pipeline.augmentwork import Paint, WriteShard, shard_url, wished
 from pipeline.cluster import cluster
 from pipeline.config import Run
-from pipeline.rundir import differences
+from pipeline.rundir import differences, run_id
 from pipeline.slicework import ONE_SLICE
 from pipeline.wishes import ASKED, MODEL_DIGITS, look
 
@@ -65,23 +65,30 @@ def augment(order: Order, address: str | None = None, *, anew: bool = False) -> 
     _check_ids(order, table)
     record = _record(order, model, wishes, table)
     _check_folder(out, record, anew=anew)
-    with cluster(Run(), address):
+    run = run_id("augment", out, record["fingerprint"])
+    with cluster(Run(), address, run=run):
         _check_resources(order)
         _open_folder(out, record, anew=anew)
         options = {**asdict(wishes.how), "model": path, "precision": PRECISION, "threads": order.threads}
-        _draw(order, out, model, wishes, table, {**options, "device": "cuda" if order.gpus else "cpu"})
+        options["device"] = "cuda" if order.gpus else "cpu"
+        _draw(run, order, out, model, wishes, table, options)
     storage.write(storage.join(out, CONFIG), _config(out, model, table).encode())
     return table.num_rows
 
 
 def _draw(
-    order: Order, out: str, model: DiffusionModel, wishes: Wishes, table: pa.Table, options: dict[str, Any]
+    run: str,
+    order: Order,
+    out: str,
+    model: DiffusionModel,
+    wishes: Wishes,
+    table: pa.Table,
+    options: dict[str, Any],
 ) -> None:
     """Draw and write the shards that are missing."""
     import ray  # noqa: PLC0415 - after `cluster` has set what it reads
 
-    from catalogs.source import SliceSource  # noqa: PLC0415
-    from pipeline.streams import follow  # noqa: PLC0415
+    from pipeline.streams import Stream, follow  # noqa: PLC0415
 
     starts = range(0, table.num_rows, order.shard_rows)
     shards = [
@@ -91,33 +98,30 @@ def _draw(
     missing = [piece for piece in shards if shard_url(out, piece.shard).rsplit("/", 1)[-1] not in done]
     if not missing:
         return
+    stream = Stream(
+        run,
+        "augment",
+        missing,
+        len(shards) - len(missing),
+        table.num_rows,
+        Run().interval,
+        lambda number: shard_url(out, number),
+    )
     shape = (len(model.bands), model.size, model.size)
     constants = {"model": model.fingerprint[:MODEL_DIGITS], **asdict(wishes.how)}
-    write = WriteShard(out, shape, constants, _cards(order, model, wishes), _about(model))
+    write = WriteShard(out, shape, constants, _cards(order, model, wishes), _about(model), stream.metrics)
     cpus, gpus = _resources(order)
-    source = SliceSource(
-        functools.partial(wished, ray.put(table)),
-        missing,
-        order.shard_rows * 4 * model.size**2 * len(model.bands),
-    )
-    painted = ray.data.read_datasource(
-        source, num_cpus=READING, override_num_blocks=len(missing)
-    ).map_batches(
+    bytes_each = order.shard_rows * 4 * model.size**2 * len(model.bands)
+    painted = stream.slices(functools.partial(wished, ray.put(table)), bytes_each, READING).map_batches(
         Paint,
-        fn_constructor_args=(options,),
+        fn_constructor_args=(options, stream.metrics),
         # No more painters than shards: Ray warns of actors that would idle.
         compute=ray.data.ActorPoolStrategy(size=min(order.workers, len(missing))),
         num_cpus=cpus,
         num_gpus=gpus or None,
         **ONE_SLICE,
     )
-    follow(
-        "augment",
-        painted.map_batches(write, num_cpus=READING, **ONE_SLICE),
-        missing,
-        table.num_rows,
-        Run().interval,
-    )
+    follow(stream, painted.map_batches(write, num_cpus=READING, **ONE_SLICE))
 
 
 def _cards(order: Order, model: DiffusionModel, wishes: Wishes) -> dict[str, tuple[float | int | str, str]]:

@@ -14,6 +14,7 @@ from pipeline.slicework import OnSlices, written
 
 if TYPE_CHECKING:
     from catalogs.slices import Slice
+    from pipeline.metrics import RunMetrics
 
 
 def shard_url(folder: str, number: int) -> str:
@@ -30,10 +31,10 @@ def wished(wishes: ray.ObjectRef, piece: Slice) -> pa.Table:
 class Paint(OnSlices):
     """The painter as Ray Data sees it."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any], metrics: RunMetrics) -> None:
         from actors.painter import Painter  # noqa: PLC0415 - a worker that only writes need not load torch
 
-        super().__init__(Painter(**options))
+        super().__init__(Painter(**options), "paint", metrics)
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,16 @@ class WriteShard:
     """For every header."""
     about: dict[str, dict[str, str]]
     """Unit and description of columns."""
+    metrics: RunMetrics
 
     def __call__(self, row: pa.Table) -> pa.Table:
         """See `pipeline.slicework.written`."""
-        return written(row, self._write)
+        return written(row, self._write, self.metrics)
 
-    def _write(self, piece: Slice, rows: pa.Table) -> None:
+    def _write(self, piece: Slice, rows: pa.Table) -> dict[str, int]:
         place = rows.column_names.index("seed") + 1
         for name, value in reversed(self.constants.items()):
             rows = rows.add_column(place, name, pa.array([value] * rows.num_rows))
         described = [field.with_metadata(self.about.get(field.name, {})) for field in rows.schema]
         write(shard_url(self.folder, piece.shard), rows.cast(pa.schema(described)), self.shape, self.cards)
+        return {}

@@ -17,14 +17,13 @@ import ray.data
 
 from catalogs import parts, storage
 from catalogs.slices import Slice
-from catalogs.source import SliceSource
 from kernels import bags
 from kernels.diffusion_model import BATCH
-from pipeline.barriers import on_parts
+from pipeline.barriers import barrier, on_parts
 from pipeline.neighbours import wishes
-from pipeline.progress import StageProgress, console
+from pipeline.progress import console
 from pipeline.slicework import ONE_SLICE, DrawAndEncode, write_part
-from pipeline.streams import follow
+from pipeline.streams import Stream, follow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,30 +48,40 @@ def augment(plan: Plan) -> None:
     missing = [piece for piece in pieces(decided["synthetic"]) if piece.name not in done]
     if not missing:
         return
-    with StageProgress("balance"):
-        wanted = ray.put(wishes(plan, np.array([group["synthetic"] for group in decided["groups"]])))
     config = plan.config
+    stream = Stream(
+        plan.run_id,
+        "augment",
+        missing,
+        len(done),
+        decided["synthetic"],
+        config.run.interval,
+        lambda _: "synthetic neighbours",
+    )
+    with barrier(plan, "balance"):
+        wanted = ray.put(wishes(plan, np.array([group["synthetic"] for group in decided["groups"]])))
     written = (
-        ray.data.read_datasource(
-            SliceSource(functools.partial(_piece_of, wanted), missing, PIECE * 1024),
-            num_cpus=config.run.read_cpus,
-            override_num_blocks=len(missing),
-        )
+        stream.slices(functools.partial(_piece_of, wanted), PIECE * 1024, config.run.read_cpus)
         .map_batches(
             DrawAndEncode,
-            fn_constructor_args=(plan.painter_options, plan.encoder_options),
+            fn_constructor_args=(plan.painter_options, plan.encoder_options, stream.metrics),
             compute=ray.data.ActorPoolStrategy(size=min(settings.workers, len(missing))),
             num_cpus=config.encode.cpus,
             num_gpus=max(settings.gpus, config.encode.gpus) or None,
             **ONE_SLICE,
         )
         .map_batches(
-            functools.partial(write_part, folder=run.synthetic, fingerprint=plan.fingerprints["augment"]),
+            functools.partial(
+                write_part,
+                folder=run.synthetic,
+                fingerprint=plan.fingerprints["augment"],
+                metrics=stream.metrics,
+            ),
             num_cpus=0.25,
             **ONE_SLICE,
         )
     )
-    follow("augment", written, missing, decided["synthetic"], config.run.interval)
+    follow(stream, written)
 
 
 def pieces(total: int) -> list[Slice]:

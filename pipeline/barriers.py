@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from kernels.members import Member, fit_member
 from kernels.moments import Components, Moments, fixed_point_exponent, moments, principal_components, project
 from kernels.vote import align, electorate
 from pipeline import stores
+from pipeline.metrics import RunMetrics
 from pipeline.progress import StageProgress
 
 if TYPE_CHECKING:
@@ -32,12 +34,19 @@ class TooFewObjects(TuningforkError):
     """There are not enough usable objects for what the config asks."""
 
 
+@contextlib.contextmanager
+def barrier(plan: Plan, stage: str) -> Iterator[None]:
+    """Around a barrier, which is told of and timed."""
+    with StageProgress(stage, run=plan.run_id), RunMetrics(plan.run_id).step(stage):
+        yield
+
+
 def reduce(plan: Plan) -> None:
     """Principal components of all embeddings, and the pilot: the sample that strata and alignment rest on."""
     run, settings = plan.run, plan.config.fit
     if storage.exists(run.components):
         return
-    with StageProgress("reduce"):
+    with barrier(plan, "reduce"):
         receipts = read_receipts(plan)
         total = sum(receipt.usable for receipt in receipts)
         if total <= settings.groups:
@@ -73,7 +82,7 @@ def fit(plan: Plan, *, first: bool = False) -> None:
     electorate_file = run.first_electorate if first else run.electorate
     if storage.exists(electorate_file):
         return
-    with StageProgress("first_fit" if first else "fit"):
+    with barrier(plan, "first_fit" if first else "fit"):
         saved = stores.load(run.components)
         pilot, total = saved["pilot"], int(saved["usable"][0])
         strata = probabilities = None
@@ -91,7 +100,7 @@ def fit(plan: Plan, *, first: bool = False) -> None:
             codes, masks = _with_neighbours(plan, Components.from_arrays(saved), codes, masks)
         shared = ray.put((codes, masks))
         tasks = [
-            _fit_one.remote(shared, bag, family, settings.groups, settings.seed)
+            _fit_one.options(name=f"fit {family}").remote(shared, bag, family, settings.groups, settings.seed)
             for bag in range(settings.bags)
             for family in settings.families
         ]
@@ -145,8 +154,10 @@ def on_parts(plan: Plan, function: Any, *arguments: Any) -> Iterator[Any]:
     names = [piece.name for piece in plan.slices()]
     step = -(-len(names) // MOST_TASKS)
     shared = [ray.put(argument) for argument in arguments]
+    # Ray's dashboard lists tasks by their names.
+    apply = _apply.options(name=function.__name__.lstrip("_"))
     tasks = [
-        _apply.remote(function, plan.run.objects, names[i : i + step], *shared)
+        apply.remote(function, plan.run.objects, names[i : i + step], *shared)
         for i in range(0, len(names), step)
     ]
     for task in tasks:

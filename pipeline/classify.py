@@ -16,8 +16,7 @@ from catalogs import parts, storage
 from catalogs.errors import CatalogMismatch
 from kernels.medians import Tally
 from pipeline import naming
-from pipeline.barriers import on_parts
-from pipeline.progress import StageProgress
+from pipeline.barriers import barrier, on_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +52,7 @@ def classify(plan: Plan) -> None:
     run, classes = plan.run, plan.config.classes
     if storage.exists(run.classes):
         return
-    with StageProgress("classify"):
+    with barrier(plan, "classify"):
         columns = naming.medians_needed(classes, plan.schema)
         found = on_parts(plan, count, run.votes, plan.config.fit.groups, columns, classes)
         counts = reduce(add, found)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def cluster(settings: Run, address: str | None = None, *, dashboard: bool = False) -> Iterator[None]:
+def cluster(
+    settings: Run, address: str | None = None, *, dashboard: bool = False, run: str | None = None
+) -> Iterator[None]:
     """Be connected to Ray while the block runs.
 
     Parameters
@@ -32,6 +34,8 @@ def cluster(settings: Run, address: str | None = None, *, dashboard: bool = Fals
         started and stopped again.
     dashboard : bool
         Start the Ray dashboard with a cluster of this machine, also if the settings don't ask for it.
+    run : str, optional
+        The run's id, which Ray's list of jobs then shows.
     """
     # Ray reads these when it is imported and when its processes start.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -46,6 +50,7 @@ def cluster(settings: Run, address: str | None = None, *, dashboard: bool = Fals
 
     joined = ray.is_initialized()
     if not joined:
+        named = {"job_config": ray.job_config.JobConfig(metadata={"run": run})} if run else {}
         options: dict[str, Any] = {"address": address}
         if address is None:
             options = {
@@ -56,7 +61,7 @@ def cluster(settings: Run, address: str | None = None, *, dashboard: bool = Fals
         on_stop = signal.getsignal(signal.SIGTERM)
         where = on_loopback() if address is None else contextlib.nullcontext()
         with where, _silent_stderr():
-            context = ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+            context = ray.init(logging_level=logging.ERROR, log_to_driver=False, **options, **named)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_stop)  # Ray puts its own there, which ends without a word
         if context.dashboard_url:

@@ -45,7 +45,7 @@ def run(plan: Plan, address: str | None = None, *, dashboard: bool = False) -> N
     """
     if storage.exists(plan.run.published):
         return
-    with cluster(plan.config.run, address, dashboard=dashboard):
+    with cluster(plan.config.run, address, dashboard=dashboard, run=plan.run_id):
         streams.encode(plan)
         barriers.reduce(plan)
         if plan.config.augment.balance:

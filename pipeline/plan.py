@@ -21,7 +21,7 @@ from kernels.bands import band_order
 from pipeline import balancing, decisions, measuring, naming, serving
 from pipeline.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.fingerprints import fingerprints, with_labels
-from pipeline.rundir import RunDirectory
+from pipeline.rundir import RunDirectory, run_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +78,11 @@ class Plan:
         shards = [{"label": s.label, "url": s.table.url, "rows": s.table.rows} for s in self.release.shards]
         config = self.config.model_dump(mode="json")
         return {"config": config, "source": self.source, "fingerprints": self.fingerprints, "shards": shards}
+
+    @property
+    def run_id(self) -> str:
+        """What the run is called wherever it is told of."""
+        return run_id(self.config.survey.name, self.run.url, self.fingerprints["encode"])
 
     @property
     def command(self) -> str:
@@ -283,6 +288,7 @@ def plan_of(path: str | Path, out: str, address: str | None = None) -> Plan:
 def as_dict(plan: Plan) -> dict[str, Any]:
     """The plan as plain values, for `--json`."""
     return {
+        "run": plan.run_id,
         **plan.record,
         "rows": plan.release.rows,
         "selected": plan.release.selected,

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
@@ -29,10 +30,15 @@ class StageProgress:
         How many of them an earlier start has done already.
     interval : float
         Seconds between JSON lines.
+    run : str, optional
+        The run's id, for every line.
     """
 
-    def __init__(self, stage: str, total: int = 0, done: int = 0, interval: float = 10.0) -> None:
+    def __init__(
+        self, stage: str, total: int = 0, done: int = 0, interval: float = 10.0, run: str | None = None
+    ) -> None:
         self.stage, self.total, self.done, self.interval = stage, total, done, interval
+        self._named: dict[str, object] = {} if run is None else {"run": run}
         self._before = done
         self._bar = Progress(
             TextColumn("{task.description:8}"),
@@ -64,6 +70,15 @@ class StageProgress:
         elif time.monotonic() - self._spoke >= self.interval:
             self._say("running")
 
+    def fault(self, shard: str, start: int, stop: int, fault: str) -> None:
+        """Tell of a slice that failed for good, when it does."""
+        if console.is_terminal:
+            where = escape(f"{shard}, rows {start:,} to {stop:,}: {fault}")
+            console.print(f"[bold red]{self.stage}:[/] {where}", soft_wrap=True, highlight=False)
+        else:
+            place = {"stage": self.stage, "shard": shard, "rows": [start, stop]}
+            _write_line({"event": "slice_fault", **self._named, **place, "fault": fault})
+
     @property
     def rate(self) -> float:
         """Objects per second since this start."""
@@ -81,11 +96,15 @@ class StageProgress:
 
     def _say(self, state: str) -> None:
         self._spoke = time.monotonic()
-        line: dict[str, object] = {"stage": self.stage, "state": state}
+        line = {**self._named, "stage": self.stage, "state": state}
         line["seconds"] = round(self._spoke - self._start, 1)
         if self.total:
             rate = self.rate
             line |= {"objects": self.done, "total": self.total, "objects_per_second": round(rate, 1)}
             line["eta_seconds"] = round((self.total - self.done) / rate, 1) if rate else None
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
+        _write_line(line)
+
+
+def _write_line(values: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()

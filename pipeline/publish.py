@@ -16,9 +16,8 @@ from catalogs.errors import CatalogMismatch
 from catalogs.flags import Flag
 from catalogs.hats_catalog import INDEX, INDEX_FIELD, Partition
 from pipeline import naming
-from pipeline.barriers import answers, read_receipts
+from pipeline.barriers import answers, barrier, read_receipts
 from pipeline.classify import names_of
-from pipeline.progress import StageProgress
 from pipeline.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def publish(plan: Plan) -> None:
     run = plan.run
     if storage.exists(run.published):
         return
-    with StageProgress("publish"):
+    with barrier(plan, "publish"):
         for output in run.outputs("publish"):
             storage.remove(output)
         expected = _expected_rows(plan)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from catalogs import storage
@@ -199,6 +201,22 @@ class RunDirectory:
             problem = f"holds another run's embeddings; changed: {', '.join(changed) or 'the release'}"
             raise Refused([Fault(self.url, problem, f"Choose another --out, or start anew: {remedy}")])
         return stale
+
+
+def run_id(name: str, url: str, fingerprint: str) -> str:
+    """What a run is called in metrics, logs and dashboards: the same however often it goes on, and wherever it is asked for.
+
+    Parameters
+    ----------
+    name : str
+        Of the survey, for people.
+    url : str
+        Run directory.
+    fingerprint : str
+        Of its first stage: a run that starts anew with other settings has another id.
+    """
+    place = (url if "://" in url else str(Path(url).absolute())).rstrip("/")
+    return f"{name}-{hashlib.sha256(f'{place} {fingerprint}'.encode()).hexdigest()[:8]}"
 
 
 def is_synthetic(record: dict[str, Any] | None) -> bool:

@@ -69,7 +69,7 @@ def plan(planned: Plan, seconds: float) -> None:
         "as the GPU goes" if math.isnan(seconds) else f"about {_time(seconds)} of encoding, judged by a trial"
     )
     grid.add_row("time", time)
-    grid.add_row("run", escape(planned.run.url))
+    grid.add_row("run", escape(f"{planned.run.url} ({planned.run_id})"))
     console.print(grid)
     for note in planned.notes:
         console.print(f"[bold yellow]note:[/] {escape(note)}")
@@ -152,9 +152,8 @@ def status(found: Status, *, as_json: bool) -> None:
                 "first_fitted": balance.fitted,
                 "augment": {"wanted": balance.wanted, "drawn": balance.drawn},
             }
-        console.print_json(
-            json.dumps({"rows": found.rows, "synthetic": found.synthetic, "stages": stages, **barriers})
-        )
+        whole = {"run": found.run_id, "rows": found.rows, "synthetic": found.synthetic}
+        console.print_json(json.dumps({**whole, "stages": stages, **barriers}))
         return
     table = Table("stage", "slices", "objects", "usable", "objects/s", "missing")
     encode, vote = found.stages
@@ -171,6 +170,7 @@ def status(found: Status, *, as_json: bool) -> None:
     _barrier(table, "fit", done=found.fitted)
     _stream(table, vote)
     _barrier(table, "publish", done=found.published)
+    console.print(f"run: {escape(found.run_id)}", highlight=False)
     console.print(table)
     flags = found.stages[0].flags
     console.print(

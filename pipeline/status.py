@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalogs import parts, storage
 from catalogs.errors import Fault, Refused
-from pipeline.rundir import RunDirectory, is_synthetic
+from pipeline.rundir import RunDirectory, is_synthetic, run_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +50,7 @@ class Status:
     """A whole run."""
 
     run: RunDirectory
+    run_id: str
     source: str
     rows: int
     stages: list[StageStatus]
@@ -79,6 +80,7 @@ def status(url: str) -> Status:
     ]
     return Status(
         run,
+        run_id(record["config"]["survey"]["name"], url, record["fingerprints"]["encode"]),
         record["source"],
         sum(shard["rows"] for shard in record["shards"]),
         stages,

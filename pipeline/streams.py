@@ -1,8 +1,13 @@
-"""The two streaming stages, encode and vote: slice in, part out, resumable slice by slice."""
+"""The two streaming stages, encode and vote: slice in, part out, resumable slice by slice.
+
+Slices flow from readers to actors to writers without ever waiting for a stage as a whole. What bounds the memory of those on
+their way is in `Stream.slices`: readers stop when their slices fill the share of the object store that is theirs.
+"""
 
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ray
@@ -13,10 +18,13 @@ from catalogs.errors import TuningforkError
 from catalogs.slices import Slice
 from catalogs.source import SliceSource
 from pipeline import stores
+from pipeline.metrics import RunMetrics
 from pipeline.progress import StageProgress
-from pipeline.slicework import ONE_SLICE, Encode, Vote, write_part
+from pipeline.slicework import ONE_SLICE, Encode, Read, Vote, write_part
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from pipeline.plan import Plan
@@ -32,35 +40,61 @@ class SlicesFailed(TuningforkError):
         super().__init__("\n".join([f"{stage}: {len(faults)} slices failed:", *lines, *more]))
 
 
+@dataclass(frozen=True)
+class Stream:
+    """One streaming stage of one run: what is left to do, and under which names it is told."""
+
+    run: str
+    """The run's id."""
+    stage: str
+    missing: list[Slice]
+    done: int
+    """Slices that are done already."""
+    rows: int
+    """Of all slices, those that are done already among them."""
+    interval: float
+    """See `StageProgress`."""
+    shard: Callable[[int], str]
+    """What people call a shard, by its number."""
+
+    @property
+    def metrics(self) -> RunMetrics:
+        """Of the run."""
+        return RunMetrics(self.run)
+
+    def slices(self, read: Callable[[Slice], pa.Table], bytes_each: int, cpus: float) -> ray.data.Dataset:
+        """Every slice that is left, as one row each, read by tasks of so many CPUs.
+
+        Ray reads on as long as slices on their way fill no more than half of the object store, judging by those that it has seen.
+        """
+        source = SliceSource(Read(read, self.metrics), self.missing, bytes_each)
+        return ray.data.read_datasource(source, num_cpus=cpus, override_num_blocks=len(self.missing))
+
+
 def encode(plan: Plan) -> None:
     """Stamps to embeddings and measured columns, for every slice that has no part yet."""
     config, run = plan.config, plan.run
-    done = parts.done(run.objects)
-    missing = [piece for piece in plan.slices() if piece.name not in done]
-    if not missing:
+    stream = _left(plan, "encode", run.objects)
+    if not stream.missing:
         return
-    source = SliceSource(plan.release.read, missing, plan.slice_bytes)
-    dataset = ray.data.read_datasource(
-        source, num_cpus=config.run.read_cpus, override_num_blocks=len(missing)
-    ).map_batches(
+    encoded = stream.slices(plan.release.read, plan.slice_bytes, config.run.read_cpus).map_batches(
         Encode,
-        fn_constructor_args=(plan.encoder_options, plan.measurer_options),
+        fn_constructor_args=(plan.encoder_options, plan.measurer_options, stream.metrics),
         # No more encoders than slices: Ray warns of actors that would idle.
-        compute=ray.data.ActorPoolStrategy(size=min(config.encode.workers, len(missing))),
+        compute=ray.data.ActorPoolStrategy(size=min(config.encode.workers, len(stream.missing))),
         num_cpus=config.encode.cpus,
         num_gpus=config.encode.gpus or None,
         **ONE_SLICE,
     )
-    _write_all(plan, "encode", dataset, run.objects, missing)
+    _write_all(plan, stream, encoded, run.objects)
 
 
 def vote(plan: Plan, *, first: bool = False) -> None:
     """One vote of every member on every object, for every slice that has no votes yet; the `first` one is of the first fit's members."""
     config, run = plan.config, plan.run
     stage, folder = ("first_vote", run.first_votes) if first else ("vote", run.votes)
-    done = parts.done(folder)
-    missing = [piece for piece in plan.slices() if piece.name not in done]
-    if not missing:
+    stream = _left(plan, stage, folder)
+    if not stream.missing:
         return
     read = functools.partial(_embeddings, run.objects)
     options = {
@@ -69,61 +103,69 @@ def vote(plan: Plan, *, first: bool = False) -> None:
         "rule": config.vote.rule,
         "threshold": config.vote.threshold,
     }
-    dataset = ray.data.read_datasource(
-        SliceSource(read, missing, plan.slice_bytes),
-        num_cpus=config.run.read_cpus,
-        override_num_blocks=len(missing),
-    ).map_batches(
+    voted = stream.slices(read, plan.slice_bytes, config.run.read_cpus).map_batches(
         Vote,
-        fn_constructor_args=(ray.put(options),),
+        fn_constructor_args=(ray.put(options), stream.metrics),
         compute=ray.data.ActorPoolStrategy(
             min_size=1, max_size=max(1, int(ray.cluster_resources().get("CPU", 1)) - 1)
         ),
         num_cpus=1,
         **ONE_SLICE,
     )
-    _write_all(plan, stage, dataset, folder, missing)
+    _write_all(plan, stream, voted, folder)
 
 
 def _embeddings(folder: str, piece: Slice) -> pa.Table:
     return parts.read(folder, piece.name, ["object_id", "embedding"])
 
 
-def _write_all(plan: Plan, stage: str, dataset: ray.data.Dataset, folder: str, missing: list[Slice]) -> None:
-    write = functools.partial(write_part, folder=folder, fingerprint=plan.fingerprints[stage])
-    written = dataset.map_batches(write, num_cpus=0.25, **ONE_SLICE)
-    follow(stage, written, missing, plan.release.rows, plan.config.run.interval)
+def _left(plan: Plan, stage: str, folder: str) -> Stream:
+    done, shards = parts.done(folder), plan.release.shards
+    missing = [piece for piece in plan.slices() if piece.name not in done]
+    rows, interval = plan.release.rows, plan.config.run.interval
+    return Stream(plan.run_id, stage, missing, len(done), rows, interval, lambda number: shards[number].label)
 
 
-def follow(stage: str, written: ray.data.Dataset, missing: list[Slice], total: int, interval: float) -> None:
+def _write_all(plan: Plan, stream: Stream, worked_on: ray.data.Dataset, folder: str) -> None:
+    write = functools.partial(
+        write_part, folder=folder, fingerprint=plan.fingerprints[stream.stage], metrics=stream.metrics
+    )
+    follow(stream, worked_on.map_batches(write, num_cpus=0.25, **ONE_SLICE))
+
+
+def follow(stream: Stream, written: ray.data.Dataset) -> None:
     """Let slices be worked on to their end, and show how far that is.
 
     Parameters
     ----------
-    stage : str
+    stream : Stream
     written : ray.data.Dataset
         Rows of `pipeline.slicework.WRITTEN`, one a slice.
-    missing : list of Slice
-        What is worked on.
-    total : int
-        Rows of all slices, those that are done already among them.
-    interval : float
-        See `StageProgress`.
 
     Raises
     ------
     SlicesFailed
         If a slice has a fault: at once where that stops the run, else at the end.
     """
-    faults: dict[str, str] = {}
-    left = sum(piece.rows for piece in missing)
-    with StageProgress(stage, total, total - left, interval) as progress:
+    stage, metrics, faults = stream.stage, stream.metrics, dict[str, str]()
+    done, waiting = stream.done, len(stream.missing)
+    left = sum(piece.rows for piece in stream.missing)
+    # The dashboard lists datasets by their names.
+    written.set_name(f"{stream.run} {stage}")
+    metrics.slices(stage, done=done, waiting=waiting, failed=0)
+    with StageProgress(stage, stream.rows, stream.rows - left, stream.interval, stream.run) as progress:
         for row in written.iter_rows():
-            piece = Slice(row["shard"], row["start"], row["stop"])
-            if row["fault"] is None:
+            piece, fault = Slice(row["shard"], row["start"], row["stop"]), row["fault"]
+            waiting -= 1
+            if fault is None:
+                done += 1
                 progress.advance(piece.rows)
-                continue
-            faults[piece.name] = row["fault"]
+                metrics.wrote(stage, row["objects"], dict(row["flags"]))
+            else:
+                faults[piece.name] = fault
+                progress.fault(stream.shard(piece.shard), piece.start, piece.stop, fault)
+                metrics.failed(stage)
+            metrics.slices(stage, done=done, waiting=waiting, failed=len(faults))
             if row["stop_run"]:
                 raise SlicesFailed(stage, faults)
     if faults:

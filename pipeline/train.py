@@ -20,6 +20,7 @@ from pipeline.config import load
 from pipeline.course import course_of
 from pipeline.course_diffusion import diffusion_course
 from pipeline.progress import StageProgress, console
+from pipeline.rundir import run_id
 from pipeline.trainwork import Lesson, learn, teacher_of
 from pipeline.windows import Courses
 
@@ -68,12 +69,13 @@ def train(
     )
     record = trainfolder.record_of([str(path) for path in paths], lesson)
     trainfolder.check(out, record, anew=anew)
-    with cluster(first.run, address):
+    run = run_id(f"train-{network}", out, record["fingerprint"])
+    with cluster(first.run, address, run=run):
         _check_resources(lesson, str(paths[0]))
         trainfolder.begin(out, record, anew=anew)
         done = int(trainfolder.epochs_done(out) * courses.rows)
         total = courses.rows * settings.epochs
-        with StageProgress("train", total, done, interval=first.run.interval) as progress:
+        with StageProgress("train", total, done, interval=first.run.interval, run=run) as progress:
             _fit(lesson, lambda epochs: progress.advance(int(epochs * courses.rows) - progress.done))
     rows = history.from_csv(storage.read(storage.join(out, history.CSV)))
     storage.write(storage.join(out, history.CURVE), history.curve(rows))

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from actors import encoder
+from actors.embedder import Effort
 from actors.encoder import EmbeddingError, Encoder
 from actors.precision import resolve_precision
 from kernels.nets import create
@@ -191,6 +192,15 @@ def test_empty_slice_or_slice_without_usable_objects_fails() -> None:
         }
     )
     assert len(encoder(nothing)) == 0
+
+
+def test_padding_counts_as_images() -> None:
+    encoder = Encoder(**SMALL)
+    assert encoder.effort == Effort("cpu")
+    encoder(table(stamps(17), np.arange(17) > 0))
+    encoder(table(stamps(17)))
+    assert (encoder.effort.images, encoder.effort.slots) == (33, 48)
+    assert encoder.effort.seconds > 0
 
 
 def test_promised_columns_differ_from_the_written_ones() -> None:

@@ -111,8 +111,8 @@ def _draw(
     constants = {"model": model.fingerprint[:MODEL_DIGITS], **asdict(wishes.how)}
     write = WriteShard(out, shape, constants, _cards(order, model, wishes), _about(model), stream.metrics)
     cpus, gpus = _resources(order)
-    bytes_each = order.shard_rows * 4 * model.size**2 * len(model.bands)
-    painted = stream.slices(functools.partial(wished, ray.put(table)), bytes_each, READING).map_batches(
+    row_bytes = 4 * model.size**2 * len(model.bands)
+    painted = stream.slices(functools.partial(wished, ray.put(table)), row_bytes, READING).map_batches(
         Paint,
         fn_constructor_args=(options, stream.metrics),
         # No more painters than shards: Ray warns of actors that would idle.

@@ -61,7 +61,7 @@ def augment(plan: Plan) -> None:
     with barrier(plan, "balance"):
         wanted = ray.put(wishes(plan, np.array([group["synthetic"] for group in decided["groups"]])))
     written = (
-        stream.slices(functools.partial(_piece_of, wanted), PIECE * 1024, config.run.read_cpus)
+        stream.slices(functools.partial(_piece_of, wanted), 1024, config.run.read_cpus)
         .map_batches(
             DrawAndEncode,
             fn_constructor_args=(plan.painter_options, plan.encoder_options, stream.metrics),

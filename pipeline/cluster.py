@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pipeline.config import Run
 
 
+OWN_STORE = "tuningfork.own_store"
+"""Key of Ray Data's context: bytes of the object store of a Ray that the run started itself, which will not grow; else None."""
+
+
 @contextlib.contextmanager
 def cluster(
     settings: Run, address: str | None = None, *, dashboard: bool = False, run: str | None = None
@@ -48,26 +52,28 @@ def cluster(
     import ray  # noqa: PLC0415 - after the settings above
     import ray.data  # noqa: PLC0415
 
-    joined = ray.is_initialized()
+    joined, execution = ray.is_initialized(), ray.data.DataContext.get_current()
     if not joined:
-        named = {"job_config": ray.job_config.JobConfig(metadata={"run": run})} if run else {}
         options: dict[str, Any] = {"address": address}
-        if address is None:
+        store = int(settings.object_store_gib * 2**30) if address is None else None
+        if store is not None:
             options = {
                 "include_dashboard": dashboard or settings.dashboard,
                 "dashboard_host": "127.0.0.1",
-                "object_store_memory": int(settings.object_store_gib * 2**30),
+                "object_store_memory": store,
             }
+        execution.set_config(OWN_STORE, store)
+        if run is not None:
+            options["job_config"] = ray.job_config.JobConfig(metadata={"run": run})
         on_stop = signal.getsignal(signal.SIGTERM)
         where = on_loopback() if address is None else contextlib.nullcontext()
         with where, _silent_stderr():
-            context = ray.init(logging_level=logging.ERROR, log_to_driver=False, **options, **named)
+            context = ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_stop)  # Ray puts its own there, which ends without a word
         if context.dashboard_url:
             console.print(f"Ray dashboard: http://{context.dashboard_url}")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    execution = ray.data.DataContext.get_current()
     execution.enable_progress_bars = False
     # Blocks are whole slices already: Ray must neither split nor merge them.
     execution.target_max_block_size = None

@@ -65,7 +65,12 @@ class Plan:
     @property
     def slice_bytes(self) -> int:
         """Memory of a full slice while its stamps are in it."""
-        return self.config.run.slice_rows * (4 * self.release.stamp_values + 200)
+        return self.config.run.slice_rows * self.row_bytes
+
+    @property
+    def row_bytes(self) -> int:
+        """Memory of an object while its stamp is with it."""
+        return 4 * self.release.stamp_values + 200
 
     @property
     def schema(self) -> pa.Schema:

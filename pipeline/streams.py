@@ -1,7 +1,7 @@
 """The two streaming stages, encode and vote: slice in, part out, resumable slice by slice.
 
-Slices flow from readers to actors to writers without ever waiting for a stage as a whole. What bounds the memory of those on
-their way is in `Stream.slices`: readers stop when their slices fill the share of the object store that is theirs.
+Slices flow from readers to actors to writers without ever waiting for a stage as a whole. Where actors are slower than readers,
+readers wait: see `Stream.slices`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from catalogs.errors import TuningforkError
 from catalogs.slices import Slice
 from catalogs.source import SliceSource
 from pipeline import stores
+from pipeline.cluster import OWN_STORE
 from pipeline.metrics import RunMetrics
 from pipeline.progress import StageProgress
 from pipeline.slicework import ONE_SLICE, Encode, Read, Vote, write_part
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.plan import Plan
+
+
+READ_AT_ONCE = 4
+"""The part of a small store that slices may fill which are being read: one so many-th."""
 
 
 class SlicesFailed(TuningforkError):
@@ -62,13 +67,21 @@ class Stream:
         """Of the run."""
         return RunMetrics(self.run)
 
-    def slices(self, read: Callable[[Slice], pa.Table], bytes_each: int, cpus: float) -> ray.data.Dataset:
-        """Every slice that is left, as one row each, read by tasks of so many CPUs.
+    def slices(self, read: Callable[[Slice], pa.Table], row_bytes: int, cpus: float) -> ray.data.Dataset:
+        """Every slice that is left, as one row each, read by tasks of so many CPUs; `row_bytes` is about what an object takes.
 
-        Ray reads on as long as slices on their way fill no more than half of the object store, judging by those that it has seen.
+        Ray Data reads on while the slices that are on their way fill no more than half of the object stores. It judges by slices
+        that it has seen, and would begin with as many as there are CPUs for: too many large ones for the small store of one machine.
         """
+        bytes_each = row_bytes * max(piece.rows for piece in self.missing)
         source = SliceSource(Read(read, self.metrics), self.missing, bytes_each)
-        return ray.data.read_datasource(source, num_cpus=cpus, override_num_blocks=len(self.missing))
+        store = ray.data.DataContext.get_current().get_config(OWN_STORE)
+        return ray.data.read_datasource(
+            source,
+            num_cpus=cpus,
+            override_num_blocks=len(self.missing),
+            concurrency=None if store is None else max(1, store // (READ_AT_ONCE * bytes_each)),
+        )
 
 
 def encode(plan: Plan) -> None:
@@ -77,7 +90,7 @@ def encode(plan: Plan) -> None:
     stream = _left(plan, "encode", run.objects)
     if not stream.missing:
         return
-    encoded = stream.slices(plan.release.read, plan.slice_bytes, config.run.read_cpus).map_batches(
+    encoded = stream.slices(plan.release.read, plan.row_bytes, config.run.read_cpus).map_batches(
         Encode,
         fn_constructor_args=(plan.encoder_options, plan.measurer_options, stream.metrics),
         # No more encoders than slices: Ray warns of actors that would idle.
@@ -103,7 +116,7 @@ def vote(plan: Plan, *, first: bool = False) -> None:
         "rule": config.vote.rule,
         "threshold": config.vote.threshold,
     }
-    voted = stream.slices(read, plan.slice_bytes, config.run.read_cpus).map_batches(
+    voted = stream.slices(read, 2 * plan.features + 50, config.run.read_cpus).map_batches(
         Vote,
         fn_constructor_args=(ray.put(options), stream.metrics),
         compute=ray.data.ActorPoolStrategy(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Self
 
+import grpc
 from prometheus_client.parser import text_string_to_metric_families
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 from ray.cluster_utils import Cluster
@@ -68,7 +69,7 @@ class Metrics:
 
     def scrape(self) -> None:
         """Look once; an agent that is still starting answers nothing."""
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+        with contextlib.suppress(OSError):
             text = urllib.request.urlopen(self._url, timeout=10).read().decode()
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:
@@ -100,14 +101,30 @@ class Metrics:
 
 
 class Store:
-    """The most that a cluster's object stores held, and what they wrote to disk."""
+    """The most that the object store of a command's own Ray held, and what it wrote to disk.
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._state = get_state_from_address(cluster.address)
-        self.peak = self.spilled = self.beside = 0
+    Parameters
+    ----------
+    folder : Path
+        What `RAY_TMPDIR` says.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._address = folder / "ray" / "ray_current_cluster"
+        self._state: Any = None
+        self.peak = self.spilled = self.beside = self.size = 0
 
     def look(self) -> None:
-        stats = get_memory_info_reply(self._state).store_stats
+        """Look once, if Ray runs."""
+        if self._state is None:
+            if not self._address.exists():
+                return
+            self._state = get_state_from_address(self._address.read_text())
+        try:
+            stats = get_memory_info_reply(self._state).store_stats
+        except (grpc.RpcError, RuntimeError):  # it is starting, or over
+            return
+        self.size = stats.object_store_bytes_avail
         self.peak = max(self.peak, stats.object_store_bytes_used)
         self.spilled = max(self.spilled, stats.spilled_bytes_total)
         self.beside = max(self.beside, stats.object_store_bytes_fallback)
@@ -125,7 +142,7 @@ class Dashboard:
 
     def look(self) -> None:
         """Look once; a dashboard that is still starting answers nothing."""
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+        with contextlib.suppress(OSError):
             self.jobs |= {job["job_id"]: job for job in self._ask("/api/jobs/")}
             for job in self.jobs:
                 found = self._ask(f"/api/data/datasets/{job}")["datasets"]

@@ -36,6 +36,5 @@ def test_slow_encoders_fill_the_object_store(tmp_path, ray_folder, slice_rows):
         config = write_toml(values, tiny.folder / "survey.toml")
         done = tuningfork("run", config, "--out", tmp_path / "run", timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
-    print(store.peak, store.size, store.spilled, store.beside)
     assert store.spilled == store.beside == 0
     assert 0 < store.peak < 0.9 * store.size

@@ -160,9 +160,10 @@ def test_run_has_one_name_in_lines_jobs_and_datasets(watched):
 
 def test_dashboard_reads_like_the_flow(watched):
     for name, dataset in watched.dashboard.datasets.items():
-        operators = [operator["name"] for operator in dataset["operators"].values()]
-        work = "MapBatches(Encode)" if "encode" in name else "MapBatches(Vote)"
-        assert operators == ["Input", "ReadSlices", work, "MapBatches(write_part)"]
+        operators = [operator["operator"] for operator in dataset["operators"]]
+        work = "Encode" if "encode" in name else "Vote"
+        flow = ["Input_0", "ReadSlices_1", f"MapBatches({work})_2", "MapBatches(write_part)_3"]
+        assert operators == flow
         assert dataset["total"] == dataset["progress"] in (SLICES, BROKEN)
     actors = {actor["repr_name"] for actor in watched.dashboard.actors.values()}
     assert {"MapWorker(MapBatches(Encode))", "MapWorker(MapBatches(Vote))"} <= actors

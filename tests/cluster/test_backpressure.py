@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.watch import Store, Watch
+from tests.cluster.store import watched_store
 from tests.conftest import TinyRelease
 from tests.survey.conftest import tuningfork, write_toml
 
@@ -31,9 +31,8 @@ def test_slow_encoders_fill_the_object_store(tmp_path, ray_folder, slice_rows):
     slow = {"input": 192, "turns": 4, "workers": 1, "batch_size": 16}
     run = {"slice_rows": slice_rows, "object_store_gib": 0.1}
     values = tiny.config(images={"size": SIZE}, run=run, encode=slow)
-    store = Store(ray_folder)
-    with Watch(store.look, 0.2):
-        config = write_toml(values, tiny.folder / "survey.toml")
+    config = write_toml(values, tiny.folder / "survey.toml")
+    with watched_store(ray_folder) as store:
         done = tuningfork("run", config, "--out", tmp_path / "run", timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     assert store.spilled == store.beside == 0

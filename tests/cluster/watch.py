@@ -1,4 +1,4 @@
-"""A Ray cluster of one node, looked at from outside while a command runs on it: its metrics, its object store, its dashboard."""
+"""A Ray cluster of one node, looked at from outside while a command runs on it: its metrics, its dashboard."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ import threading
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Self
 
-import grpc
 from prometheus_client.parser import text_string_to_metric_families
-from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 from ray.cluster_utils import Cluster
 
 EXPORT = 1.0
@@ -100,36 +97,6 @@ class Metrics:
         }
 
 
-class Store:
-    """The most that the object store of a command's own Ray held, and what it wrote to disk.
-
-    Parameters
-    ----------
-    folder : Path
-        What `RAY_TMPDIR` says.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._address = folder / "ray" / "ray_current_cluster"
-        self._state: Any = None
-        self.peak = self.spilled = self.beside = self.size = 0
-
-    def look(self) -> None:
-        """Look once, if Ray runs."""
-        if self._state is None:
-            if not self._address.exists():
-                return
-            self._state = get_state_from_address(self._address.read_text())
-        try:
-            stats = get_memory_info_reply(self._state).store_stats
-        except (grpc.RpcError, RuntimeError):  # it is starting, or over
-            return
-        self.size = stats.object_store_bytes_avail
-        self.peak = max(self.peak, stats.object_store_bytes_used)
-        self.spilled = max(self.spilled, stats.spilled_bytes_total)
-        self.beside = max(self.beside, stats.object_store_bytes_fallback)
-
-
 class Dashboard:
     """What the dashboard showed of jobs, datasets, actors and tasks."""
 
@@ -149,7 +116,8 @@ class Dashboard:
                 self.datasets |= {dataset["dataset"]: dataset for dataset in found}
             actors = self._ask("/api/v0/actors?detail=1")["data"]["result"]["result"]
             self.actors |= {actor["actor_id"]: actor for actor in actors}
-            self.tasks |= {task["name"] for task in self._ask("/api/v0/tasks")["data"]["result"]["result"]}
+            tasks = self._ask("/api/v0/tasks?limit=10000")["data"]["result"]["result"]
+            self.tasks |= {task["name"] for task in tasks}
 
     def _ask(self, path: str) -> Any:
         with urllib.request.urlopen(self._url + path, timeout=30) as answer:

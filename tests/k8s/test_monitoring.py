@@ -1,8 +1,9 @@
-"""Dashboard and alerts look at metrics that a run exports, and alerts fire when they should and not otherwise."""
+"""Dashboard and alerts look at metrics and labels that a run exports, and alerts fire when they should and not otherwise."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -49,7 +50,31 @@ def expressions(dashboard) -> dict[str, list[str]]:
 
 def unknown(queries: list[str]) -> set[str]:
     """Metrics in queries that nobody exports."""
-    return {name for query in queries for name in exported.used(query)} - exported.names()
+    return {name for query in queries for name in exported.used(query)} - exported.names().keys()
+
+
+@pytest.fixture
+def monitor():
+    """What Prometheus scrapes."""
+    (found,) = of_kind(rendered(MONITORED), "PodMonitor")
+    return found["spec"]
+
+
+def relabelled(monitor) -> set[str]:
+    """Labels that the monitor itself adds."""
+    rules = [rule for port in monitor["podMetricsEndpoints"] for rule in port["relabelings"]]
+    return {rule["targetLabel"] for rule in rules if "targetLabel" in rule}
+
+
+def strange(queries: list[str], monitor) -> set[tuple[str, str]]:
+    """Metrics in queries with a label that they do not have."""
+    every = exported.TARGETS | relabelled(monitor)
+    return {
+        (name, label)
+        for query in queries
+        for name, label in exported.asked(query)
+        if label not in every | exported.names()[name]
+    }
 
 
 def test_panel_of_a_metric_that_nobody_exports(dashboard):
@@ -60,6 +85,36 @@ def test_panel_of_a_metric_that_nobody_exports(dashboard):
 def test_alert_on_a_metric_that_nobody_exports(rules):
     wrong = {rule["alert"]: unknown([rule["expr"]]) for group in rules["groups"] for rule in group["rules"]}
     assert not {name: sorted(names) for name, names in wrong.items() if names}
+
+
+def test_panel_of_a_label_that_its_metric_has_not(dashboard, monitor):
+    wrong = {title: strange(queries, monitor) for title, queries in expressions(dashboard).items()}
+    assert not {title: sorted(labels) for title, labels in wrong.items() if labels}
+
+
+def test_alert_on_a_label_that_its_metric_has_not(rules, monitor):
+    wrong = {r["alert"]: strange([r["expr"]], monitor) for group in rules["groups"] for r in group["rules"]}
+    assert not {name: sorted(labels) for name, labels in wrong.items() if labels}
+
+
+def test_legend_of_a_label_that_is_added_up(dashboard):
+    targets = [t for panel in dashboard["panels"] for t in panel.get("targets", [])]
+    legends = {t["expr"]: set(re.findall(r"\{\{(\w+)\}\}", t["legendFormat"])) for t in targets}
+    assert not {expr: lost for expr, told in legends.items() if (lost := told - exported.kept(expr))}
+
+
+def test_alert_that_tells_of_a_label_that_is_added_up(rules):
+    for rule in rules["groups"][0]["rules"]:
+        told = set(re.findall(r"\$labels\.(\w+)", json.dumps(rule["annotations"])))
+        assert told <= exported.kept(rule["expr"]), rule["alert"]
+
+
+def test_server_whose_address_the_operator_takes_for_a_port(monitor):
+    """Our tag `endpoint` would become `exported_endpoint` beside the operator's label of that name."""
+    taken = exported.TARGETS & frozenset().union(*exported.ours().values())
+    (port,) = (each for each in monitor["podMetricsEndpoints"] if each["port"] == "metrics")
+    dropped = {rule["regex"] for rule in port["relabelings"] if rule["action"] == "labeldrop"}
+    assert taken == dropped == {"endpoint"}
 
 
 def test_metric_of_ours_that_the_dashboard_forgets(dashboard):
@@ -87,13 +142,38 @@ def test_misspelt_metric_is_seen():
     )
 
 
+def test_misspelt_label_is_seen(monitor):
+    def seen(query):
+        return {label for _, label in strange([query], monitor)}
+
+    assert seen('sum(ray_tuningfork_slices{run=~"a", status="done"})') == {"status"}
+    assert seen("sum by (phase) (rate(ray_tuningfork_objects_total[5m]))") == {"phase"}
+    assert seen("sum by (le, stage) (rate(ray_tuningfork_step_seconds_bucket[5m]))") == {"stage"}
+    assert seen("sum by (le) (rate(ray_tuningfork_step_seconds_count[5m]))") == {"le"}
+    assert seen(
+        "a / sum by (flag) (ray_tuningfork_batch_fill) / sum by (run) (ray_tuningfork_batch_fill)"
+    ) == {"flag"}
+    sound = 'sum by (pod, Location, ray_io_cluster) (ray_object_store_memory{namespace!="x"})'
+    assert seen(sound) == set()
+    with pytest.raises(ValueError, match="before what is added up"):
+        seen("sum(ray_tuningfork_slices) by (phase)")
+
+
 def test_metrics_are_found_in_source_however_they_are_named(tmp_path):
     (tmp_path / "module.py").write_text(
         'from collections import Counter as C\nfrom ray.util import metrics\nmetrics.Counter("tuningfork_a", "what")\n'
-        'x = {n: Gauge(f"tuningfork_{n}_b", "what") for n in ("c", "d")}\nC("tuningfork_no")\nCounter("abracadabra")\n',
+        'x = {n: Gauge(f"tuningfork_{n}_b", "what") for n in ("c", "d")}\nC("tuningfork_no")\nCounter("abracadabra")\n'
+        'tags = ("e", "f")\nHistogram("tuningfork_g", "what", [1.0], tags)\nGauge("tuningfork_h", tag_keys=("i",))\n',
         encoding="utf-8",
     )
-    assert exported.ours(tmp_path) == {"ray_tuningfork_a_total", "ray_tuningfork_c_b", "ray_tuningfork_d_b"}
+    plain = dict.fromkeys(("ray_tuningfork_a_total", "ray_tuningfork_c_b", "ray_tuningfork_d_b"), frozenset())
+    tagged = {
+        "ray_tuningfork_g_bucket": frozenset({"e", "f", "le"}),
+        "ray_tuningfork_g_sum": frozenset({"e", "f"}),
+        "ray_tuningfork_g_count": frozenset({"e", "f"}),
+        "ray_tuningfork_h": frozenset({"i"}),
+    }
+    assert exported.ours(tmp_path) == plain | tagged
 
 
 def test_panels_do_not_hide_one_another(dashboard):

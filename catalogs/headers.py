@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import IO, TYPE_CHECKING
+from math import prod
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from astropy.io import fits
 
 from catalogs import storage
 from catalogs.quiet import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+T = TypeVar("T")
 
 BLOCK = 2880
+END = b"END     "
 LONGEST_HEADER = 4_000_000
 LARGEST_HDU = 1 << 42
 """Bytes of an HDU's data that a header may promise; file systems refuse to seek much further."""
@@ -44,6 +47,13 @@ def first_line(error: BaseException) -> str:
     return told[0].rstrip(".") if told else type(error).__name__
 
 
+def _whole(text: bytes) -> tuple[fits.Header, int]:
+    """A header with all of its cards, and the bytes of its data."""
+    with quiet():
+        header = fits.Header.fromfile(BytesIO(text), padding=True)
+        return header, data_bytes(header)
+
+
 def walk(stream: IO[bytes]) -> Iterator[tuple[int, fits.Header, int]]:
     """Every HDU's number, header and the byte at which its data begin.
 
@@ -52,6 +62,11 @@ def walk(stream: IO[bytes]) -> Iterator[tuple[int, fits.Header, int]]:
     NotFits
         If the stream does not begin like a FITS file, ends where it must not, or has a header that makes no sense.
     """
+    return walk_as(_whole, stream)
+
+
+def walk_as(parse: Callable[[bytes], tuple[T, int]], stream: IO[bytes]) -> Iterator[tuple[int, T, int]]:
+    """`walk`, with something else in the headers' place: `parse` makes it of a header's text, and tells the bytes of the data."""
     if stream.read(6) != b"SIMPLE":
         msg = "is not a FITS file"
         raise NotFits(msg)
@@ -59,9 +74,7 @@ def walk(stream: IO[bytes]) -> Iterator[tuple[int, fits.Header, int]]:
     number, position = 0, 0
     while (text := _header_text(stream)) is not None:
         try:
-            with quiet():
-                header = fits.Header.fromfile(BytesIO(text), padding=True)
-                length = data_bytes(header)
+            header, length = parse(text)
         except MALFORMED as error:
             msg = f"the header of HDU {number} is damaged ({first_line(error)})"
             raise NotFits(msg) from error
@@ -76,14 +89,14 @@ def walk(stream: IO[bytes]) -> Iterator[tuple[int, fits.Header, int]]:
         stream.seek(position)
 
 
-def data_bytes(header: fits.Header) -> int:
+def data_bytes(header: Mapping[str, Any]) -> int:
     """Bytes that the data of an HDU take in the file, without the padding up to the next multiple of 2880."""
     axes = [int(header[f"NAXIS{i + 1}"]) for i in range(int(header["NAXIS"]))]
     bits, groups, heap = int(header["BITPIX"]), int(header.get("GCOUNT", 1)), int(header.get("PCOUNT", 0))
     if bits not in BITS or min([groups, heap, *axes]) < 0:
         msg = f"BITPIX = {bits}, axes {axes}, PCOUNT = {heap} and GCOUNT = {groups} describe no data"
         raise NotFits(msg)
-    values = int(np.prod(axes, dtype=object)) if axes else 0
+    values = prod(axes) if axes else 0
     length = abs(bits) // 8 * groups * (heap + values)
     if length > LARGEST_HDU:
         msg = f"BITPIX = {bits}, axes {axes}, PCOUNT = {heap} and GCOUNT = {groups} promise {length} bytes"
@@ -119,7 +132,10 @@ def _header_text(stream: IO[bytes]) -> bytes | None:
             msg = "is truncated: it ends inside a header"
             raise NotFits(msg)
         text += block
-        if any(block[card : card + 8] == b"END     " for card in range(0, BLOCK, 80)):
+        end = block.find(END)
+        while end % 80 and end >= 0:
+            end = block.find(END, end + 1)
+        if end >= 0:
             return text
     msg = "has no END in its header"
     raise NotFits(msg)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -136,14 +137,16 @@ def _columns(survey: Survey, kept: dict[str, str], tables: list[TableHeader]) ->
         needed = needed_columns(survey, kept)
     except where.BadCondition as error:
         raise Refused([_where_fault(survey, error)]) from error
-    schemas = storage.parallel(lambda table: table.empty.schema, tables)
+    first, alike = tables[0].empty.schema, dict[str, list[Fault]]()
     faults = []
-    for table, schema in zip(tables, schemas, strict=True):
-        faults += _column_faults(table, schema, schemas[0], needed)
-    faults = grouped(faults) or _type_faults(survey, tables[0].url, schemas[0])
+    for table in tables:
+        if table.header not in alike:
+            alike[table.header] = _column_faults(table, table.empty.schema, first, needed)
+        faults += [replace(fault, file=table.url) for fault in alike[table.header]]
+    faults = grouped(faults) or _type_faults(survey, tables[0].url, first)
     if faults:
         raise Refused(faults)
-    columns = pa.schema([schemas[0].field(name) for name in needed])
+    columns = pa.schema([first.field(name) for name in needed])
     if survey.where is not None:
         try:
             where.check(survey.where, columns)

@@ -9,7 +9,7 @@ import uuid
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
+MOST_TASKS = 4096
 
 CREDENTIALS = re.compile(
     r"://[^/@:\[\s]+:(?!\d+(/|$))[^@\s]*@"
@@ -41,8 +42,15 @@ def carries_credentials(url: str) -> bool:
 
 def parallel(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """Apply a function that waits for disks or the network to many items; answers in the items' order."""
+    todo = list(items)
+    # Of very many items a thread takes some at a time: waiting for each by itself would cost more than the work.
+    step = 1 + len(todo) // MOST_TASKS
+
+    def some(start: int) -> list[R]:
+        return [function(item) for item in todo[start : start + step]]
+
     with ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as pool:
-        return list(pool.map(function, items))
+        return [answer for answers in pool.map(some, range(0, len(todo), step)) for answer in answers]
 
 
 def is_local(url: str) -> bool:
@@ -52,7 +60,11 @@ def is_local(url: str) -> bool:
 
 def local_path(url: str) -> Path:
     """The path of a local URL."""
-    return Path(url.removeprefix("file://"))
+    return Path(_plain(url))
+
+
+def _plain(url: str) -> str:
+    return url.removeprefix("file://")
 
 
 def join(base: str, *parts: str) -> str:
@@ -93,6 +105,8 @@ def exists(url: str) -> bool:
 
 def size(url: str) -> int:
     """Bytes of a file as stored."""
+    if is_local(url):
+        return os.stat(_plain(url)).st_size  # noqa: PTH116 - a release has a hundred thousand files
     fs, path = url_to_fs(url)
     return int(fs.size(path) or 0)
 
@@ -107,7 +121,12 @@ def reading(url: str, *, decompress: bool = True) -> Iterator[IO[bytes]]:
         Also where it is the gzip stream that is cut short or damaged.
     """
     compression = "gzip" if decompress and url.endswith(".gz") else None
-    with fsspec.open(url, "rb", compression=compression) as stream:
+    opened: Any = (
+        open(_plain(url), "rb")  # noqa: PTH123, SIM115 - which takes an eighth of the time
+        if is_local(url) and compression is None
+        else fsspec.open(url, "rb", compression=compression)
+    )
+    with opened as stream:
         try:
             yield stream
         except (EOFError, zlib.error) as error:
@@ -159,10 +178,13 @@ def read(url: str) -> bytes:
 
 def names(folder: str) -> list[str]:
     """Names of the whole files in a folder, sorted; empty when the folder is absent."""
-    fs, path = url_to_fs(folder)
-    fs.invalidate_cache(path)
     try:
-        found = fs.ls(path, detail=False)
+        if is_local(folder) and local_path(folder).is_dir():
+            found = os.listdir(local_path(folder))  # noqa: PTH208 - names are all that is wanted of a million files
+        else:
+            fs, path = url_to_fs(folder)
+            fs.invalidate_cache(path)
+            found = fs.ls(path, detail=False)
     except FileNotFoundError:
         return []
     return sorted(n for n in (f.rstrip("/").rsplit("/", 1)[-1] for f in found) if not n.startswith("."))

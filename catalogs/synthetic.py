@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astropy.io import fits
-
 from catalogs.errors import Fault
-from catalogs.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,19 +16,11 @@ CARD = "SYNTH"
 """True in the headers of every synthetic shard."""
 
 
-def is_synthetic(table: TableHeader) -> bool:
-    """Whether a shard says that it is synthetic."""
-    if CARD not in table.header:  # which is quick to see
-        return False
-    with quiet():
-        return fits.Header.fromstring(table.header).get(CARD, False) is True
-
-
 def faults(survey: Survey, tables: Sequence[TableHeader]) -> list[Fault]:
     """What keeps a release from being run: it is synthetic and the config does not say so, or says so and it is not, or is both."""
-    drawn = [table for table in tables if is_synthetic(table)]
+    drawn = [table for table in tables if table.synthetic]
     if drawn and len(drawn) < len(tables):
-        real = next(table for table in tables if not is_synthetic(table))
+        real = next(table for table in tables if not table.synthetic)
         problem = f"is synthetic ({CARD} in its header), but {real.url} of the same release is not"
         return [
             Fault(table.url, problem, "Keep synthetic and real shards in releases of their own")

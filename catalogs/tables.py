@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
+from io import BytesIO
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +14,7 @@ from astropy.io import fits
 
 from catalogs import bounds, headers, storage
 from catalogs.errors import CorruptFile
+from catalogs.outlines import Outline, outline
 from catalogs.quiet import quiet
 from catalogs.synthetic import CARD
 
@@ -26,6 +29,9 @@ UNUSABLE = {"P": "of variable length", "Q": "of variable length", "C": "complex"
 MOST_COLUMNS = 999
 """FITS standard 4.0, section 7.3.1."""
 
+ALIKE = 64
+"""Headers whose columns are kept in mind: those of a release's shards are alike, or of a few kinds."""
+
 
 class NotATable(ValueError):
     """The file is no FITS file, or holds no binary table where one is expected."""
@@ -37,28 +43,31 @@ class NotATable(ValueError):
         self.remedy = remedy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TableHeader:
     """What one shard's header says: where its rows lie and what they hold."""
 
     url: str
     header: str
+    """The cards that say what columns there are; the same string for all shards that are alike."""
     offset: int
     """Byte (of the uncompressed file) at which row 0 begins."""
     row_bytes: int
     rows: int
+    digest: str
+    """Of the whole header."""
+    synthetic: bool
+    """Whether it says that a diffusion model drew the shard."""
 
     @property
     def columns(self) -> fits.ColDefs:
         """The columns as astropy describes them."""
-        with quiet():
-            return self._hdu(b"", 0).columns
+        return _columns(self.header)
 
     @property
     def unusable(self) -> dict[str, str]:
         """Columns that cannot be read row by row into Arrow, and why."""
-        letters = {c.name: re.sub(r"^\d*", "", str(c.format))[:1] for c in self.columns}
-        return {name: UNUSABLE[letter] for name, letter in letters.items() if letter in UNUSABLE}
+        return dict(_unusable(self.header))
 
     @property
     def empty(self) -> pa.Table:
@@ -66,10 +75,7 @@ class TableHeader:
 
         Columns that `unusable` names have no place in it.
         """
-        unusable = self.unusable
-        names = [name for name in self.columns.names if name not in unusable]
-        # Types are read off one row of zero bytes: a column of no rows has lost its width.
-        return self._arrow(b"\0" * self.row_bytes, 1, names).slice(0, 0)
+        return _empty(self.header, self.row_bytes)
 
     def read(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
         """Rows `start` to `stop` of some columns; nothing but the bytes of those rows is read.
@@ -90,27 +96,47 @@ class TableHeader:
             raise CorruptFile(f"{self.url}: cannot be read ({error}). Fetch the file again.") from error
         if len(data) < count * self.row_bytes:
             raise CorruptFile(f"{self.url}: ends before row {stop} of {self.rows}. Fetch the file again.")
-        return self._arrow(data, count, columns)
+        return _arrow(self.header, data, count, columns)
 
-    def _arrow(self, data: bytes, count: int, columns: Sequence[str]) -> pa.Table:
-        with quiet():
-            hdu = self._hdu(data, count)
-            arrays = [_to_arrow(hdu.data, hdu.columns[name]) for name in columns]
-        fields = [
-            pa.field(name, array.type, metadata=_metadata(hdu.columns, name, hdu.header))
-            for name, array in zip(columns, arrays, strict=True)
-        ]
-        return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
-    def _hdu(self, data: bytes, count: int) -> fits.BinTableHDU:
-        # A small table of its own is made from the header and the bytes of the rows, so that astropy's
-        # scaling, TNULL, TDIM and logical columns all hold without it ever seeing the other rows.
-        header = fits.Header.fromstring(self.header)
-        header["NAXIS2"] = count
-        header["PCOUNT"] = 0
-        header.pop("THEAP", None)
-        text = header.tostring(sep="", endcard=True, padding=True).encode("ascii", "replace")
-        return fits.BinTableHDU.fromstring(text + data + b"\0" * (-len(data) % headers.BLOCK), uint=True)
+@functools.lru_cache(maxsize=ALIKE)
+def _columns(header: str) -> fits.ColDefs:
+    with quiet():
+        return _hdu(header, b"", 0).columns
+
+
+@functools.lru_cache(maxsize=ALIKE)
+def _unusable(header: str) -> dict[str, str]:
+    letters = {c.name: re.sub(r"^\d*", "", str(c.format))[:1] for c in _columns(header)}
+    return {name: UNUSABLE[letter] for name, letter in letters.items() if letter in UNUSABLE}
+
+
+@functools.lru_cache(maxsize=ALIKE)
+def _empty(header: str, row_bytes: int) -> pa.Table:
+    names = [name for name in _columns(header).names if name not in _unusable(header)]
+    # Types are read off one row of zero bytes: a column of no rows has lost its width.
+    return _arrow(header, b"\0" * row_bytes, 1, names).slice(0, 0)
+
+
+def _arrow(header: str, data: bytes, count: int, columns: Sequence[str]) -> pa.Table:
+    with quiet():
+        hdu = _hdu(header, data, count)
+        arrays = [_to_arrow(hdu.data, hdu.columns[name]) for name in columns]
+    fields = [
+        pa.field(name, array.type, metadata=_metadata(hdu.columns, name, hdu.header))
+        for name, array in zip(columns, arrays, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _hdu(header: str, data: bytes, count: int) -> fits.BinTableHDU:
+    # A small table of its own is made from the header and the bytes of the rows, so that astropy's
+    # scaling, TNULL, TDIM and logical columns all hold without it ever seeing the other rows.
+    own = fits.Header.fromstring(header)
+    own["NAXIS2"] = count
+    own["PCOUNT"] = 0
+    text = own.tostring(sep="", endcard=True, padding=True).encode("ascii", "replace")
+    return fits.BinTableHDU.fromstring(text + data + b"\0" * (-len(data) % headers.BLOCK), uint=True)
 
 
 def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
@@ -141,40 +167,48 @@ def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
 
 def _find_table(url: str, stream: IO[bytes], wanted: int | str | None) -> TableHeader:
     synthetic = False
-    for number, header, offset in headers.walk(stream):
+    for number, found, offset in headers.walk_as(outline, stream):
+        values = found.values
         # Tools that rewrite a table may keep the card in one of its headers only.
-        synthetic = synthetic or header.get(CARD, False) is True
-        is_table = header.get("XTENSION", "").strip() == "BINTABLE" and not header.get("ZIMAGE", False)
-        if is_table and wanted in (None, number, header.get("EXTNAME", "").strip()):
-            if synthetic:
-                header[CARD] = True
-            bounds.check_row(number, int(header["NAXIS1"]), int(header["NAXIS2"]))
-            return _checked(url, header, offset)
+        synthetic = synthetic or values.get(CARD, False) is True
+        is_table = values.get("XTENSION", "").strip() == "BINTABLE" and not values.get("ZIMAGE", False)
+        if is_table and wanted in (None, number, values.get("EXTNAME", "").strip()):
+            bounds.check_row(number, int(values["NAXIS1"]), int(values["NAXIS2"]))
+            return _checked(url, found, offset, synthetic=synthetic)
     what = "binary table" if wanted is None else f"HDU {wanted!r} with a binary table"
     raise NotATable(f"has no {what}", "Check [survey] catalogs and hdu")
 
 
-def _checked(url: str, header: fits.Header, offset: int) -> TableHeader:
-    if header.get("ZTABLE", False):
-        msg = "holds a tile-compressed table (ZTABLE), which cannot be read row by row"
-        raise NotATable(msg)
+def _checked(url: str, found: Outline, offset: int, *, synthetic: bool) -> TableHeader:
+    row_bytes, rows = int(found.values["NAXIS1"]), int(found.values["NAXIS2"])
+    header = _sound(found.text, row_bytes)
+    if not headers.is_complete(url, offset + rows * row_bytes):
+        raise NotATable(f"is truncated: its header promises {rows} rows")
+    digest = f"{CARD} {found.digest}" if synthetic and CARD not in found.values else found.digest
+    return TableHeader(url, header, offset, row_bytes, rows, digest, synthetic)
+
+
+@functools.lru_cache(maxsize=ALIKE)
+def _sound(text: bytes, row_bytes: int) -> str:
+    """The header of a table whose columns can be read."""
     with quiet():
-        _name_columns(header)
-        text = header.tostring()
-    table = TableHeader(url, text, offset, int(header["NAXIS1"]), int(header["NAXIS2"]))
-    if not headers.is_complete(url, offset + table.rows * table.row_bytes):
-        raise NotATable(f"is truncated: its header promises {table.rows} rows")
-    try:
-        width = table.columns.dtype.itemsize
-        if width != table.row_bytes:
-            msg = f"its columns take {width} bytes a row, not NAXIS1 = {table.row_bytes}"
+        header = fits.Header.fromfile(BytesIO(text), padding=True)
+        if header.get("ZTABLE", False):
+            msg = "holds a tile-compressed table (ZTABLE), which cannot be read row by row"
             raise NotATable(msg)
-        _ = table.empty
+        _name_columns(header)
+        told = str(header.tostring())
+    try:
+        width = _columns(told).dtype.itemsize
+        if width != row_bytes:
+            msg = f"its columns take {width} bytes a row, not NAXIS1 = {row_bytes}"
+            raise NotATable(msg)
+        _empty(told, row_bytes)
     except NotATable:
         raise
     except Exception as error:  # astropy raises what it happens to over a header that makes no sense
         raise NotATable(f"the header of its table is damaged ({headers.first_line(error)})") from error
-    return table
+    return told
 
 
 def _name_columns(header: fits.Header) -> None:

@@ -29,9 +29,7 @@ def fingerprints(
     """
     # How the work is spread (workers, threads, batch size) does not change what comes out.
     spread = {"workers", "cpus", "gpus", "threads", "batch_size", *Served.model_fields}
-    shards = [
-        [s.label, s.table.rows, hashlib.sha256(s.table.header.encode()).hexdigest()] for s in release.shards
-    ]
+    shards = [[shard.label, shard.table.rows, shard.table.digest] for shard in release.shards]
     fit, vote = config.fit.model_dump(mode="json"), config.vote.model_dump(mode="json")
     balanced = {
         "first_fit": fit,

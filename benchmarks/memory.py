@@ -109,8 +109,7 @@ def measure(objects: int) -> tuple[dict[str, Sample], dict[str, float], float]:
             watch.start()
             for line in process.stdout:
                 output.append(line)
-                if line.startswith('{"stage"'):
-                    said = json.loads(line)
+                if line.startswith("{") and "state" in (said := json.loads(line)):
                     watch.stage = said["stage"]
                     took[said["stage"]] = said["seconds"]
         watch.join()

@@ -65,6 +65,14 @@ SECTIONS = (
         ["--objects", "1500"],
     ),
     Section(
+        "scaling",
+        "Cores and workers",
+        "Objects a second of the encoding stage, and of the whole run, on one core and on two, with one, two and four encoders of one thread.",
+        "the bare encoder with a thread for each core, on stamps in memory, on the same cores.",
+        "the same catalog from all of them (`tests/cluster/test_workers.py`).",
+        ["--objects", "1500"],
+    ),
+    Section(
         "served",
         "Served encoding",
         "Stamps a second (galaxy-atto, 64 pixels, three bands) through a real tritonserver with two instances of one thread on the same two cores; "

@@ -48,24 +48,24 @@ MEASURED = {
 """What is added to a run that otherwise measures nothing."""
 
 
-def bare(config: Path) -> dict[str, float]:
+def bare(config: Path, threads: int = THREADS) -> dict[str, float]:
     """Objects a second of the encoder alone, by OpenMP's wait policy."""
     rates, before = {}, os.environ.get("OMP_WAIT_POLICY")
     for policy in ("ACTIVE", "PASSIVE"):
         os.environ["OMP_WAIT_POLICY"] = policy  # read when a process loads its libraries
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            rates[policy.lower()] = process.submit(encode_all, config).result()
+            rates[policy.lower()] = process.submit(encode_all, config, threads).result()
         os.environ.pop("OMP_WAIT_POLICY")
     if before is not None:
         os.environ["OMP_WAIT_POLICY"] = before
     return rates
 
 
-def encode_all(config: Path) -> float:
+def encode_all(config: Path, threads: int) -> float:
     """Objects a second of the encoder on tables in memory, in a fresh process."""
     plan = plan_of(config, "nowhere")
     tables = [plan.release.read(piece) for piece in plan.slices()]
-    encoder = Encoder(**{**plan.encoder_options, "threads": THREADS})
+    encoder = Encoder(**{**plan.encoder_options, "threads": threads})
     encoder(tables[0].slice(0, 256))
     start = time.perf_counter()
     for table in tables:
@@ -81,7 +81,8 @@ def run(config: Path, out: Path) -> tuple[list[dict], float]:
     seconds = time.perf_counter() - start
     if done.returncode:
         sys.exit(f"tuningfork run failed:\n{done.stdout}\n{done.stderr}")
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"stage"')], seconds
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return [line for line in lines if "state" in line], seconds
 
 
 def quiet() -> dict[str, str]:

@@ -8,9 +8,11 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from catalogs.errors import TuningforkError
 from pipeline.loopback import on_loopback
 from pipeline.progress import console
 
@@ -19,9 +21,14 @@ if TYPE_CHECKING:
 
     from pipeline.config import Run
 
-
 OWN_STORE = "tuningfork.own_store"
 """Key of Ray Data's context: bytes of the object store of a Ray that the run started itself, which will not grow; else None."""
+STARTING = 300
+"""Seconds that Ray may take to start: on a busy machine its own limits, of half a minute, are too short."""
+
+
+class NoRay(TuningforkError):
+    """Ray did not start on this machine, or no cluster answers at an address."""
 
 
 @contextlib.contextmanager
@@ -34,12 +41,17 @@ def cluster(
     ----------
     settings : Run
     address : str, optional
-        Address of a running cluster (`auto`, `ray://…`, `host:port`). Without it a cluster of this machine is
-        started and stopped again.
+        Address of a running cluster (`auto`, `ray://…`, `host:port`). Without it, or for `local`, a cluster of
+        this machine is started and stopped again.
     dashboard : bool
         Start the Ray dashboard with a cluster of this machine, also if the settings don't ask for it.
     run : str, optional
         The run's id, which Ray's list of jobs then shows.
+
+    Raises
+    ------
+    NoRay
+        If there is none to be connected to.
     """
     # Ray reads these when it is imported and when its processes start.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -54,10 +66,12 @@ def cluster(
 
     joined, execution = ray.is_initialized(), ray.data.DataContext.get_current()
     if not joined:
+        own = address in {None, "local"}
         options: dict[str, Any] = {"address": address}
-        store = int(settings.object_store_gib * 2**30) if address is None else None
+        store = int(settings.object_store_gib * 2**30) if own else None
         if store is not None:
             options = {
+                "address": "local",  # else Ray joins whatever it finds running here
                 "include_dashboard": dashboard or settings.dashboard,
                 "dashboard_host": "127.0.0.1",
                 "object_store_memory": store,
@@ -66,8 +80,11 @@ def cluster(
         if run is not None:
             options["job_config"] = ray.job_config.JobConfig(metadata={"run": run})
         on_stop = signal.getsignal(signal.SIGTERM)
-        where = on_loopback() if address is None else contextlib.nullcontext()
-        with where, _silent_stderr():
+        with (
+            on_loopback() if own else contextlib.nullcontext(),
+            _told_plainly(address, own),
+            _silent_stderr(),
+        ):
             context = ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_stop)  # Ray puts its own there, which ends without a word
@@ -82,6 +99,35 @@ def cluster(
     finally:
         if not joined:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _told_plainly(address: str | None, own: bool) -> Iterator[None]:
+    """Give Ray time to start, or to be joined, and say in one line what went wrong."""
+    if own:
+        what, remedy = (
+            "Ray did not start on this machine",
+            "Run it again once that is mended, or less is running",
+        )
+        limits = {"RAY_raylet_start_wait_time_s": STARTING, "RAY_agent_register_timeout_ms": 1000 * STARTING}
+        limits |= {"RAY_gcs_server_port_wait_time_s": STARTING}
+    else:
+        what, remedy = (
+            f"no Ray cluster at {address}",
+            "Start it, or correct --address; without it, Ray starts here",
+        )
+        limits = {"RAY_gcs_server_port_wait_time_s": 1}  # one try, of half a minute: Ray would make twenty
+    ours = {name: str(limit) for name, limit in limits.items() if name not in os.environ}
+    os.environ.update(ours)
+    start = time.monotonic()
+    try:
+        yield
+    except Exception as error:
+        why = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        raise NoRay(f"{what}, after {time.monotonic() - start:.0f} s: {why}. {remedy}.") from error
+    finally:
+        for name in ours:
+            os.environ.pop(name)
 
 
 @contextlib.contextmanager

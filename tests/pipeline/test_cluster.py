@@ -1,0 +1,154 @@
+"""Where Ray cannot start, or no cluster answers, one line says so; and a busy machine is given time."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.survey.conftest import COMMAND, write_toml
+
+CONNECT = """
+import sys
+from pipeline import cli
+from pipeline.cluster import cluster
+from pipeline.config import Run
+
+def app():
+    with cluster(Run(object_store_gib=0.1), *sys.argv[1:]):
+        import ray
+        print("connected to", ray.get_runtime_context().gcs_address, flush=True)
+
+cli.app = app
+cli.main()
+"""
+"""A command that only connects, ended as every command is."""
+
+
+def connect(*address: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | environment
+    command = [sys.executable, "-c", CONNECT, *address]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """What was said, where a command stopped as ours do."""
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    (line,) = done.stdout.strip().splitlines()
+    assert line.startswith("stopped: ")
+    return line
+
+
+def nobody() -> str:
+    """An address where nothing listens."""
+    with socket.socket() as each:
+        each.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{each.getsockname()[1]}"
+
+
+QUICK = {"RAY_gcs_rpc_server_connect_timeout_s": "1", "RAY_py_gcs_connect_timeout_s": "1"}
+"""How long Ray waits for a cluster's head."""
+
+
+def test_a_cluster_that_is_not_there_ends_in_a_traceback(tiny, tmp_path):
+    address, config = nobody(), write_toml(tiny.config(), tiny.folder / "survey.toml")
+    run = [COMMAND, "run", config, "--out", tmp_path / "run", "--address", address]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=300, env={**os.environ, **QUICK})
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert f"stopped: no Ray cluster at {address}, after " in done.stdout.splitlines()[-1]
+    assert "--address" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("address", "word"),
+    [
+        ("nowhere", "Invalid address"),
+        pytest.param("ray://127.0.0.1:1", "connection timeout", marks=pytest.mark.slow),
+    ],
+)
+def test_an_address_that_is_none_ends_in_a_traceback(address, word):
+    line = one_line(connect(address, RAY_CLIENT_MAX_CONNECT_RETRIES="1"))
+    assert f"no Ray cluster at {address}" in line
+    assert word in line
+
+
+def test_ray_that_cannot_start_ends_in_a_traceback():
+    line = one_line(connect(RAY_TMPDIR="/dev/null/ray"))
+    assert "Ray did not start on this machine, after " in line
+    assert "/dev/null/ray" in line
+
+
+def test_a_run_without_an_address_joins_the_cluster_of_somebody_else():
+    """Ray would: `ray start` leaves its address where every user's Ray looks for it."""
+    other = nobody()
+    with tempfile.TemporaryDirectory() as short:  # names of sockets must be
+        (Path(short) / "ray").mkdir()
+        (Path(short) / "ray" / "ray_current_cluster").write_text(other)
+        done = connect(RAY_TMPDIR=short, RAY_ADDRESS=other)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "connected to 127.0.0.1:" in done.stdout
+    assert other not in done.stdout
+
+
+def hold_up_raylet(seconds: float, found: list[psutil.Process]) -> None:
+    """Stop the next raylet that a child of this process starts, as a starved machine would."""
+    limit = time.monotonic() + 120
+    while not found and time.monotonic() < limit:
+        found += [each for each in psutil.Process().children(recursive=True) if each.name() == "raylet"]
+        time.sleep(0.01)
+    found[0].suspend()
+    threading.Event().wait(seconds)
+    if found[0].is_running():
+        found[0].resume()
+
+
+@pytest.fixture
+def held_up():
+    """`held_up(seconds)` makes the next raylet wait so long."""
+    threads = []
+
+    def hold(seconds: float) -> list[psutil.Process]:
+        found: list[psutil.Process] = []
+        threads.append(threading.Thread(target=hold_up_raylet, args=(seconds, found)))
+        threads[-1].start()
+        return found
+
+    yield hold
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.slow
+def test_a_busy_machine_is_given_half_a_minute(held_up):
+    held_up(45)
+    done = connect()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "connected" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_machine_too_busy_for_ray_ends_in_a_traceback_or_leaves_processes(held_up):
+    raylets = held_up(60)
+    line = one_line(connect(RAY_raylet_start_wait_time_s="5"))
+    assert "Ray did not start on this machine, after 3" in line
+    assert "timed out during startup" in line
+    assert "less is running" in line
+    (raylet,) = raylets
+    raylet.wait(60)
+
+
+def test_a_limit_that_a_user_sets_is_overruled():
+    """Here, no time at all."""
+    line = one_line(connect(RAY_gcs_server_port_wait_time_s="0"))
+    assert "Ray did not start" in line
+    assert "Timed out waiting for file" in line

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from catalogs.tables import TableHeader
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Shard:
     """One FITS catalog file of a release."""
 
@@ -22,7 +22,7 @@ class Shard:
     table: TableHeader
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Slice:
     """Rows `start` to `stop` (0-based, exclusive) of one shard."""
 
@@ -46,3 +46,8 @@ def slices_of(shards: Sequence[Shard], slice_rows: int) -> Iterator[Slice]:
     for shard in shards:
         for start in range(0, shard.table.rows, slice_rows):
             yield Slice(shard.number, start, min(start + slice_rows, shard.table.rows))
+
+
+def count_slices(shards: Sequence[Shard], slice_rows: int) -> int:
+    """How many slices a release has."""
+    return sum(-(-shard.table.rows // slice_rows) for shard in shards)

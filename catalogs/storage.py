@@ -111,6 +111,11 @@ def size(url: str) -> int:
     return int(fs.size(path) or 0)
 
 
+def modified(path: str) -> float:
+    """When a file of this machine was written last, seconds since 1970."""
+    return os.stat(_plain(path)).st_mtime  # noqa: PTH116 - as above
+
+
 @contextlib.contextmanager
 def reading(url: str, *, decompress: bool = True) -> Iterator[IO[bytes]]:
     """Open a file for reading, gunzipped if its name says so.

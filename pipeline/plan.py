@@ -16,7 +16,7 @@ from actors.voter import Voter
 from catalogs import parts
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
-from catalogs.slices import Slice, slices_of
+from catalogs.slices import Slice, count_slices, slices_of
 from kernels.bands import band_order
 from pipeline import balancing, decisions, measuring, naming, serving
 from pipeline.encoding import encoder_options, look_at_encoder, resolved
@@ -57,10 +57,17 @@ class Plan:
     """Classes that people gave to groups."""
     painter_options: dict[str, Any] | None = None
     """Of `actors.painter.Painter`; None where bags are not balanced."""
+    servers_unseen: bool = False
+    """Encoders have servers beside them, on machines that this one is not among."""
 
     def slices(self) -> Iterator[Slice]:
         """All slices of the release, in order."""
         return slices_of(self.release.shards, self.config.run.slice_rows)
+
+    @property
+    def slice_count(self) -> int:
+        """How many slices the release has."""
+        return count_slices(self.release.shards, self.config.run.slice_rows)
 
     @property
     def slice_bytes(self) -> int:
@@ -95,11 +102,11 @@ class Plan:
         return f"tuningfork run {self.source} --out {self.run.url}"
 
     def seconds_for_encoding(self) -> float:
-        """Time that encoding will take, judged by a trial batch on this machine's CPU or the servers; NaN where a GPU will do it."""
+        """Time that encoding will take, judged by a trial batch on this machine's CPU or the servers; NaN where GPUs or servers elsewhere will do it."""
         settings = self.config.encode
         done = parts.done(self.run.objects)
         left = sum(piece.rows for piece in self.slices() if piece.name not in done)
-        if settings.gpus or not left:
+        if settings.gpus or self.servers_unseen or not left:
             return 0.0 if not left else float("nan")
         work = EncodeAndMeasure(
             {**self.encoder_options, "batch_size": min(TRIAL, settings.batch_size)}, self.measurer_options
@@ -174,9 +181,10 @@ def make_plan(
     if address is None and not encoded and not torch.cuda.is_available():
         faults += _no_gpu(config, source)
     notes: list[str] = []
+    unseen = False
     if config.encode.served_by is not None and features and weights:
         options = serving.served_options(config, folder, options, features, weights)
-        found, notes = ([], []) if encoded else serving.look(options, source)
+        found, notes, unseen = ([], [], False) if encoded else serving.look(options, source, address)
         faults += found
     measurer, schema = None, pa.schema([])
     if release is not None:
@@ -200,7 +208,9 @@ def make_plan(
         *decisions.notes(decided, prints["fit"]),
     ]
     prints = with_labels(prints, config, labels)
-    return Plan(config, source, release, run, options, measurer, features, prints, notes, labels, painter)
+    return Plan(
+        config, source, release, run, options, measurer, features, prints, notes, labels, painter, unseen
+    )
 
 
 def component_faults(config: Config, source: str, features: int) -> list[Fault]:
@@ -297,7 +307,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         **plan.record,
         "rows": plan.release.rows,
         "selected": plan.release.selected,
-        "slices": sum(1 for _ in plan.slices()),
+        "slices": plan.slice_count,
         "columns": {f.name: str(f.type) for f in plan.schema},
         "embedding": plan.features,
         "pixel_scale": plan.release.pixel_scale,

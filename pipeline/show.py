@@ -25,13 +25,12 @@ def plan(planned: Plan, seconds: float) -> None:
     """What will run, with its resources, columns, bytes and time."""
     release, config = planned.release, planned.config
     survey, layout, encode = config.survey, config.survey.images, config.encode
-    slices = list(planned.slices())
     selected = "not looked at yet" if release.selected is None else f"{release.selected:,}"
     scale = f"{release.pixel_scale:.4g} arcsec" if release.pixel_scale else "unknown"
     grid = Table.grid(padding=(0, 2))
     grid.add_row("release", escape(f"{survey.name}: {len(release.shards)} shards, {release.rows:,} rows"))
     grid.add_row(
-        "objects", f"{selected}, in {len(slices):,} slices of {config.run.slice_rows:,} rows at most"
+        "objects", f"{selected}, in {planned.slice_count:,} slices of {config.run.slice_rows:,} rows at most"
     )
     bands = ", ".join(layout.bands)
     stamp = f"{layout.layout}: {layout.size} px a side, bands {bands}, pixel {scale}, background {layout.background}"
@@ -66,7 +65,9 @@ def plan(planned: Plan, seconds: float) -> None:
     memory = planned.slice_bytes
     grid.add_row("bytes", f"about {_bytes(out)} written; {_bytes(memory)} of memory a slice in flight")
     time = (
-        "as the GPU goes" if math.isnan(seconds) else f"about {_time(seconds)} of encoding, judged by a trial"
+        ("as the servers go" if planned.servers_unseen else "as the GPU goes")
+        if math.isnan(seconds)
+        else f"about {_time(seconds)} of encoding, judged by a trial"
     )
     grid.add_row("time", time)
     grid.add_row("run", escape(f"{planned.run.url} ({planned.run_id})"))

@@ -14,6 +14,11 @@ from pipeline.rundir import RunDirectory, is_synthetic, run_id
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from catalogs.parts import Receipt
+
+AT_ONCE = 64
+"""Receipts that one thread reads after each other."""
+
 
 @dataclass(frozen=True)
 class StageStatus:
@@ -94,11 +99,9 @@ def status(url: str) -> Status:
 
 def _balance(run: RunDirectory, slices: list[str]) -> Balance:
     wanted = json.loads(storage.read(run.balance))["synthetic"] if storage.exists(run.balance) else None
-    drawn = storage.parallel(
-        lambda name: parts.receipt(run.synthetic, name).objects, sorted(parts.done(run.synthetic))
-    )
+    drawn = _counted(run.synthetic, sorted(parts.done(run.synthetic))).objects
     vote = _stage("first_vote", run.first_votes, slices)
-    return Balance(storage.exists(run.first_electorate), vote, wanted, sum(drawn))
+    return Balance(storage.exists(run.first_electorate), vote, wanted, drawn)
 
 
 def slice_names(record: dict[str, Any]) -> Iterator[tuple[str, int]]:
@@ -115,21 +118,42 @@ def slice_names(record: dict[str, Any]) -> Iterator[tuple[str, int]]:
 def _stage(stage: str, folder: str, slices: list[str]) -> StageStatus:
     done = parts.done(folder)
     names = [name for name in slices if name in done]
-    receipts = storage.parallel(lambda name: parts.receipt(folder, name), names)
-    flags: Counter[str] = Counter()
-    for receipt in receipts:
-        flags.update(receipt.flags)
-    objects = sum(receipt.objects for receipt in receipts)
-    usable = sum(receipt.usable for receipt in receipts)
     missing = [name for name in slices if name not in done]
-    return StageStatus(
-        stage, len(slices), missing, objects, usable, _rate(folder, names, objects), dict(flags)
-    )
+    found = _counted(folder, names)
+    rate = _rate(folder, names, found.objects)
+    return StageStatus(stage, len(slices), missing, found.objects, found.usable, rate, dict(found.flags))
+
+
+@dataclass
+class _Counts:
+    """What receipts say together: there may be a million of them."""
+
+    objects: int = 0
+    usable: int = 0
+    flags: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: _Counts | Receipt) -> None:
+        self.objects += other.objects
+        self.usable += other.usable
+        self.flags.update(other.flags)
+
+
+def _counted(folder: str, names: list[str]) -> _Counts:
+    def some(start: int) -> _Counts:
+        counts = _Counts()
+        for name in names[start : start + AT_ONCE]:
+            counts.add(parts.receipt(folder, name))
+        return counts
+
+    whole = _Counts()
+    for counts in storage.parallel(some, range(0, len(names), AT_ONCE)):
+        whole.add(counts)
+    return whole
 
 
 def _rate(folder: str, names: list[str], objects: int) -> float | None:
     if len(names) < 2 or not storage.is_local(folder):
         return None
-    times = [storage.local_path(parts.url(folder, name)).stat().st_mtime for name in names]
+    times = [storage.modified(parts.url(folder, name)) for name in names]
     elapsed = max(times) - min(times)
     return objects * (1 - 1 / len(names)) / elapsed if elapsed > 0 else None

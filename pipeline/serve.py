@@ -28,6 +28,9 @@ POLL, STOPPING = 0.1, 15.0
 """Seconds between looks at a server that starts, and that it may take to stop."""
 SHARED = Path("/dev/shm")  # noqa: S108 - where the Python backend keeps its memory
 
+CLIENT_MEMORY = "--allow-client-shm"
+"""Newer servers take no shared memory from clients without it, and older ones don't know it."""
+
 
 class ServerFailed(TuningforkError):
     """The server ended by itself."""
@@ -146,6 +149,8 @@ def _command(server: Tritonserver, repository: Path, ports: Ports, scratch: Path
     if ports.ca is not None:
         command += ["--grpc-use-ssl-mutual=1", f"--grpc-root-cert={ports.ca}"]
     command.append(f"--backend-config=python,shm-region-prefix-name={prefix}")
+    if _knows(server, CLIENT_MEMORY):
+        command.append(f"{CLIENT_MEMORY}=true")
     if server.wheel is not None:
         # The wheel keeps a stub for each Python beside the backend; the server looks for one in the backend's own folder.
         backend = scratch / "python"
@@ -157,6 +162,13 @@ def _command(server: Tritonserver, repository: Path, ports: Ports, scratch: Path
         shutil.copy(stub / "triton_python_backend_stub", backend)
         command.append(f"--backend-directory={scratch}")
     return command
+
+
+def _knows(server: Tritonserver, option: str) -> bool:
+    told = subprocess.run(
+        [server.binary, "--help"], env=_environment(server), capture_output=True, check=False
+    )  # noqa: S603
+    return option.encode() in told.stdout + told.stderr
 
 
 def _environment(server: Tritonserver) -> dict[str, str]:

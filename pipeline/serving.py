@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from actors.serving import contract
 from catalogs import storage
@@ -41,15 +43,30 @@ def served_options(
     }
 
 
-def look(options: dict[str, Any], source: str) -> tuple[list[Fault], list[str]]:
+def look(
+    options: dict[str, Any], source: str, address: str | None = None
+) -> tuple[list[Fault], list[str], bool]:
     """Ask every server what it serves.
+
+    On a cluster, an endpoint on loopback is another server on each node: there need be none here.
+
+    Parameters
+    ----------
+    options : dict
+        Of `served_options`.
+    source : str
+        Path of the config file.
+    address : str, optional
+        Of the cluster that encodes.
 
     Returns
     -------
     faults : list of Fault
         Servers that serve something else; all of them, where none answers.
     notes : list of str
-        Servers that do not answer, where others do.
+        Servers that do not answer, where others do, or are on the encoders' nodes.
+    unseen : bool
+        Whether no server answers here, and none need to.
     """
     from actors.serving.connection import Connection, Expected, ServerAway  # noqa: PLC0415
 
@@ -66,11 +83,23 @@ def look(options: dict[str, Any], source: str) -> tuple[list[Fault], list[str]]:
             remedy = "Export this encoder for the server (tuningfork export-encoder), or correct the config"
             problem = str(error).removeprefix(f"{endpoint}: ")
             faults.append(Fault(source, problem, remedy, value=endpoint, key="encode.endpoints"))
-    if len(away) == len(options["endpoints"]):
+    unseen = len(away) == len(options["endpoints"])
+    notes = [f"{endpoint} does not answer ({why}); others do." for endpoint, why in away]
+    if unseen and address is not None and all(_on_loopback(endpoint) for endpoint, _ in away):
+        notes = [f"{e} does not answer here ({why}): every node that encodes needs one." for e, why in away]
+    elif unseen:
         remedy = "Start it (tuningfork serve), or correct the address"
         faults += [
             Fault(source, f"does not answer ({why})", remedy, value=e, key="encode.endpoints")
             for e, why in away
         ]
-        return faults, []
-    return faults, [f"{endpoint} does not answer ({why}); others do." for endpoint, why in away]
+        return faults, [], False
+    return faults, notes, unseen
+
+
+def _on_loopback(endpoint: str) -> bool:
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import tomllib
 from collections.abc import Iterator
@@ -60,7 +59,7 @@ def readers_find_a_place(manifests: list[Manifest]) -> Iterator[str]:
 
 
 def servers_are_where_encoders_are(manifests: list[Manifest]) -> Iterator[str]:
-    """An endpoint on 127.0.0.1 is another server in every pod: there must be one wherever an encoder, or the driver, may be."""
+    """An endpoint on 127.0.0.1 is another server in every pod: there must be one wherever an encoder may be."""
     settings = config_of(manifests).encode
     if settings.served_by is None:
         return
@@ -70,10 +69,6 @@ def servers_are_where_encoders_are(manifests: list[Manifest]) -> Iterator[str]:
     for pod in _hosts(manifests):
         if _server(pod) is None:
             yield f"{pod.name}: encoders may come here, and there is no tritonserver"
-    needed = json.loads(rayjob(manifests)["spec"].get("entrypointResources", "{}"))
-    offering = [pod for pod in _workers(manifests) if needed and needed.keys() <= _custom(pod).keys()]
-    if not offering or any(_server(pod) is None for pod in offering):
-        yield "the driver asks the server too, and there is none where it runs"
 
 
 def servers_listen_where_they_are_asked(manifests: list[Manifest]) -> Iterator[str]:
@@ -158,13 +153,6 @@ def _fit(pod: Pod, cpus: float, gpus: float) -> int:
     """How many actors of this size fit in a pod."""
     room = pod.resource("num-cpus") // cpus
     return int(min(room, pod.resource("num-gpus") // gpus) if gpus else room)
-
-
-def _custom(pod: Pod) -> dict[str, float]:
-    """Ray's custom resources of a pod; KubeRay wants them quoted twice."""
-    stated = pod.group["rayStartParams"].get("resources", '"{}"')
-    found: dict[str, float] = json.loads(json.loads(stated))
-    return found
 
 
 def _server(pod: Pod) -> Manifest | None:

@@ -560,12 +560,6 @@ SEEN: dict[str, tuple[str, Callable[[list[Manifest]], None], references.Check, s
         p.servers_serve_what_the_config_says,
         "disagree on GPUs",
     ),
-    "driver without a server": (
-        "gpu-served",
-        drop("spec.entrypointResources"),
-        p.servers_are_where_encoders_are,
-        "the driver asks",
-    ),
     "run on no volume": (
         "cpu-small",
         put("spec.entrypoint", "tuningfork run /etc/tuningfork/survey.toml --out /run/x"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -13,7 +14,10 @@ from pathlib import Path
 import pytest
 
 from catalogs.errors import Refused
-from pipeline.serve import serving
+from pipeline.config import parse
+from pipeline.plan import make_plan
+from pipeline.serve import CLIENT_MEMORY, _knows, find, serving
+from tests.cluster.nodes import machines
 from tests.conftest import TinyRelease
 from tests.serving.conftest import free_ports
 from tests.survey.conftest import COMMAND, Runner, files_of, tuningfork, write_toml
@@ -81,6 +85,68 @@ def test_plan_lets_a_dead_server_pass(release, runner: Runner, tmp_path):
         runner.plan(served(release, ports), release.folder, tmp_path)
 
 
+def test_plan_for_a_cluster_wants_its_servers_here(release, tmp_path):
+    """127.0.0.1 is another server on every node that encodes, and the driver may run where there is none."""
+    ports = free_ports()
+    config = parse(served(release, ports), "survey.toml")
+    plan = make_plan(config, str(release.folder), "survey.toml", str(tmp_path), "head:6379")
+    (note,) = [note for note in plan.notes if ports.endpoint in note]
+    assert "does not answer here" in note
+    assert math.isnan(plan.seconds_for_encoding())
+
+
+def test_plan_for_a_cluster_lets_a_dead_server_elsewhere_pass(release, tmp_path):
+    endpoints = ["grpc://127.0.0.1:1", "grpc://nowhere.invalid:8001"]
+    config = parse(served(release, free_ports(), endpoints=endpoints), "survey.toml")
+    with pytest.raises(Refused, match=r"nowhere\.invalid:8001.*does not answer"):
+        make_plan(config, str(release.folder), "survey.toml", str(tmp_path), "head:6379")
+
+
+@pytest.fixture(scope="module")
+def joined():
+    """A cluster that a run joins."""
+    with machines("127.0.2") as cluster:
+        cluster.add("--num-cpus=4")
+        yield cluster
+
+
+@pytest.mark.slow
+def test_run_on_a_cluster_has_another_catalog_where_only_encoders_see_servers(
+    joined, release, runner: Runner, tmp_path
+):
+    """The server is not there when the plan looks, and is when encoders ask."""
+    ports = free_ports()
+    config = write_toml(served(release, ports), release.folder / "joined.toml")
+    export = tuningfork("export-encoder", config, tmp_path / "repository")
+    assert export.returncode == 0, export.stdout + export.stderr
+    said = tmp_path / "said"
+    with said.open("wb") as stream:
+        run = [COMMAND, "run", config, "--out", tmp_path / "run", "--address", joined.address]
+        process = subprocess.Popen(run, stdout=stream, stderr=stream, env=joined.env)
+        limit = time.monotonic() + 200
+        while "does not answer here" not in said.read_text():
+            assert process.poll() is None, said.read_text()
+            assert time.monotonic() < limit
+            time.sleep(0.1)
+        with (tmp_path / "log").open("wb") as log, serving(tmp_path / "repository", ports, log=log.fileno()):
+            assert process.wait(300) == 0, said.read_text()
+    runner(release.config(), release.folder, tmp_path / "here")
+    assert files_of(tmp_path / "run") == files_of(tmp_path / "here")
+
+
+@pytest.mark.slow
+def test_encoder_without_its_server_waits_for_ever(joined, release, tmp_path):
+    ports = free_ports()
+    config = write_toml(served(release, ports, patience=1.0), release.folder / "alone.toml")
+    run = [COMMAND, "run", config, "--out", tmp_path / "run", "--address", joined.address]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=300, env=joined.env)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    told = [line for line in done.stdout.splitlines() if "no server answered for 1 s" in line]
+    assert told
+    assert all(ports.endpoint in line for line in told)
+
+
 @pytest.mark.slow
 def test_run_without_its_server_ends_as_if_done(release, runner: Runner, tmp_path):
     """Exit code 3, with the endpoint; once the server is back the same command finishes."""
@@ -120,6 +186,14 @@ def test_server_lost_while_a_run_is_planned_ends_in_a_traceback():
     assert done.returncode == 3, done.stderr
     assert "grpc://there:1: gone" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_server_is_given_an_option_that_it_does_not_know():
+    """It would not start: its help is asked first. The wheel's server is older than the option."""
+    server = find()
+    assert _knows(server, "--grpc-port")
+    assert _knows(server, CLIENT_MEMORY) == (server.wheel is None)
+    assert not _knows(server, "--no-such-option")
 
 
 def test_serving_nothing_starts_a_server(tmp_path):

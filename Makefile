@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # Tests wait for Ray more than they compute: two workers, a file of tests each at a time.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint format bench encoders bench-encoder bench-denoiser bench-diffusion bench-measure bench-served tritonserver chromium clean
+.PHONY: demo test test-all lint format bench encoders bench-encoder bench-denoiser bench-diffusion bench-measure bench-served tritonserver chromium prometheus clean
 
 demo: .venv/with-sim
 	rm -rf $(DEMO)
@@ -16,10 +16,10 @@ demo: .venv/with-sim
 	$(BIN)/tuningfork validate $(DEMO)/run
 	$(BIN)/tuningfork report $(DEMO)/run --truth $(DEMO)/release/truth.parquet
 
-test: .venv/with-dev .venv/with-tritonserver chromium
+test: .venv/with-dev .venv/with-tritonserver chromium prometheus
 	$(PYTEST) -m "not slow"
 
-test-all: .venv/with-dev .venv/with-tritonserver chromium
+test-all: .venv/with-dev .venv/with-tritonserver chromium prometheus
 	$(PYTEST)
 
 lint: .venv/with-dev
@@ -66,6 +66,14 @@ chromium:
 	elif [ "$$(id -u)" -eq 0 ] && command -v apt-get > /dev/null; then \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver > /dev/null; fi
 	@command -v chromedriver > /dev/null || echo "Tests in a browser are skipped: install chromium and chromium-driver."
+
+# So do Prometheus, which scrapes a run, and promtool, which tries the alerts; RUNLEVEL keeps Debian from starting it as a service.
+prometheus:
+	-@if command -v promtool > /dev/null; then :; \
+	elif [ "$$(id -u)" -eq 0 ] && command -v apt-get > /dev/null; then \
+		apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends prometheus > /dev/null; fi
+	@command -v promtool > /dev/null || echo "Tests of alerts and of scraping are skipped: install prometheus."
+	@command -v kubectl > /dev/null || echo "Tests of manifests are skipped: install kubectl."
 
 clean:
 	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info

@@ -19,8 +19,10 @@ demo: .venv/with-sim
 test: .venv/with-dev .venv/with-tritonserver chromium prometheus
 	$(PYTEST) -m "not slow"
 
+# Clusters of several nodes come last and alone: they say what faults cost.
 test-all: .venv/with-dev .venv/with-tritonserver chromium prometheus
-	$(PYTEST)
+	$(PYTEST) --ignore=tests/cluster
+	$(BIN)/python -m pytest tests/cluster
 
 lint: .venv/with-dev
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,8 +20,14 @@ import psutil
 RAY = str(Path(sys.executable).with_name("ray"))
 STORE = 200 << 20
 """Bytes of a node's object store."""
-PORT = 26379
 STARTED = "Ray runtime started"
+
+
+def free_port() -> int:
+    """A port that nobody has now."""
+    with socket.socket() as listening:
+        listening.bind(("", 0))
+        return int(listening.getsockname()[1])
 
 
 @dataclass
@@ -63,6 +70,7 @@ class Machines:
 
     folder: Path
     network: str = "127.0.1"
+    port: int = field(default_factory=free_port)
     env: dict[str, str] = field(default_factory=dict)
     begun: list[Node] = field(default_factory=list)
     """The head first; lost ones among them."""
@@ -75,7 +83,7 @@ class Machines:
     @property
     def address(self) -> str:
         """What `--address` takes."""
-        return f"{self.network}.1:{PORT}"
+        return f"{self.network}.1:{self.port}"
 
     @property
     def head(self) -> Node:
@@ -90,7 +98,8 @@ class Machines:
     def start_head(self) -> Node:
         """Begin a cluster: what is left of another one must be gone."""
         return self._start(
-            f"{self.network}.1", ["--head", f"--port={PORT}", "--num-cpus=0", "--include-dashboard=false"]
+            f"{self.network}.1",
+            ["--head", f"--port={self.port}", "--num-cpus=0", "--include-dashboard=false"],
         )
 
     def add(self, *options: str, address: str | None = None, within: Sequence[str] = ()) -> Node:
@@ -104,6 +113,8 @@ class Machines:
             with contextlib.suppress(psutil.Error):
                 if process.environ().get("RAY_TMPDIR") == str(self.folder):
                     process.kill()
+        for node in self.begun:
+            node.command.wait()
 
     def _start(self, ip: str, options: Sequence[str], within: Sequence[str] = ()) -> Node:
         words = [*within, RAY, "start", "--block", "--disable-usage-stats", f"--node-ip-address={ip}"]

@@ -74,6 +74,8 @@ class Machines:
     env: dict[str, str] = field(default_factory=dict)
     begun: list[Node] = field(default_factory=list)
     """The head first; lost ones among them."""
+    commands: list[subprocess.Popen[str]] = field(default_factory=list)
+    """Whatever was begun with its `env`: nothing outlives the cluster."""
 
     def __post_init__(self) -> None:
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
@@ -113,8 +115,8 @@ class Machines:
             with contextlib.suppress(psutil.Error):
                 if process.environ().get("RAY_TMPDIR") == str(self.folder):
                     process.kill()
-        for node in self.begun:
-            node.command.wait()
+        for command in self.commands:
+            command.wait()
 
     def _start(self, ip: str, options: Sequence[str], within: Sequence[str] = ()) -> Node:
         words = [*within, RAY, "start", "--block", "--disable-usage-stats", f"--node-ip-address={ip}"]
@@ -132,6 +134,7 @@ class Machines:
             )
         node = Node(ip, command)
         self.begun.append(node)
+        self.commands.append(command)
         # One after the other: nodes of one machine that start at once wait for each other for ever.
         until(lambda: STARTED in log.read_text(), 120, lambda: f"start of {ip}: {log.read_text()}")
         return node

@@ -49,6 +49,7 @@ class Run:
                 env=self.machines.env,
                 start_new_session=True,
             )
+        self.machines.commands.append(self.command)
 
     def parts(self, folder: str) -> int:
         """Slices that have a part."""
@@ -56,7 +57,14 @@ class Run:
 
     def wait_for_parts(self, folder: str, number: int) -> None:
         """Return when so many slices are there."""
-        until(lambda: self.parts(folder) >= number, LIMIT, lambda: f"{number} parts in {folder}: {self.said()}")
+        until(
+            lambda: self.parts(folder) >= number, LIMIT, lambda: f"{number} parts in {folder}: {self.said()}"
+        )
+
+    def _over(self) -> bool:
+        assert self.command is not None
+        assert self.command.poll() is None, self.said()
+        return False
 
     def wait(self) -> int:
         """Let it end; its exit code."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 OWN_STORE = "tuningfork.own_store"
 """Key of Ray Data's context: bytes of the object store of a Ray that the run started itself, which will not grow; else None."""
-STARTING = 300
-"""Seconds that Ray may take to start: on a busy machine its own limits, of half a minute, are too short."""
+STARTING = 90
+"""Seconds that Ray may take to start: on a busy machine its own limits, of half a minute, are too short; for a raylet that died, it waits as long."""
 
 
 class NoRay(TuningforkError):

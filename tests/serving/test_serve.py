@@ -17,7 +17,7 @@ from catalogs.errors import Refused
 from pipeline.config import parse
 from pipeline.plan import make_plan
 from pipeline.serve import CLIENT_MEMORY, _knows, find, serving
-from tests.cluster import nodes
+from tests.cluster.nodes import machines
 from tests.conftest import TinyRelease
 from tests.serving.conftest import free_ports
 from tests.survey.conftest import COMMAND, Runner, files_of, tuningfork, write_toml
@@ -105,12 +105,9 @@ def test_plan_for_a_cluster_lets_a_dead_server_elsewhere_pass(release, tmp_path)
 @pytest.fixture(scope="module")
 def joined():
     """A cluster that a run joins."""
-    with pytest.MonkeyPatch.context() as patch:
-        # A head listens on all of this machine's addresses: its port must be free on the others too.
-        patch.setattr(nodes, "PORT", free_ports().grpc)
-        with nodes.machines("127.0.2") as cluster:
-            cluster.add("--num-cpus=4")
-            yield cluster
+    with machines("127.0.2") as cluster:
+        cluster.add("--num-cpus=4")
+        yield cluster
 
 
 @pytest.mark.slow

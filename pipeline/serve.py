@@ -165,9 +165,8 @@ def _command(server: Tritonserver, repository: Path, ports: Ports, scratch: Path
 
 
 def _knows(server: Tritonserver, option: str) -> bool:
-    told = subprocess.run(
-        [server.binary, "--help"], env=_environment(server), capture_output=True, check=False
-    )  # noqa: S603
+    words = [str(server.binary), "--help"]
+    told = subprocess.run(words, env=_environment(server), capture_output=True, check=False)  # noqa: S603
     return option.encode() in told.stdout + told.stderr
 
 

@@ -47,13 +47,14 @@ def reduce(plan: Plan) -> None:
     if storage.exists(run.components):
         return
     with barrier(plan, "reduce"):
-        receipts = read_receipts(plan)
-        total = sum(receipt.usable for receipt in receipts)
+        total, largest = 0, 0.0
+        for receipt in read_receipts(plan):
+            total, largest = total + receipt.usable, max(largest, receipt.largest)
         if total <= settings.groups:
             raise TooFewObjects(
                 f"{total} usable objects are too few for {settings.groups} groups: see [fit] groups."
             )
-        exponent = fixed_point_exponent(max(receipt.largest for receipt in receipts))
+        exponent = fixed_point_exponent(largest)
         answers = on_parts(plan, _moments_and_pilot, exponent, total, settings.pilot_rows, settings.seed)
         summed: Moments | None = None
         ids, values = [], []
@@ -110,20 +111,20 @@ def fit(plan: Plan, *, first: bool = False) -> None:
         stores.save(electorate_file, chosen.to_arrays())
 
 
-def read_receipts(plan: Plan) -> list[Receipt]:
-    """The receipts of every slice's objects, in order.
+def read_receipts(plan: Plan) -> Iterator[Receipt]:
+    """The receipts of every slice's objects, in order; a release may have more of them than memory holds.
 
     Raises
     ------
     CatalogMismatch
         If a part was made under another fingerprint.
     """
-    receipts: list[Receipt] = [r for chunk in on_parts(plan, _receipts) for r in chunk]
+    receipts: Iterator[Receipt] = (r for chunk in on_parts(plan, _receipts) for r in chunk)
     for receipt, piece in zip(receipts, plan.slices(), strict=True):
         if receipt.fingerprint != plan.fingerprints["encode"]:
             where = parts.url(plan.run.objects, piece.name)
             raise CatalogMismatch(f"{where} was made by another run. Delete it and run again.")
-    return receipts
+        yield receipt
 
 
 def _with_neighbours(
@@ -160,8 +161,8 @@ def on_parts(plan: Plan, function: Any, *arguments: Any) -> Iterator[Any]:
         apply.remote(function, plan.run.objects, names[i : i + step], *shared)
         for i in range(0, len(names), step)
     ]
-    for task in tasks:
-        yield answers([task])[0]
+    while tasks:
+        yield answers([tasks.pop(0)])[0]  # an answer leaves Ray's store when it is dealt with
 
 
 def answers(tasks: Sequence[ray.ObjectRef]) -> list[Any]:

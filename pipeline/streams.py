@@ -76,11 +76,12 @@ class Stream:
         bytes_each = row_bytes * max(piece.rows for piece in self.missing)
         source = SliceSource(Read(read, self.metrics), self.missing, bytes_each)
         store = ray.data.DataContext.get_current().get_config(OWN_STORE)
+        fit = None if store is None else max(1, store // (READ_AT_ONCE * bytes_each))
         return ray.data.read_datasource(
             source,
             num_cpus=cpus,
             override_num_blocks=len(self.missing),
-            concurrency=None if store is None else max(1, store // (READ_AT_ONCE * bytes_each)),
+            concurrency=None if fit is None else min(fit, len(self.missing)),
         )
 
 

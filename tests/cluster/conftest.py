@@ -34,7 +34,7 @@ def write_config(release: Path, name: str, encode: str, slice_rows: int = SLICE_
     text = own.replace("[measure]\n", '[measure]\nquantities = ["gini"]\n')
     text = text[: text.index("# Medians")]
     path = release / f"{name}.toml"
-    tail = f"[run]\nslice_rows = {slice_rows}\ninterval = 1.0\n[encode]\n{encode}\n[fit]\ngroups = 12\nbags = 4\n"
+    tail = f"[run]\nslice_rows = {slice_rows}\nread_cpus = 1\ninterval = 1.0\n[encode]\n{encode}\n[fit]\ngroups = 12\nbags = 4\n"
     path.write_text(text + tail, encoding="utf-8")
     return path
 

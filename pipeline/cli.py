@@ -17,10 +17,8 @@ from actors.serving.contract import ServingError
 from catalogs.errors import BadRequest, Refused, TuningforkError
 from pipeline.cli_augment import augmenting
 from pipeline.cli_results import results
-from pipeline.interrupts import INTERRUPTED, leave, resumable, watch_for_interrupts
+from pipeline.interrupts import FAULTS, INTERRUPTED, REFUSED, leave, resumable, watch_for_interrupts
 from pipeline.progress import console
-
-REFUSED, FAULTS = 2, 3
 
 app = typer.Typer(
     no_args_is_help=True,

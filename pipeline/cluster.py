@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalogs.errors import TuningforkError
+from pipeline.headwatch import watch_head
 from pipeline.loopback import on_loopback
 from pipeline.progress import console
 
@@ -94,11 +95,14 @@ def cluster(
     execution.enable_progress_bars = False
     # Blocks are whole slices already: Ray must neither split nor merge them.
     execution.target_max_block_size = None
-    try:
+    if joined:
         yield
+        return
+    try:
+        with watch_head(ray.get_runtime_context().gcs_address):
+            yield
     finally:
-        if not joined:
-            ray.shutdown()
+        ray.shutdown()
 
 
 @contextlib.contextmanager

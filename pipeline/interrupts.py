@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-INTERRUPTED = 130
-"""Exit code of a command that was interrupted."""
+REFUSED, FAULTS, INTERRUPTED = 2, 3, 130
+"""Exit codes: nothing was begun; something is missing, and running again adds it; somebody interrupted."""
 
 
 def watch_for_interrupts() -> list[int]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 import psutil
 import pytest
 
+from pipeline.interrupts import FAULTS
 from tests.cluster.conftest import SLICES, write_config
 from tests.cluster.copies import primary_copies
 from tests.cluster.nodes import machines, until
@@ -76,7 +76,7 @@ def test_node_with_the_only_copies_of_blocks_lost(release, undisturbed, tmp_path
         run = Run(config, tmp_path / "run", cluster)
         run.begin()
         run.wait_for_parts("objects", SLICES // 3)
-        assert primary_copies(cluster, readers) > 0
+        until(lambda: primary_copies(cluster, readers) > 0, 60, run.said)
         readers.kill()
         cluster.add("--num-cpus=2")
         cost(run.finish())
@@ -94,10 +94,9 @@ def test_driver_killed(run, undisturbed, cost):
 def test_head_lost(run, undisturbed, tmp_path, cost):
     """The run ends with it, and goes on with a new cluster."""
     run.wait_for_parts("objects", SLICES // 2)
-    lost = time.monotonic()
     run.machines.head.kill()
-    assert run.wait() != 0
-    print(f"the run noticed after {time.monotonic() - lost:.0f} s")
+    assert run.wait() == FAULTS
+    assert "the head of the Ray cluster" in run.said()
     run.machines.stop()
     with machines() as anew:
         for _ in range(3):

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from pipeline.plan import Plan
 
 MOST_TASKS = 256
+TRIES = 20
+task = ray.remote(num_cpus=1, max_retries=TRIES, scheduling_strategy="SPREAD")
+"""Makes a function a barrier's task. A node on which everything dies is always free: tasks that are not spread would all be tried there."""
 
 
 class TooFewObjects(TuningforkError):
@@ -175,7 +178,7 @@ def answers(tasks: Sequence[ray.ObjectRef]) -> list[Any]:
         raise
 
 
-@ray.remote(num_cpus=1)
+@task
 def _apply(function: Any, folder: str, names: list[str], *arguments: Any) -> Any:
     return function(folder, names, *arguments)
 
@@ -228,7 +231,7 @@ def _usable(folder: str, names: list[str]) -> Iterator[tuple[NDArray[Any], NDArr
         yield part["object_id"].to_numpy()[usable], values
 
 
-@ray.remote(num_cpus=1)
+@task
 def _fit_one(shared: Any, bag: int, family: Any, groups: int, seed: int) -> Member:
     import torch  # noqa: PLC0415 - only the worker needs it
 

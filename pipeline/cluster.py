@@ -32,6 +32,10 @@ class NoRay(TuningforkError):
     """Ray did not start on this machine, or no cluster answers at an address."""
 
 
+class WorkLost(TuningforkError):
+    """Ray gave something up after all of its tries: processes or nodes died, or memory or disks were full."""
+
+
 @contextlib.contextmanager
 def cluster(
     settings: Run, address: str | None = None, *, dashboard: bool = False, run: str | None = None
@@ -53,6 +57,8 @@ def cluster(
     ------
     NoRay
         If there is none to be connected to.
+    WorkLost
+        If the block ends because Ray lost something that it could not make again.
     """
     # Ray reads these when it is imported and when its processes start.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -101,6 +107,11 @@ def cluster(
     try:
         with watch_head(ray.get_runtime_context().gcs_address):
             yield
+    except ray.exceptions.RayTaskError:
+        raise  # of our own code: its trace says where
+    except ray.exceptions.RayError as error:
+        why = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        raise WorkLost(f"{why}. Nothing is lost: run the same command again.") from error
     finally:
         ray.shutdown()
 

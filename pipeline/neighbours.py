@@ -20,7 +20,7 @@ from kernels.diffusion_model import DiffusionModel
 from kernels.stretch import noise_level
 from pipeline import conditions
 from pipeline.balancing import known, numbers_of
-from pipeline.barriers import answers, on_parts
+from pipeline.barriers import answers, on_parts, task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,7 +167,7 @@ def _with_psf(plan: Plan, likes: pa.Table, attributes: Sequence[Attribute]) -> p
     return likes
 
 
-@ray.remote(num_cpus=1)
+@task
 def _noise(release: Release, piece: Slice, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Sky noise (n, bands) of the stamps of some rows."""
     try:

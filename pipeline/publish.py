@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 
 from catalogs import hats_catalog, parts, storage, views
 from catalogs.errors import CatalogMismatch
 from catalogs.flags import Flag
 from catalogs.hats_catalog import INDEX, INDEX_FIELD, Partition
 from pipeline import naming
-from pipeline.barriers import answers, barrier, read_receipts
+from pipeline.barriers import answers, barrier, read_receipts, task
 from pipeline.classify import names_of
 from pipeline.rundir import RunDirectory
 
@@ -110,7 +109,7 @@ def _publish_plain(plan: Plan) -> Counter[str]:
     return sum(answers(tasks), Counter())
 
 
-@ray.remote(num_cpus=1)
+@task
 def _positions(folder: str, names: Sequence[str]) -> list[tuple[str, Any, Any, int]]:
     found = []
     for name in names:
@@ -122,7 +121,7 @@ def _positions(folder: str, names: Sequence[str]) -> list[tuple[str, Any, Any, i
     return found
 
 
-@ray.remote(num_cpus=1)
+@task
 def _write_partition(url: str, names: Sequence[str], partition: Partition, embeddings: bool) -> Counter[str]:
 
     def held(rows: pa.Table) -> pa.Table:
@@ -139,7 +138,7 @@ def _write_partition(url: str, names: Sequence[str], partition: Partition, embed
     return Counter(rows["shard"].to_pylist())
 
 
-@ray.remote(num_cpus=1)
+@task
 def _write_plain(url: str, names: Sequence[str], number: int, embeddings: bool) -> Counter[str]:
     rows = joined(url, names, with_embeddings=embeddings)
     file = f"part-{number:06d}.parquet"

@@ -1,6 +1,6 @@
 """Scaling on one machine: objects a second of a run on one core and on two, with one, two and four workers.
 
-    python -m benchmarks.scaling [--objects 20000]
+    python -m benchmarks.scaling [--objects 16000]
 
 A run and all of its processes are kept on the cores by their affinity, and so is the bare loop beside it: the encoder on
 stamps in memory, with a thread for each core, see `benchmarks.pipeline`. Two cores say how a machine is filled, and nothing about
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--objects", type=int, default=20_000)
+    parser.add_argument("--objects", type=int, default=16_000)
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     with TemporaryDirectory() as scratch:
@@ -44,12 +44,11 @@ def main() -> None:
 def on_cores(cores: list[int], config: Path, objects: int, folder: Path) -> list[tuple]:
     """Lines of the table for runs on these cores alone."""
     os.sched_setaffinity(0, cores)
-    before = bare(config, len(cores))
+    alone = max(bare(config, len(cores)).values())
     rates = {}
     for workers in WORKERS:
         lines, seconds = run(with_workers(config, workers), folder / f"{len(cores)}-{workers}")
         rates[workers] = objects / encoding(lines)["seconds"], objects / seconds
-    alone = max(*before.values(), *bare(config, len(cores)).values())
     return [
         (len(cores), "bare encoder loop", f"{alone:.0f}", "1.00", "-"),
         *(

@@ -112,6 +112,7 @@ def test_shards_workers_and_count_change_no_stamp(given, tmp_path):
         assert rows[name].tolist() == other[name][:20].tolist()
 
 
+@pytest.mark.slow
 def test_lost_shard_is_drawn_again_and_nothing_else(given, tmp_path):
     out = shutil.copytree(given.drawn, tmp_path / "drawn")
     before = bytes_of(out)

@@ -71,6 +71,7 @@ def kids(shared_data) -> Path:
     return shared_data / "kids_viking" / "inst" / "extdata" / "MultiBand"
 
 
+@pytest.mark.slow
 def test_kids_tile_without_wcs_in_nine_bands(kids, runner, tmp_path):
     spec = importlib.util.spec_from_file_location("detect", EXAMPLES / "detect.py")
     module = importlib.util.module_from_spec(spec)

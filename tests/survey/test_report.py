@@ -221,6 +221,7 @@ def test_validation_stands_in_the_report_and_says_when_it_is_old(finished, tmp_p
     assert "published anew" in one(browser, "#validation .note").text
 
 
+@pytest.mark.slow
 def test_report_without_its_release_says_so_and_finds_it_again(finished, tmp_path, browser):
     base, _ = finished
     moved = base / "moved"

@@ -94,6 +94,7 @@ def test_diffusion_model_draws_nothing(labelled, tmp_path):
     assert (tmp_path / "drawn" / "survey.toml").exists()
 
 
+@pytest.mark.slow
 def test_two_releases_are_mixed_in_one_diffusion_model(labelled, tmp_path):
     with pytest.raises(Refused, match="learns from one release"):
         train("diffusion", [labelled[1]] * 2, str(tmp_path / "out"))

@@ -14,13 +14,13 @@ import ray
 import ray.data
 
 from catalogs import parts
-from catalogs.errors import TuningforkError
+from catalogs.errors import BadRequest, TuningforkError
 from catalogs.slices import Slice
 from catalogs.source import SliceSource
 from pipeline import stores
 from pipeline.cluster import OWN_STORE
 from pipeline.metrics import RunMetrics
-from pipeline.progress import StageProgress
+from pipeline.progress import StageProgress, console
 from pipeline.slicework import ONE_SLICE, Encode, Read, Vote, write_part
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from pipeline.config import Config
     from pipeline.plan import Plan
 
 
@@ -94,13 +95,29 @@ def encode(plan: Plan) -> None:
     encoded = stream.slices(plan.release.read, plan.row_bytes, config.run.read_cpus).map_batches(
         Encode,
         fn_constructor_args=(plan.encoder_options, plan.measurer_options, stream.metrics),
-        # No more encoders than slices: Ray warns of actors that would idle.
-        compute=ray.data.ActorPoolStrategy(size=min(config.encode.workers, len(stream.missing))),
+        compute=ray.data.ActorPoolStrategy(size=_encoders(config, len(stream.missing))),
         num_cpus=config.encode.cpus,
         num_gpus=config.encode.gpus or None,
         **ONE_SLICE,
     )
     _write_all(plan, stream, encoded, run.objects)
+
+
+def _encoders(config: Config, slices: int) -> int:
+    """No more than slices, for Ray warns of actors that would idle; and on one machine no more than leave a reader its CPUs."""
+    wanted = min(config.encode.workers, slices)
+    if ray.data.DataContext.get_current().get_config(OWN_STORE) is None:
+        return wanted  # somebody's cluster may grow
+    cpus = ray.cluster_resources().get("CPU", 0.0)
+    room = int((cpus - config.run.read_cpus) / config.encode.cpus)
+    if room < 1:
+        raise BadRequest(
+            f"an encoder of [encode] cpus = {config.encode.cpus:g} and a reader of [run] read_cpus = {config.run.read_cpus:g} "
+            f"don't fit on the {cpus:g} CPUs of this machine: lower them."
+        )
+    if room < wanted:
+        console.print(f"note: {room} encoders instead of {wanted} leave readers room on {cpus:g} CPUs.")
+    return min(wanted, room)
 
 
 def vote(plan: Plan, *, first: bool = False) -> None:
@@ -123,7 +140,7 @@ def vote(plan: Plan, *, first: bool = False) -> None:
         compute=ray.data.ActorPoolStrategy(
             min_size=1, max_size=max(1, int(ray.cluster_resources().get("CPU", 1)) - 1)
         ),
-        num_cpus=1,
+        num_cpus=0.5,  # so that one CPU is enough for a voter and a reader
         **ONE_SLICE,
     )
     _write_all(plan, stream, voted, folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 from astropy.io import fits
 
 from catalogs import parts
@@ -182,3 +183,11 @@ def test_odd_names_come_through_to_the_catalog(tiny, tmp_path, runner):
     assert objects["object_id"].to_pylist() == list(range(100, 159))
     assert objects["NAME"].to_pylist() == [f"Größe 星 {i}" for i in range(59)]
     assert objects['Größe "x"'].equals(objects["mag"])
+
+
+def test_more_encoders_than_a_machine_has_room_for_wait_for_ever(tiny, tmp_path, runner, capsys):
+    """Two of them would take all CPUs, and nobody could read."""
+    half = ray.cluster_resources()["CPU"] / 2
+    runner(tiny.config(encode={"workers": 4, "cpus": half}), tiny.folder, tmp_path / "run")
+    assert "1 encoders instead of 4" in capsys.readouterr().out
+    assert objects_of(tmp_path / "run").num_rows == len(tiny.table)

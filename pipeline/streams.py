@@ -116,7 +116,9 @@ def _encoders(config: Config, slices: int) -> int:
             f"don't fit on the {cpus:g} CPUs of this machine: lower them."
         )
     if room < wanted:
-        console.print(f"note: {room} encoders instead of {wanted} leave readers room on {cpus:g} CPUs.")
+        console.print(
+            f"note: encoders: {room} instead of {wanted}, so that readers have room on {cpus:g} CPUs."
+        )
     return min(wanted, room)
 
 

@@ -189,5 +189,5 @@ def test_more_encoders_than_a_machine_has_room_for_wait_for_ever(tiny, tmp_path,
     """Two of them would take all CPUs, and nobody could read."""
     half = ray.cluster_resources()["CPU"] / 2
     runner(tiny.config(encode={"workers": 4, "cpus": half}), tiny.folder, tmp_path / "run")
-    assert "1 encoders instead of 4" in capsys.readouterr().out
+    assert "encoders: 1 instead of 4" in capsys.readouterr().out
     assert objects_of(tmp_path / "run").num_rows == len(tiny.table)

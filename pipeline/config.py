@@ -70,7 +70,7 @@ class Encode(Served):
     batch_size: Annotated[int, Field(ge=1)] = 128
     """Stamps that the model sees at once."""
     workers: Annotated[int, Field(ge=1)] = 2
-    """Actors in the pool: on CPUs about one a core, on GPU machines one a GPU."""
+    """Actors in the pool: on CPUs about one a core, on GPU machines one a GPU. A run's own Ray leaves readers room, with a note."""
     cpus: Annotated[float, Field(gt=0)] = 0.5
     """CPUs that Ray sets aside for an actor."""
     gpus: Annotated[float, Field(ge=0)] = 0.0

@@ -135,7 +135,7 @@ def _long_cells(hdu: fits.BinTableHDU) -> list[tuple[str, int, int, int]]:
 
 def check_file(url: str) -> None:
     """Refuse a FITS file of which astropy, once it opens it whole, could take more than `LARGEST_FILE`."""
-    with storage.reading(url) as stream:
+    with storage.glancing(url) as stream:
         for number, header, offset in headers.walk(stream):
             taken = headers.data_bytes(header)
             if taken > LARGEST_FILE:

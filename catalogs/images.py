@@ -101,7 +101,7 @@ def open_image(url: str, hdu: int | str | None = None) -> ImageHeader:
         If there is no such image in the file, or the file is cut short.
     """
     try:
-        with storage.reading(url) as stream:
+        with storage.glancing(url) as stream:
             for number, header, offset in headers.walk(stream):
                 compressed = bool(header.get("ZIMAGE", False))
                 if hdu not in (None, number, header.get("EXTNAME", "").strip()):

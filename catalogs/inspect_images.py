@@ -118,7 +118,7 @@ def _hdu_faults(url: str, numbers: set[int], column: str) -> list[Fault]:
     faults, last, left = [], -1, set(numbers)
     correct = "Fetch the file again, or correct the column"
     try:
-        with storage.reading(url) as stream:
+        with storage.glancing(url) as stream:
             for last, header, offset in headers.walk(stream):
                 if last not in left:
                     continue

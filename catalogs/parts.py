@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import io
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
@@ -81,8 +80,7 @@ def receipt(folder: str, name: str) -> Receipt:
         If the file is no part.
     """
     try:
-        with storage.reading(url(folder, name)) as stream:
-            values = json.loads(_told(_footer(stream)))
+        values = json.loads(_told(_footer(url(folder, name))))
         software = _shared(tuple(values.pop("software").items()))
         return Receipt(**values, software=software)
     except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
@@ -90,18 +88,15 @@ def receipt(folder: str, name: str) -> Receipt:
         raise CorruptFile(f"{where}: is no part of a run ({error}). Delete it and run again.") from error
 
 
-def _footer(stream: IO[bytes]) -> bytes:
-    size = stream.seek(0, os.SEEK_END)
-    stream.seek(max(0, size - TAIL))
-    tail = stream.read()
-    length = int.from_bytes(tail[-8:-4], "little")
-    if tail[-4:] != b"PAR1" or length + 8 > size:
+def _footer(part: str) -> bytes:
+    end = storage.tail(part, TAIL)
+    length = int.from_bytes(end[-8:-4], "little")
+    if length + 8 > len(end) == TAIL:
+        end = storage.tail(part, length + 8)
+    if end[-4:] != b"PAR1" or length + 8 > len(end):
         msg = "it does not end as Parquet does"
         raise ValueError(msg)
-    if length + 8 > len(tail):
-        stream.seek(size - length - 8)
-        tail = stream.read()
-    return tail[-8 - length : -8]
+    return end[-8 - length : -8]
 
 
 def _told(footer: bytes) -> bytes:

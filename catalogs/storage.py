@@ -25,6 +25,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MOST_TASKS = 4096
+HEADERS = 1 << 14
+"""Bytes of a file on a disk that are read at once where only headers are wanted."""
+HEADERS_REMOTE = 1 << 16
+"""The same on an object store, where a request takes longer than that much data."""
 
 CREDENTIALS = re.compile(
     r"://[^/@:\[\s]+:(?!\d+(/|$))[^@\s]*@"
@@ -137,6 +141,35 @@ def reading(url: str, *, decompress: bool = True) -> Iterator[IO[bytes]]:
         except (EOFError, zlib.error) as error:
             msg = f"its gzip stream is damaged ({error})"
             raise OSError(msg) from error
+
+
+@contextlib.contextmanager
+def glancing(url: str) -> Iterator[IO[bytes]]:
+    """Open a file as `reading` does, but for its headers alone: nobody reads far ahead of what is asked for."""
+    if url.endswith(".gz"):
+        with reading(url) as stream:
+            yield stream
+    elif is_local(url):
+        with open(_plain(url), "rb", buffering=HEADERS) as stream:  # noqa: PTH123 - as above
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            yield stream
+    else:
+        fs, path = url_to_fs(url)
+        with fs.open(path, "rb", block_size=HEADERS_REMOTE) as stream:
+            yield stream
+
+
+def tail(url: str, most: int) -> bytes:
+    """The last bytes of a file, in one request; all of it if it is shorter."""
+    if not is_local(url):
+        fs, path = url_to_fs(url)
+        return bytes(fs.cat_file(path, start=-most))
+    # A run has a million parts, and Python's file objects ask the system for twice as much.
+    file = os.open(_plain(url), os.O_RDONLY)
+    try:
+        return os.pread(file, most, max(0, os.fstat(file).st_size - most))
+    finally:
+        os.close(file)
 
 
 def write(url: str, data: bytes) -> None:

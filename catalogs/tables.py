@@ -155,7 +155,7 @@ def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
         If the file is no FITS file, has no such table, is truncated, or holds columns that have no fixed width.
     """
     try:
-        with storage.reading(url) as stream:
+        with storage.glancing(url) as stream:
             return _find_table(url, stream, hdu)
     except bounds.TooLarge as error:
         raise NotATable(str(error), error.remedy) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 from astropy.io import fits
 from moto.server import ThreadedMotoServer
 
-from catalogs import hats_catalog, storage
+from catalogs import hats_catalog, parts, storage
 from catalogs.inspect import inspect
-from catalogs.slices import slices_of
+from catalogs.slices import Slice, slices_of
 from catalogs.survey import Survey
+from catalogs.tables import open_table
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,32 @@ def test_release_on_s3_gives_the_same_objects(bucket, tiny, kind):
         here, there = near.read(piece), far.read(piece)
         assert there.equals(here)
         assert np.isfinite(here["stamp"].combine_chunks().values).all()
+
+
+def test_header_of_a_large_shard_on_s3_takes_one_small_request(bucket, monkeypatch):
+    import s3fs
+
+    table = fits.BinTableHDU(np.zeros(2_000_000, [("FLUX", "f4")]))
+    file = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(file)
+    storage.write(f"{bucket}/large.fits", file.getvalue())
+    ranges, fetch = [], s3fs.core.S3File._fetch_range
+
+    def counted(self, start, end):
+        ranges.append((start, end))
+        return fetch(self, start, end)
+
+    monkeypatch.setattr(s3fs.core.S3File, "_fetch_range", counted)
+    assert open_table(f"{bucket}/large.fits").rows == 2_000_000
+    assert len(ranges) == 1
+    assert ranges[0][1] < 100_000
+
+
+@pytest.mark.parametrize("flags", [10, 10_000], ids=["short", "longer than is read at once"])
+def test_receipt_is_read_from_s3(bucket, flags):
+    told = parts.Receipt(0, 0, 2, 2, 2, "f", {f"flag{n}": n for n in range(flags)})
+    parts.write(f"{bucket}/parts{flags}", Slice(0, 0, 2), pa.table({"object_id": [1, 2]}), told)
+    assert parts.receipt(f"{bucket}/parts{flags}", Slice(0, 0, 2).name) == told
 
 
 def test_parts_written_to_s3_are_found_again(bucket):

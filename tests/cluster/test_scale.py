@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -38,6 +39,7 @@ print(left.done, left.missing[0].name, len(left.missing), sum(piece.rows for pie
 
 def measured(*command: str | Path) -> str:
     """What a command prints; it takes no more memory and processor time than it may."""
+    start = time.monotonic()
     with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         told = process.stdout.read()
@@ -45,7 +47,8 @@ def measured(*command: str | Path) -> str:
         process.returncode = os.waitstatus_to_exitcode(code)
     assert process.returncode == 0, told
     seconds = used.ru_utime + used.ru_stime
-    print(f"{command[1]}: {seconds:.0f} s of processor time, {used.ru_maxrss >> 10} MiB")
+    wall, what = time.monotonic() - start, command[1] if command[1] != "-c" else "resume scan"
+    print(f"{what}: {wall:.0f} s, {seconds:.0f} s of processor time, {used.ru_maxrss >> 10} MiB")
     assert used.ru_maxrss << 10 < MEMORY
     assert seconds < 2 * SECONDS  # two cores, for a minute
     return told

@@ -41,9 +41,9 @@ FROM python:${PYTHON}-slim-bookworm AS ray
 RUN apt-get update && apt-get install -y --no-install-recommends bash wget && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --user-group --home-dir /tmp --no-create-home tuningfork
 COPY --from=build /opt/tuningfork /opt/tuningfork
-# The container toolkit hands over GPUs where these say so; without GPUs they mean nothing.
+# Which GPUs a container sees, the device plugin says: an image that asks for all would get all of its node's, requested or not.
 ENV PATH=/opt/tuningfork/bin:$PATH HOME=/tmp NUMBA_CACHE_DIR=/tmp/numba PYTHONUNBUFFERED=1 \
-    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 1000:1000
 WORKDIR /tmp
 ENTRYPOINT ["tuningfork"]

@@ -61,7 +61,9 @@ def on_cores(cores: list[int], config: Path, objects: int, folder: Path) -> list
 def with_workers(config: Path, workers: int) -> Path:
     """The same release with so many encoders."""
     other = config.with_name(f"workers{workers}.toml")
-    text = config.read_text(encoding="utf-8").replace("[encode]\n", f"[encode]\nworkers = {workers}\n")
+    text = config.read_text(encoding="utf-8").replace(
+        "[encode]\n", f"[encode]\nworkers = {workers}\ncpus = 0.25\n"
+    )
     other.write_text(text, encoding="utf-8")
     return other
 

@@ -19,7 +19,7 @@ from catalogs.errors import Fault, Refused
 from catalogs.slices import Slice
 from kernels.diffusion import Sampling
 from pipeline.augmentwork import Paint, WriteShard, shard_url, wished
-from pipeline.cluster import cluster
+from pipeline.cluster import cluster, refuse_or_wait
 from pipeline.config import Run
 from pipeline.rundir import differences, run_id
 from pipeline.slicework import ONE_SLICE
@@ -67,7 +67,7 @@ def augment(order: Order, address: str | None = None, *, anew: bool = False) -> 
     _check_folder(out, record, anew=anew)
     run = run_id("augment", out, record["fingerprint"])
     with cluster(Run(), address, run=run):
-        _check_resources(order)
+        refuse_or_wait(_lacking(order), address)
         _open_folder(out, record, anew=anew)
         options = {**asdict(wishes.how), "model": path, "precision": PRECISION, "threads": order.threads}
         options["device"] = "cuda" if order.gpus else "cpu"
@@ -188,7 +188,7 @@ def _gpu_faults(order: Order, address: str | None) -> list[Fault]:
     return [Fault("--gpus", "this machine shows no GPU", remedy, value=f"{order.gpus:g}")]
 
 
-def _check_resources(order: Order) -> None:
+def _lacking(order: Order) -> list[Fault]:
     """What Ray would wait for without a word, for ever."""
     import ray  # noqa: PLC0415
 
@@ -199,8 +199,7 @@ def _check_resources(order: Order) -> None:
             problem = f"need {needed:.3g} {kind}s, and there are {there.get(kind, 0.0):g}"
             remedy = "Give fewer, or smaller ones, or the --address of a larger cluster"
             faults.append(Fault("--workers", problem, remedy, value=str(order.workers)))
-    if faults:
-        raise Refused(faults)
+    return faults
 
 
 def _resources(order: Order) -> tuple[float, float]:

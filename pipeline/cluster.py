@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalogs.errors import TuningforkError
+from catalogs.errors import Fault, Refused, TuningforkError
 from pipeline.headwatch import watch_head
 from pipeline.loopback import on_loopback
 from pipeline.progress import console
@@ -26,6 +26,24 @@ OWN_STORE = "tuningfork.own_store"
 """Key of Ray Data's context: bytes of the object store of a Ray that the run started itself, which will not grow; else None."""
 STARTING = 90
 """Seconds that Ray may take to start: on a busy machine its own limits, of half a minute, are too short; for a raylet that died, it waits as long."""
+
+
+def refuse_or_wait(faults: list[Fault], address: str | None) -> None:
+    """Say what Ray will wait for: a machine never gets more CPUs or GPUs than it has, somebody's cluster may grow.
+
+    Raises
+    ------
+    Refused
+        With the faults, if Ray is the command's own.
+    """
+    if faults and _is_own(address):
+        raise Refused(faults)
+    for fault in faults:
+        console.print(f"note: {fault.key or fault.file}: {fault.problem}: waiting for the cluster to grow.")
+
+
+def _is_own(address: str | None) -> bool:
+    return address in {None, "local"}
 
 
 class NoRay(TuningforkError):
@@ -73,7 +91,7 @@ def cluster(
 
     joined, execution = ray.is_initialized(), ray.data.DataContext.get_current()
     if not joined:
-        own = address in {None, "local"}
+        own = _is_own(address)
         options: dict[str, Any] = {"address": address}
         store = int(settings.object_store_gib * 2**30) if own else None
         if store is not None:

@@ -139,13 +139,18 @@ def vote(plan: Plan, *, first: bool = False) -> None:
     voted = stream.slices(read, 2 * plan.features + 50, config.run.read_cpus).map_batches(
         Vote,
         fn_constructor_args=(ray.put(options), stream.metrics),
-        compute=ray.data.ActorPoolStrategy(
-            min_size=1, max_size=max(1, int(ray.cluster_resources().get("CPU", 1)) - 1)
-        ),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=_voters(len(stream.missing))),
         num_cpus=0.5,  # so that one CPU is enough for a voter and a reader
         **ONE_SLICE,
     )
     _write_all(plan, stream, voted, folder)
+
+
+def _voters(slices: int) -> int:
+    """At most; Ray Data takes as many as there is room for."""
+    if ray.data.DataContext.get_current().get_config(OWN_STORE) is None:
+        return slices  # somebody's cluster may grow
+    return max(1, int(ray.cluster_resources().get("CPU", 1)) - 1)
 
 
 def _embeddings(folder: str, piece: Slice) -> pa.Table:

@@ -15,7 +15,7 @@ from catalogs import storage
 from catalogs.errors import Fault, Refused, TuningforkError
 from kernels.training.steps import Recipe
 from pipeline import history, trainfolder
-from pipeline.cluster import cluster
+from pipeline.cluster import cluster, refuse_or_wait
 from pipeline.config import load
 from pipeline.course import course_of
 from pipeline.course_diffusion import diffusion_course
@@ -71,7 +71,7 @@ def train(
     trainfolder.check(out, record, anew=anew)
     run = run_id(f"train-{network}", out, record["fingerprint"])
     with cluster(first.run, address, run=run):
-        _check_resources(lesson, str(paths[0]))
+        refuse_or_wait(_lacking(lesson, str(paths[0])), address)
         trainfolder.begin(out, record, anew=anew)
         done = int(trainfolder.epochs_done(out) * courses.rows)
         total = courses.rows * settings.epochs
@@ -155,7 +155,7 @@ def _check(courses: Courses, config: Config, source: str) -> None:
         raise Refused(faults)
 
 
-def _check_resources(lesson: Lesson, source: str) -> None:
+def _lacking(lesson: Lesson, source: str) -> list[Fault]:
     """What Ray would wait for without a word, for ever."""
     import ray  # noqa: PLC0415
 
@@ -170,8 +170,7 @@ def _check_resources(lesson: Lesson, source: str) -> None:
             value = str(getattr(settings, key))
             remedy = "Lower it or train.workers, or give the --address of a larger cluster"
             faults.append(Fault(source, problem, remedy, value=value, key=f"train.{key}"))
-    if faults:
-        raise Refused(faults)
+    return faults
 
 
 def _resources(lesson: Lesson) -> dict[str, float]:

@@ -37,6 +37,7 @@ def scrape_config(port: Port, monitor: dict[str, Any]) -> dict[str, Any]:
     (endpoint,) = (each for each in monitor["podMetricsEndpoints"] if each["port"] == port.name)
     own = {
         "__meta_kubernetes_pod_label_ray_io_cluster": CLUSTER,
+        "job": f"{NAMESPACE}/tuningfork",
         "namespace": NAMESPACE,
         "pod": port.pod,
         "container": port.container,

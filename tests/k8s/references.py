@@ -14,6 +14,9 @@ WRITTEN = {"HOME", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "XDG_CACHE_HOME"}
 """Variables that name a folder which something writes to."""
 IMAGES = {"tuningfork", "tuningfork-cuda", "tuningfork-server"}
 """What the Dockerfile makes."""
+NAMESPACE = "tuningfork"
+CLUSTERS = {"Namespace", "ClusterQueue", "ResourceFlavor", "WorkloadPriorityClass"}
+"""Kinds that are a cluster's own, and in no namespace."""
 SOURCES = {
     "configMap": ("ConfigMap", "name"),
     "persistentVolumeClaim": ("PersistentVolumeClaim", "claimName"),
@@ -59,6 +62,14 @@ def quantities_are_such(manifests: list[Manifest]) -> Iterator[str]:
             for key, quantity in amounts.items():
                 if not QUANTITY.match(str(quantity)):
                     yield f"{each['kind']}{path} {key}: {quantity!r} is no quantity"
+
+
+def everything_is_in_the_namespace(manifests: list[Manifest]) -> Iterator[str]:
+    """What names no namespace lands in the one that somebody happens to use: pods find no claim there, and policies no pod."""
+    for each in manifests:
+        found = each["metadata"].get("namespace")
+        if found != (None if each["kind"] in CLUSTERS else NAMESPACE):
+            yield f"{each['kind']} {each['metadata']['name']} is in namespace {found}"
 
 
 def names_are_there(manifests: list[Manifest]) -> Iterator[str]:
@@ -286,6 +297,11 @@ def images_are_ours(manifests: list[Manifest]) -> Iterator[str]:
         for container in pod.containers:
             name, _, tag = container["image"].rpartition("/")[2].partition(":")
             tags.add(tag)
+            if tag in {
+                "",
+                "latest",
+            }:  # Kubernetes asks the registry for these, even where somebody has loaded the image
+                yield f"{pod.name}: {container['image']} has no tag of its own"
             if name not in IMAGES:
                 yield f"{pod.name}: the Dockerfile makes no {name}"
             gpu = "nvidia.com/gpu" in container["resources"].get("limits", {})
@@ -331,6 +347,7 @@ def _chosen(everywhere: list[Pod], selector: Manifest) -> list[Pod]:
 CHECKS: tuple[Check, ...] = (
     metadata_is_known,
     quantities_are_such,
+    everything_is_in_the_namespace,
     names_are_there,
     secrets_are_not_written_down,
     mounts_are_volumes,

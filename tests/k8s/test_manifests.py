@@ -172,6 +172,18 @@ SEEN: dict[str, tuple[str, Callable[[list[Manifest]], None], references.Check, s
         r.quantities_are_such,
         "32 GB",
     ),
+    "claim in whichever namespace": (
+        "cpu-small",
+        drop("metadata.namespace", "PersistentVolumeClaim"),
+        r.everything_is_in_the_namespace,
+        "PersistentVolumeClaim release is in namespace None",
+    ),
+    "policy in another namespace": (
+        "gpu",
+        put("metadata.namespace", "default", "NetworkPolicy", 3),
+        r.everything_is_in_the_namespace,
+        "NetworkPolicy tuningfork-s3 is in namespace default",
+    ),
     "suffix of the ConfigMap left out": (
         "gpu",
         put(f"{HEAD}.{POD}.volumes.0.configMap.name", "survey"),
@@ -393,6 +405,12 @@ SEEN: dict[str, tuple[str, Callable[[list[Manifest]], None], references.Check, s
         put(f"{group(1)}.{RAY}.image", "registry.example.org/tuningfork:0.1.0"),
         r.images_are_ours,
         "is for CPUs",
+    ),
+    "image without a tag": (
+        "cpu-small",
+        put(f"{HEAD}.{RAY}.image", "tuningfork"),
+        r.images_are_ours,
+        "no tag of its own",
     ),
     "images of two versions": (
         "gpu",

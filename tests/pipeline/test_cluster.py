@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from catalogs.errors import Fault, Refused
+from pipeline.cluster import refuse_or_wait
 from tests.survey.conftest import COMMAND, write_toml
 
 CONNECT = """
@@ -152,3 +154,16 @@ def test_a_limit_that_a_user_sets_is_overruled():
     line = one_line(connect(RAY_gcs_server_port_wait_time_s="0"))
     assert "Ray did not start" in line
     assert "Timed out waiting for file" in line
+
+
+def test_cluster_that_may_grow_is_waited_for(capsys):
+    lacking = [Fault("survey.toml", "1 workers need 1 GPUs, and there are 0", "Lower it", key="train.gpus")]
+    refuse_or_wait(lacking, "auto")
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        told == "note: train.gpus: 1 workers need 1 GPUs, and there are 0: waiting for the cluster to grow."
+    )
+    for own in (None, "local"):
+        refuse_or_wait([], own)
+        with pytest.raises(Refused, match="train.gpus"):
+            refuse_or_wait(lacking, own)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("numpy", "astropy", "pyarrow", "ray", "torch", "timm", "scikit-learn", "hats", "duckdb", "cutana")
@@ -47,6 +47,17 @@ def read_csv(name: str) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def with_tables(page: str, tables: Mapping[str, str]) -> str:
+    """A page's text with other tables between its markers, `<!-- name -->` and `<!-- /name -->`."""
+    for name, table in tables.items():
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        assert page.count(start) == page.count(end) == 1, f"the page has lost its markers {name}"
+        before, _, rest = page.partition(start)
+        _, _, after = rest.partition(end)
+        page = f"{before}{start}{table}{end}{after}"
+    return page
 
 
 def machine() -> str:

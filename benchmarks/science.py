@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.common import read_csv
+from benchmarks.common import read_csv, with_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +16,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "science.md"
 
 def write_tables() -> None:
     """Replace what stands between the page's markers."""
-    text = PAGE.read_text(encoding="utf-8")
-    for name, table in (
+    tables = (
         ("scores", _scores()),
         ("votes", _plain("vote_encoders")),
         ("invariance", _plain("invariance")),
@@ -26,13 +25,8 @@ def write_tables() -> None:
         ("measure truth", _crossed("measure_truth", "S/N", _errors)),
         ("measure speed", _plain("measure_speed")),
         *((f"diffusion {name}", _plain(f"diffusion_{name}")) for name in DIFFUSION),
-    ):
-        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        assert text.count(start) == text.count(end) == 1, f"{PAGE} has lost its markers {name}"
-        before, _, rest = text.partition(start)
-        _, _, after = rest.partition(end)
-        text = f"{before}{start}{table}{end}{after}"
-    PAGE.write_text(text, encoding="utf-8")
+    )
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), dict(tables)), encoding="utf-8")
 
 
 def _scores() -> str:

@@ -19,7 +19,7 @@ from catalogs.errors import Fault, Refused
 from catalogs.slices import Slice
 from kernels.diffusion import Sampling
 from pipeline.augmentwork import Paint, WriteShard, shard_url, wished
-from pipeline.cluster import cluster, refuse_or_wait
+from pipeline.cluster import cluster, is_own, refuse_or_wait
 from pipeline.config import Run
 from pipeline.rundir import differences, run_id
 from pipeline.slicework import ONE_SLICE
@@ -182,7 +182,7 @@ def _check_ids(order: Order, table: pa.Table) -> None:
 def _gpu_faults(order: Order, address: str | None) -> list[Fault]:
     import torch  # noqa: PLC0415
 
-    if not order.gpus or address is not None or torch.cuda.is_available():
+    if not order.gpus or not is_own(address) or torch.cuda.is_available():
         return []
     remedy = "Leave it out, or give the --address of a cluster that has GPUs"
     return [Fault("--gpus", "this machine shows no GPU", remedy, value=f"{order.gpus:g}")]

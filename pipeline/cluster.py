@@ -36,13 +36,14 @@ def refuse_or_wait(faults: list[Fault], address: str | None) -> None:
     Refused
         With the faults, if Ray is the command's own.
     """
-    if faults and _is_own(address):
+    if faults and is_own(address):
         raise Refused(faults)
     for fault in faults:
         console.print(f"note: {fault.key or fault.file}: {fault.problem}: waiting for the cluster to grow.")
 
 
-def _is_own(address: str | None) -> bool:
+def is_own(address: str | None) -> bool:
+    """Whether Ray will be the command's own, on this machine."""
     return address in {None, "local"}
 
 
@@ -91,7 +92,7 @@ def cluster(
 
     joined, execution = ray.is_initialized(), ray.data.DataContext.get_current()
     if not joined:
-        own = _is_own(address)
+        own = is_own(address)
         options: dict[str, Any] = {"address": address}
         store = int(settings.object_store_gib * 2**30) if own else None
         if store is not None:
@@ -128,10 +129,17 @@ def cluster(
     except ray.exceptions.RayTaskError:
         raise  # of our own code: its trace says where
     except ray.exceptions.RayError as error:
-        why = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
-        raise WorkLost(f"{why}. Nothing is lost: run the same command again.") from error
+        raise WorkLost(f"{_in_one_line(error)}. Nothing is lost: run the same command again.") from error
     finally:
         ray.shutdown()
+
+
+def _in_one_line(error: Exception) -> str:
+    """Ray says first what happened; but where an actor could not start, a trace follows, and the reason stands last."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if getattr(error, "actor_init_failed", False):
+        return f"an actor cannot start: {lines[-1]}".rstrip(".")
+    return lines[0].rstrip(".")
 
 
 @contextlib.contextmanager
@@ -156,8 +164,9 @@ def _told_plainly(address: str | None, own: bool) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        why = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
-        raise NoRay(f"{what}, after {time.monotonic() - start:.0f} s: {why}. {remedy}.") from error
+        raise NoRay(
+            f"{what}, after {time.monotonic() - start:.0f} s: {_in_one_line(error)}. {remedy}."
+        ) from error
     finally:
         for name in ours:
             os.environ.pop(name)

@@ -19,6 +19,7 @@ from catalogs.inspect import inspect
 from catalogs.slices import Slice, count_slices, slices_of
 from kernels.bands import band_order
 from pipeline import balancing, decisions, measuring, naming, serving
+from pipeline.cluster import is_own
 from pipeline.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.fingerprints import fingerprints, with_labels
 from pipeline.rundir import RunDirectory, run_id
@@ -178,7 +179,7 @@ def make_plan(
     faults += slice_faults(config, source)
     if release is not None:
         faults += _group_faults(config, source, release) + _row_faults(config, source, release)
-    if address is None and not encoded and not torch.cuda.is_available():
+    if is_own(address) and not encoded and not torch.cuda.is_available():
         faults += _no_gpu(config, source)
     notes: list[str] = []
     unseen = False

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from actors.serving import contract
 from catalogs import storage
 from catalogs.errors import Fault
+from pipeline.cluster import is_own
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -85,7 +86,7 @@ def look(
             faults.append(Fault(source, problem, remedy, value=endpoint, key="encode.endpoints"))
     unseen = len(away) == len(options["endpoints"])
     notes = [f"{endpoint} does not answer ({why}); others do." for endpoint, why in away]
-    if unseen and address is not None and all(_on_loopback(endpoint) for endpoint, _ in away):
+    if unseen and not is_own(address) and all(_on_loopback(endpoint) for endpoint, _ in away):
         notes = [f"{e} does not answer here ({why}): every node that encodes needs one." for e, why in away]
     elif unseen:
         remedy = "Start it (tuningfork serve), or correct the address"

@@ -35,9 +35,18 @@ cli.main()
 """A command that only connects, ended as every command is."""
 
 
-def connect(*address: str, **environment: str) -> subprocess.CompletedProcess[str]:
+START = """
+        class Encoder:
+            def __init__(self):
+                raise RuntimeError("Torch not compiled with CUDA enabled.")
+        ray.get(ray.remote(num_cpus=0)(Encoder).remote().__ray_ready__.remote())
+"""
+"""What comes after connecting where an actor cannot start."""
+
+
+def connect(*address: str, then: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | environment
-    command = [sys.executable, "-c", CONNECT, *address]
+    command = [sys.executable, "-c", CONNECT.replace("\ncli.app", f"{then}\ncli.app"), *address]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
 
 
@@ -154,6 +163,15 @@ def test_a_limit_that_a_user_sets_is_overruled():
     line = one_line(connect(RAY_gcs_server_port_wait_time_s="0"))
     assert "Ray did not start" in line
     assert "Timed out waiting for file" in line
+
+
+@pytest.mark.slow
+def test_actor_that_cannot_start_does_not_say_why():
+    done = connect(then=START)
+    assert done.returncode == 3, done.stdout + done.stderr
+    line = done.stdout.strip().splitlines()[-1]
+    assert line.startswith("stopped: an actor cannot start: RuntimeError: Torch not compiled with CUDA")
+    assert "run the same command again" in line
 
 
 def test_cluster_that_may_grow_is_waited_for(capsys):

@@ -22,9 +22,9 @@ from tests.conftest import TinyRelease
 def plan(tiny):
     """`plan(fit={…})` plans the tiny release with some keys changed."""
 
-    def plan(out: str = "run", **sections: dict[str, Any]) -> Plan:
+    def plan(out: str = "run", address: str | None = None, **sections: dict[str, Any]) -> Plan:
         config = parse(tiny.config(**sections), "survey.toml")
-        return make_plan(config, str(tiny.folder), "survey.toml", str(tiny.folder.parent / out))
+        return make_plan(config, str(tiny.folder), "survey.toml", str(tiny.folder.parent / out), address)
 
     return plan
 
@@ -33,9 +33,9 @@ def plan(tiny):
 def fails(plan):
     """`fails(fit={…})` expects exactly one fault and returns it."""
 
-    def fails(**sections: dict[str, Any]) -> Fault:
+    def fails(address: str | None = None, **sections: dict[str, Any]) -> Fault:
         with pytest.raises(Refused) as refused:
-            plan(**sections)
+            plan(address=address, **sections)
         assert len(refused.value.faults) == 1, str(refused.value)
         (fault,) = refused.value.faults
         assert fault.remedy
@@ -146,10 +146,10 @@ def test_model_that_nobody_knows(fails):
     assert "convnext_atto" in fault.problem
 
 
-def test_gpu_that_is_not_there(fails):
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    fault = fails(encode={"gpus": 1})
+@pytest.mark.parametrize("address", [None, "local"])
+def test_gpu_that_is_not_there(fails, monkeypatch, address):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    fault = fails(encode={"gpus": 1}, address=address)
     assert (fault.key, fault.value) == ("encode.gpus", "1.0")
     assert "gpus = 0" in fault.remedy
 

@@ -30,8 +30,8 @@ BROKEN = 4
 """Slices that cannot be read."""
 NOT_HERE = {"GPU", "Servers' GPUs", "Loss", "Stamps learned from a second"}
 """Panels that need a GPU or a training."""
-HOURS_LONG = {"TuningforkNoProgress"}
-"""Alerts that no hurry can bring about: promtool's tests tell of them."""
+HOURS_LONG = {"TuningforkNoProgress", "TuningforkGone", "TuningforkServerNeverUp"}
+"""Alerts on what is quite healthy for some seconds, or that no hurry can bring about: promtool's tests tell of them."""
 SETTLING = 6 * EXPORT
 """Seconds until all that a run told is scraped and judged."""
 

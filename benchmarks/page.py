@@ -67,7 +67,7 @@ SECTIONS = (
     Section(
         "scaling",
         "Cores and workers",
-        "Objects a second of the encoding stage, and of the whole run, on one core and on two, with one, two and four encoders of one thread.",
+        "Objects a second of the encoding stage, and of the whole run, on one core and on two, with one, two and three encoders of one thread.",
         "the bare encoder with a thread for each core, on stamps in memory, on the same cores.",
         "the same catalog from all of them (`tests/cluster/test_workers.py`).",
         ["--objects", "1500"],

@@ -1,4 +1,4 @@
-"""Scaling on one machine: objects a second of a run on one core and on two, with one, two and four workers.
+"""Scaling on one machine: objects a second of a run on one core and on two, with one, two and three workers.
 
     python -m benchmarks.scaling [--objects 16000]
 
@@ -18,7 +18,8 @@ from benchmarks.common import write_csv
 from benchmarks.pipeline import CONFIG, SHARDS, SIZE, bare, encoding, run
 from benchmarks.releases import write_release
 
-WORKERS = (1, 2, 4)
+WORKERS = (1, 2, 3)
+"""As many as leave a reader room on two CPUs."""
 
 
 def main() -> None:
@@ -61,9 +62,7 @@ def on_cores(cores: list[int], config: Path, objects: int, folder: Path) -> list
 def with_workers(config: Path, workers: int) -> Path:
     """The same release with so many encoders."""
     other = config.with_name(f"workers{workers}.toml")
-    text = config.read_text(encoding="utf-8").replace(
-        "[encode]\n", f"[encode]\nworkers = {workers}\ncpus = 0.25\n"
-    )
+    text = config.read_text(encoding="utf-8").replace("[encode]\n", f"[encode]\nworkers = {workers}\n")
     other.write_text(text, encoding="utf-8")
     return other
 

@@ -91,7 +91,7 @@ def receipt(folder: str, name: str) -> Receipt:
 def _footer(part: str) -> bytes:
     end = storage.tail(part, TAIL)
     length = int.from_bytes(end[-8:-4], "little")
-    if length + 8 > len(end) == TAIL:
+    if end[-4:] == b"PAR1" and length + 8 > len(end) == TAIL:
         end = storage.tail(part, length + 8)
     if end[-4:] != b"PAR1" or length + 8 > len(end):
         msg = "it does not end as Parquet does"

@@ -167,7 +167,9 @@ def tail(url: str, most: int) -> bytes:
     # A run has a million parts, and Python's file objects ask the system for twice as much.
     file = os.open(_plain(url), os.O_RDONLY)
     try:
-        return os.pread(file, most, max(0, os.fstat(file).st_size - most))
+        size = os.fstat(file).st_size
+        most = min(most, size)
+        return os.pread(file, most, size - most)
     finally:
         os.close(file)
 

@@ -1,8 +1,8 @@
 # syntax=docker/dockerfile:1
 # One file, three images, all of the versions in constraints.txt (docs/kubernetes.md):
-#   docker build -t tuningfork .                                                   CPUs: head, readers, laptops
-#   docker build -t tuningfork-cuda --build-arg DEVICE=cuda .                      GPUs: encoders, painters
-#   docker build -t tuningfork-server --build-arg DEVICE=cuda --target server .    tritonserver, with tuningfork in its Python
+#   docker build -t tuningfork:0.1.0 .                                                   CPUs: head, readers, laptops
+#   docker build -t tuningfork-cuda:0.1.0 --build-arg DEVICE=cuda .                      GPUs: encoders, painters
+#   docker build -t tuningfork-server:0.1.0 --build-arg DEVICE=cuda --target server .    tritonserver, with tuningfork in its Python
 ARG PYTHON=3.11
 ARG TRITONSERVER=26.07
 

@@ -107,8 +107,11 @@ def check_cells(url: str, number: int, data: int) -> None:
     ------
     TooLarge
     """
-    remote = not storage.is_local(url)
-    with quiet(), fits.open(url, memmap=False, use_fsspec=remote, disable_image_compression=True) as hdus:
+    with (
+        quiet(),
+        storage.reading(url) as opened,
+        fits.open(opened, memmap=False, disable_image_compression=True) as hdus,
+    ):
         hdu = hdus[number]
         header, long = hdu.header, _long_cells(hdu)
     heap = data + int(header.get("THEAP", int(header["NAXIS1"]) * int(header["NAXIS2"])))
@@ -135,7 +138,7 @@ def _long_cells(hdu: fits.BinTableHDU) -> list[tuple[str, int, int, int]]:
 
 def check_file(url: str) -> None:
     """Refuse a FITS file of which astropy, once it opens it whole, could take more than `LARGEST_FILE`."""
-    with storage.glancing(url) as stream:
+    with storage.glancing(url) as (stream, _):
         for number, header, offset in headers.walk(stream):
             taken = headers.data_bytes(header)
             if taken > LARGEST_FILE:

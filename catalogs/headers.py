@@ -104,20 +104,38 @@ def data_bytes(header: Mapping[str, Any]) -> int:
     return length
 
 
-def is_complete(url: str, needed: int) -> bool:
-    """Whether a file holds at least `needed` (uncompressed) bytes, judged without reading it through.
+def is_complete(url: str, needed: int, compression: str | None) -> bool:
+    """Whether a file holds at least `needed` (decompressed) bytes.
 
-    A gzip file ends with its uncompressed length, which for FITS is a multiple of 2880; where it was cut off,
-    those four bytes are something else.
+    A gzip file of one member ends with its decompressed length, which for FITS is a multiple of 2880. Where those four
+    bytes are something else, the file was cut off, has several members, lacks its padding or has something behind it: then it is
+    read through to see, and so is what other compressions made.
+
+    Raises
+    ------
+    OSError
+        If the compressed stream is damaged.
     """
+    if compression is None:
+        return storage.size(url) >= needed
+    if compression == "gzip" and _length_fits(url, needed):
+        return True
+    try:
+        with storage.reading(url, compression) as stream:
+            stream.seek(needed - 1)
+            return bool(stream.read(1))
+    except OSError as error:
+        if isinstance(error.__cause__, EOFError):
+            return False
+        raise
+
+
+def _length_fits(url: str, needed: int) -> bool:
+    """Whether the last four bytes of a gzip file are a length that FITS files have, and enough."""
     stored = storage.size(url)
-    if not url.endswith(".gz"):
-        return stored >= needed
-    with storage.reading(url, decompress=False) as stream:
-        stream.seek(max(stored - 4, 0))
-        length = int.from_bytes(stream.read(4), "little")
     if stored * DEFLATE < needed:
         return False
+    length = int.from_bytes(storage.tail(url, 4), "little")
     wraps = range(needed >> 32, (needed >> 32) + 2)
     return any((length + (n << 32)) >= needed and (length + (n << 32)) % BLOCK == 0 for n in wraps)
 

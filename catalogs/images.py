@@ -1,32 +1,24 @@
-"""Stamps out of FITS images: plain, gzipped or tile-compressed, cut in bulk and never read whole in memory."""
+"""Stamps out of FITS images, cut in bulk and never read whole in memory."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.io import fits
-from astropy.wcs import WCS
 
-from catalogs import bounds, headers, storage
+from catalogs import bounds, headers, pixels, storage
 from catalogs.bounds import STRIP
+from catalogs.celestial import BadWCS, celestial
+from catalogs.cleaning import CHUNK
 from catalogs.errors import CorruptFile
-from catalogs.quiet import quiet
-from catalogs.sky import celestial_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from astropy.io import fits
+    from astropy.wcs import WCS
 
     from catalogs._types import Array, Floats, Integers
-
-CHUNK = 64
-"""Stamps that are worked on at once: few enough that they stay in a core's cache from one pass to the next."""
-
-
-MOST_AXES = 9
-"""WCSAXES beyond this is no header's but a fault's, and wcslib crashes over large ones."""
 
 
 class NotAnImage(ValueError):
@@ -47,7 +39,11 @@ class ImageHeader:
     hdu: int
     header: fits.Header
     offset: int
+    """Byte (of the decompressed file) at which the image's data begin."""
     compressed: bool
+    """Whether the image is tile-compressed."""
+    compression: str | None = None
+    """What the file as a whole is compressed with."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -64,19 +60,19 @@ class ImageHeader:
         NotAnImage
             If there is one, but it makes no sense.
         """
+        return self._celestial[0]
+
+    @property
+    def wcs_notes(self) -> tuple[str, ...]:
+        """What in the header contradicts the WCS, and how it was taken; raises as `wcs` does."""
+        return self._celestial[1]
+
+    @cached_property
+    def _celestial(self) -> tuple[WCS | None, tuple[str, ...]]:
         try:
-            if int(self.header.get("WCSAXES", 2)) > MOST_AXES:
-                raise NotAnImage(f"has a WCS that cannot be used (WCSAXES = {self.header['WCSAXES']})")
-            with quiet():
-                wcs = WCS(self.header, naxis=2)
-                found = wcs if wcs.has_celestial else None
-                if found is not None:
-                    celestial_frame(found)
-        except NotAnImage:
-            raise
-        except Exception as error:  # astropy raises what it happens to over a header that makes no sense
-            raise NotAnImage(f"has a WCS that cannot be used ({headers.first_line(error)})") from error
-        return found
+            return celestial(self.header, self.shape)
+        except BadWCS as error:
+            raise NotAnImage(str(error)) from error
 
     @property
     def pixel_scale(self) -> float | None:
@@ -91,30 +87,22 @@ def open_image(url: str, hdu: int | str | None = None) -> ImageHeader:
     Parameters
     ----------
     url : str
-        Path or fsspec URL; `.gz` is gunzipped, tile compression (`.fz`) recognised from the header.
+        Path or fsspec URL; compressed files are decompressed, tile compression (`.fz`) is known from the header.
     hdu : int or str, optional
         HDU number or EXTNAME; by default the first two-dimensional image.
 
     Raises
     ------
     NotAnImage
-        If there is no such image in the file, or the file is cut short.
+        If there is no such image in the file, its pixels cannot be read, or the file is cut short.
     """
     try:
-        with storage.glancing(url) as stream:
+        with storage.glancing(url) as (stream, compression):
             for number, header, offset in headers.walk(stream):
-                compressed = bool(header.get("ZIMAGE", False))
-                if hdu not in (None, number, header.get("EXTNAME", "").strip()):
+                if hdu not in (None, number, header.get("EXTNAME", "").strip()) or not is_image(header):
                     continue
-                if int(header.get("ZNAXIS" if compressed else "NAXIS", 0)) != 2:
-                    continue
-                if header.get("XTENSION", "IMAGE").strip() != "IMAGE" and not compressed:
-                    continue
-                image = ImageHeader(url, number, header, offset, compressed)
-                if min(image.shape) < 1:
-                    raise NotAnImage(f"has no pixels: its axes are {image.shape[1]} x {image.shape[0]}")
-                bounds.check_image(number, header)
-                if not headers.is_complete(url, offset + headers.data_bytes(header)):
+                image = image_in(url, number, header, offset, compression)
+                if not headers.is_complete(url, offset + headers.data_bytes(header), compression):
                     msg = "is truncated"
                     raise NotAnImage(msg)
                 return image
@@ -125,6 +113,31 @@ def open_image(url: str, hdu: int | str | None = None) -> ImageHeader:
             raise
         raise NotAnImage(headers.first_line(error)) from error
     raise NotAnImage("has no two-dimensional image" + ("" if hdu is None else f" in HDU {hdu!r}"))
+
+
+def is_image(header: fits.Header) -> bool:
+    """Whether an HDU is a two-dimensional image, tile-compressed or not."""
+    compressed = bool(header.get("ZIMAGE", False))
+    kind = "IMAGE" if compressed else str(header.get("XTENSION", "IMAGE")).strip()
+    return kind == "IMAGE" and int(header.get("ZNAXIS" if compressed else "NAXIS", 0)) == 2
+
+
+def image_in(url: str, number: int, header: fits.Header, offset: int, compression: str | None) -> ImageHeader:
+    """The image of an HDU whose header was read; refused where its pixels cannot be.
+
+    Raises
+    ------
+    NotAnImage
+        If it is no image, has no pixels or none that can be read; `bounds.TooLarge` if it is too large.
+    """
+    if not is_image(header):
+        raise NotAnImage("this HDU is no two-dimensional image")
+    image = ImageHeader(url, number, header, offset, bool(header.get("ZIMAGE", False)), compression)
+    if min(image.shape) < 1:
+        raise NotAnImage(f"has no pixels: its axes are {image.shape[1]} x {image.shape[0]}")
+    bounds.check_image(number, header)
+    pixels.check(header)
+    return image
 
 
 def cut(
@@ -165,7 +178,8 @@ def cut(
     wanted = np.flatnonzero(inside | touching)
     wanted = wanted[np.argsort(np.maximum(y0[wanted], 0), kind="stable")]
     try:
-        with _rows(image) as rows:
+        with pixels.opened(image.url, image.compression) as file:
+            rows = file.rows(image)
             while len(wanted):
                 first = max(int(y0[wanted[0]]), 0)
                 last = ny if rows.random_access else min(first + max(STRIP, size), ny)
@@ -178,6 +192,24 @@ def cut(
         raise CorruptFile(f"{image.url}: pixels cannot be read ({told}). Fetch the file again.") from error
     covered = _overlap(x0, size, nx) * _overlap(y0, size, ny)
     return stamps, covered
+
+
+def try_pixels(image: ImageHeader) -> None:
+    """Decode a row in the middle of a tile-compressed image, which its header says nothing about.
+
+    Raises
+    ------
+    NotAnImage
+        If that fails.
+    """
+    middle = image.shape[0] // 2
+    try:
+        with pixels.opened(image.url, image.compression) as file:
+            file.rows(image).strip(middle, middle + 1)
+    except bounds.TooLarge as error:
+        raise NotAnImage(str(error), error.remedy) from error
+    except headers.MALFORMED as error:
+        raise NotAnImage(f"its pixels cannot be read ({headers.first_line(error)})") from error
 
 
 def _overlap(start: Integers, size: int, side: int) -> Integers:
@@ -200,95 +232,3 @@ def _gather(strip: Array, x0: Integers, y0: Integers, inside: Array, stamps: Flo
         target = np.s_[to[i], ys.start - y0[i] : ys.stop - y0[i], xs.start - x0[i] : xs.stop - x0[i]]
         with np.errstate(over="ignore"):
             stamps[target] = strip[ys, xs]
-
-
-class _Rows(Protocol):
-    random_access: bool
-
-    def strip(self, first: int, last: int) -> Array: ...
-
-
-class _MappedRows:
-    """An uncompressed local file: the page cache holds what is needed, nothing is copied."""
-
-    def __init__(self, image: ImageHeader) -> None:
-        self._scale = _Scale(image.header)
-        self.random_access = self._scale.plain  # scaled numbers are copies
-        self._data = np.memmap(
-            storage.local_path(image.url), self._scale.stored, "r", image.offset, image.shape
-        )
-
-    def strip(self, first: int, last: int) -> Array:
-        return self._scale(self._data[first:last])
-
-
-class _StreamedRows:
-    """A gzipped or remote file: rows come in order, and overlap with the strip before is kept."""
-
-    random_access = False
-
-    def __init__(self, image: ImageHeader, stream: IO[bytes]) -> None:
-        self._image, self._stream = image, stream
-        self._scale = _Scale(image.header)
-        self._first, self._kept = 0, np.empty((0, image.shape[1]), self._scale.stored)
-
-    def strip(self, first: int, last: int) -> Array:
-        kept = self._kept[max(first - self._first, 0) :]
-        begin = first + len(kept)
-        row_bytes = self._image.shape[1] * self._scale.stored.itemsize
-        self._stream.seek(self._image.offset + begin * row_bytes)
-        data = self._stream.read((last - begin) * row_bytes)
-        if len(data) < (last - begin) * row_bytes:
-            msg = f"the file ends before row {last}"
-            raise EOFError(msg)
-        fresh = np.frombuffer(data, self._scale.stored).reshape(last - begin, -1)
-        self._first, self._kept = first, np.concatenate([kept, fresh])
-        return self._scale(self._kept)
-
-
-class _CompressedRows:
-    """A tile-compressed image: astropy decodes just the compression tiles that a strip touches."""
-
-    random_access = False
-
-    def __init__(self, hdu: fits.CompImageHDU) -> None:
-        self._hdu = hdu
-
-    def strip(self, first: int, last: int) -> Array:
-        try:
-            return np.asarray(self._hdu.section[first:last, :])
-        except Exception as error:  # astropy's decoders raise classes of their own, which it does not export
-            raise OSError(str(error)) from error
-
-
-class _Scale:
-    """Stored numbers to physical ones: BSCALE, BZERO and BLANK (FITS standard 4.0, section 4.4.2.5)."""
-
-    def __init__(self, header: fits.Header) -> None:
-        bitpix = int(header["BITPIX"])
-        self.stored = np.dtype({8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[bitpix])
-        self._scale, self._zero = float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0))
-        self._blank = header.get("BLANK") if bitpix > 0 else None
-        self.plain = self._scale == 1.0 and self._zero == 0.0 and self._blank is None
-
-    def __call__(self, strip: Array) -> Array:
-        if self.plain:
-            return strip
-        scaled = strip.astype(np.float64) * self._scale + self._zero
-        if self._blank is not None:
-            scaled[strip == self._blank] = np.nan
-        return scaled
-
-
-@contextmanager
-def _rows(image: ImageHeader) -> Iterator[_Rows]:
-    if image.compressed:
-        remote = not storage.is_local(image.url)
-        bounds.check_cells(image.url, image.hdu, image.offset)
-        with quiet(), fits.open(image.url, memmap=not remote, use_fsspec=remote) as hdus:
-            yield _CompressedRows(hdus[image.hdu])
-    elif storage.is_local(image.url) and not image.url.endswith(".gz"):
-        yield _MappedRows(image)
-    else:
-        with storage.reading(image.url) as stream:
-            yield _StreamedRows(image, stream)

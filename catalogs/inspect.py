@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from catalogs import headers, storage, synthetic, where
+from catalogs import headers, path_template, storage, synthetic, where
 from catalogs.errors import Fault, Refused, grouped
-from catalogs.inspect_images import image_faults
+from catalogs.inspect_images import look_at_images
+from catalogs.inspect_nulls import with_nulls
 from catalogs.inspect_rows import look_at_rows
+from catalogs.positions import unit_of
 from catalogs.release import Release, needed_columns
 from catalogs.slices import Shard
 from catalogs.stamps import stored_shape
@@ -61,6 +63,7 @@ def inspect(survey: Survey, folder: str) -> Release:
     tables = _open_shards(survey, folder)
     kept = _kept(survey, tables[0])
     columns = _columns(survey, kept, tables)
+    tables, null_notes = with_nulls(tables, columns.names)
     labels = _labels([table.url for table in tables])
     shards = tuple(
         Shard(i, label, table) for i, (label, table) in enumerate(zip(labels, tables, strict=True))
@@ -70,9 +73,10 @@ def inspect(survey: Survey, folder: str) -> Release:
         # The RealGalaxy format names files beside its catalog.
         image_folder = str(PurePosixPath(tables[0].url).parent)
     release = Release(survey, image_folder, shards, columns, kept, None, None)
-    paths, selected = look_at_rows(release)
-    scale = image_faults(release, paths)
-    return Release(survey, image_folder, shards, columns, kept, scale, selected)
+    rows = look_at_rows(release)
+    scale, image_notes = look_at_images(release, rows.paths)
+    notes = (*_unit_notes(survey, columns), *null_notes, *rows.notes, *image_notes)
+    return replace(release, pixel_scale=scale, selected=rows.selected, notes=notes)
 
 
 def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
@@ -205,18 +209,50 @@ def _type_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
         kind = schema.field(name).type
         if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
             faults.append(Fault(url, f"must be a number, not {kind}", "Choose another column", name))
-    for name in positions:
-        unit = (schema.field(name).metadata or {}).get(b"unit", b"").decode()
-        if unit and unit.lower() not in {"deg", "degree", "degrees", "degr"}:
-            faults.append(
-                Fault(url, "positions must be in degrees", "Convert the column", name, f"unit {unit!r}")
-            )
+    faults += _unit_faults(survey, url, schema) + _template_faults(survey, url, schema)
     if layout.layout == "column":
         try:
             stored_shape(schema.field(str(layout.column)), len(layout.bands))
         except ValueError as error:
             faults.append(Fault(url, str(error), "Check [survey.images] column and bands", layout.column))
     return faults
+
+
+def _unit_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
+    """Positions in other units than degrees, where the config does not say which."""
+    if survey.position_unit is not None:
+        return []
+    remedy = 'Say what it is, [survey] position_unit = "deg", "rad" or "hour", or convert the column'
+    return [
+        Fault(url, "positions must be in degrees", remedy, name, f"unit {unit!r}")
+        for name in (survey.ra, survey.dec)
+        if name is not None and (unit := _unit(schema, name)) and unit_of(unit) != "deg"
+    ]
+
+
+def _template_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
+    """Columns whose values a path template cannot take as it says."""
+    remedy = f"Correct [survey.images] path: {path_template.EXAMPLE}"
+    named = [p for p in path_template.placeholders(survey.images.path or "") if p.name != path_template.BAND]
+    told = [(p.name, p.takes(schema.field(p.name).type)) for p in named]
+    return [Fault(url, problem, remedy, name) for name, problem in told if problem is not None]
+
+
+def _unit(schema: pa.Schema, name: str) -> str:
+    return (schema.field(name).metadata or {}).get(b"unit", b"").decode()
+
+
+def _unit_notes(survey: Survey, schema: pa.Schema) -> list[str]:
+    """Columns whose unit is another than the config says."""
+    said = survey.position_unit
+    if said is None:
+        return []
+    meant = {survey.ra: said, survey.dec: "deg" if said == "hour" else said}
+    return [
+        f"Column {name!r} has the unit {unit!r}; position_unit = {said!r} is taken."
+        for name, kind in meant.items()
+        if name is not None and (unit := _unit(schema, name)) and unit_of(unit) != kind
+    ]
 
 
 def _labels(urls: list[str]) -> list[str]:

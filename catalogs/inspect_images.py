@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from catalogs import bounds, headers, images, storage
+from catalogs import bounds, headers, images, path_template, storage
 from catalogs.errors import Fault, Refused
 from catalogs.stamps import path_of
 
@@ -20,8 +21,8 @@ FETCH_IMAGE = "Fetch it, or leave its objects out with [survey] where"
 WITHOUT_WCS = 'Use [survey.images] position = "pixel" and give pixel_scale, or mend the header'
 
 
-def image_faults(release: Release, paths: pa.Table | None) -> float | None:
-    """Check the images and find their pixel scale.
+def look_at_images(release: Release, paths: pa.Table | None) -> tuple[float | None, list[str]]:
+    """Check the images, and find their pixel scale and what is doubtful in their headers.
 
     Parameters
     ----------
@@ -31,8 +32,10 @@ def image_faults(release: Release, paths: pa.Table | None) -> float | None:
 
     Returns
     -------
-    float or None
+    scale : float or None
         Arcsec a pixel; None when the config says that it is unknown.
+    notes : list of str
+        Contradictions in the headers, and how they were taken.
 
     Raises
     ------
@@ -43,12 +46,12 @@ def image_faults(release: Release, paths: pa.Table | None) -> float | None:
     scale = layout.pixel_scale if isinstance(layout.pixel_scale, float) else None
     unknown = layout.path_columns or layout.layout == "extensions"
     if layout.layout == "column" or (paths is None and unknown):
-        return scale
+        return scale, []
     rows = [{}] if paths is None else paths.to_pylist()
     if layout.layout == "extensions":
         _extension_faults(release, rows)
-        return scale
-    return _tile_faults(release, rows, scale)
+        return scale, []
+    return _look_at_tiles(release, rows, scale)
 
 
 def _raise_if_any(faults: list[Fault]) -> None:
@@ -59,15 +62,36 @@ def _raise_if_any(faults: list[Fault]) -> None:
         raise Refused(faults)
 
 
-def _tile_faults(release: Release, rows: list[dict[str, object]], scale: float | None) -> float | None:
+def _urls(release: Release, row: dict[str, object]) -> list[str | Fault]:
+    """The images of a row that names some, one a band."""
+    layout, urls = release.survey.images, list[str | Fault]()
+    for band in layout.bands:
+        try:
+            urls.append(path_of(str(layout.path), row, band, release.folder))
+        except path_template.BadTemplate as error:
+            urls.append(Fault("[survey.images] path", str(error), "Correct it, or the catalog"))
+    return urls
+
+
+@dataclass(frozen=True)
+class _Tile:
+    scale: float
+    """Arcsec a pixel; 0 where nobody asks for it."""
+    notes: tuple[str, ...]
+
+
+def _look_at_tiles(
+    release: Release, rows: list[dict[str, object]], scale: float | None
+) -> tuple[float | None, list[str]]:
     layout = release.survey.images
-    urls = sorted(
-        {path_of(str(layout.path), row, band, release.folder) for row in rows for band in layout.bands}
-    )
-    found = storage.parallel(lambda url: _scale_or_fault(layout, url), urls)
-    faults = [f for f in found if isinstance(f, Fault)]
+    named = {url for row in rows for url in _urls(release, row)}
+    faults = [f for f in named if isinstance(f, Fault)]
+    urls = sorted(url for url in named if isinstance(url, str))
+    found = storage.parallel(lambda url: _tile_or_fault(layout, url), urls)
+    faults += [f for f in found if isinstance(f, Fault)]
+    tiles = [(url, f) for url, f in zip(urls, found, strict=True) if not isinstance(f, Fault)]
     if layout.scale_in_wcs:
-        scales = [(url, f) for url, f in zip(urls, found, strict=True) if not isinstance(f, Fault)]
+        scales = [(url, tile.scale) for url, tile in tiles]
         for url, other in scales:
             first = scales[0][1]
             if first and other and abs(other / first - 1.0) > SAME_SCALE:
@@ -75,24 +99,39 @@ def _tile_faults(release: Release, rows: list[dict[str, object]], scale: float |
                 faults.append(Fault(url, problem, "Bring all bands and tiles on one scale first"))
         scale = scales[0][1] if scales else None
     _raise_if_any(faults)
-    return scale
+    return scale, _grouped_notes([(url, note) for url, tile in tiles for note in tile.notes])
 
 
-def _scale_or_fault(layout: Images, url: str) -> float | Fault | None:
-    """A tile's pixel scale if it is asked for, or what is wrong with the tile."""
+def _grouped_notes(notes: list[tuple[str, str]]) -> list[str]:
+    """One note for what is said of many files."""
+    files: dict[str, list[str]] = {}
+    for url, note in notes:
+        files.setdefault(note, []).append(url)
+    return [
+        f"{urls[0]}{f' and {len(urls) - 1} more files' if len(urls) > 1 else ''}: {note}."
+        for note, urls in files.items()
+    ]
+
+
+def _tile_or_fault(layout: Images, url: str) -> _Tile | Fault:
+    """A tile's pixel scale if it is asked for and what is doubtful in its header, or what is wrong with it."""
     try:
         image = images.open_image(url, layout.hdu)
+        if image.compressed:
+            images.try_pixels(image)
     except FileNotFoundError:
         return Fault(url, "this image is missing", FETCH_IMAGE)
     except images.NotAnImage as error:
         return Fault(url, str(error), error.remedy)
     except OSError as error:
         return Fault(url, f"cannot be read ({headers.first_line(error)})", "Fetch the file again")
+    if layout.position != "sky" and not layout.scale_in_wcs:
+        return _Tile(0.0, ())
     try:
-        scale = image.pixel_scale if layout.position == "sky" or layout.scale_in_wcs else 0.0
+        scale, notes = image.pixel_scale, image.wcs_notes
     except images.NotAnImage as error:
         return Fault(url, str(error), WITHOUT_WCS)
-    return Fault(url, "has no WCS", WITHOUT_WCS) if scale is None else scale
+    return Fault(url, "has no WCS", WITHOUT_WCS) if scale is None else _Tile(scale, notes)
 
 
 def _extension_faults(release: Release, rows: list[dict[str, object]]) -> None:
@@ -102,9 +141,10 @@ def _extension_faults(release: Release, rows: list[dict[str, object]]) -> None:
     faults: list[Fault] = []
     for row in rows:
         number = row[column]
-        for band in layout.bands:
-            url = path_of(str(layout.path), row, band, release.folder)
-            if not isinstance(number, int) or number < 0:
+        for url in _urls(release, row):
+            if isinstance(url, Fault):
+                faults.append(url)
+            elif not isinstance(number, int) or number < 0:
                 problem = "the number of an HDU is an integer from 0"
                 faults.append(Fault(url, problem, "Correct the column", column, repr(number)))
             else:
@@ -113,25 +153,28 @@ def _extension_faults(release: Release, rows: list[dict[str, object]]) -> None:
     _raise_if_any(faults + [fault for found in checked for fault in found])
 
 
+def _check_stamp(image: images.ImageHeader) -> None:
+    bounds.check_stamp(image.hdu, image.header)
+    if image.compressed:
+        images.try_pixels(image)
+
+
 def _hdu_faults(url: str, numbers: set[int], column: str) -> list[Fault]:
     """HDUs that are wanted of a file, but are not there or hold no image."""
-    faults, last, left = [], -1, set(numbers)
+    faults, last, left = list[Fault](), -1, set(numbers)
     correct = "Fetch the file again, or correct the column"
     try:
-        with storage.glancing(url) as stream:
+        with storage.glancing(url) as (stream, compression):
             for last, header, offset in headers.walk(stream):
                 if last not in left:
                     continue
                 left.remove(last)
-                compressed = bool(header.get("ZIMAGE", False))
-                image = compressed or header.get("XTENSION", "IMAGE").strip() == "IMAGE"
-                if not image or int(header.get("ZNAXIS" if compressed else "NAXIS", 0)) != 2:
-                    problem = "this HDU is no two-dimensional image"
-                    faults.append(Fault(url, problem, correct, column, str(last)))
-                else:
-                    bounds.check_stamp(last, header)
+                try:
+                    _check_stamp(images.image_in(url, last, header, offset, compression))
+                except images.NotAnImage as error:
+                    faults.append(Fault(url, str(error), correct, column, str(last)))
                 if not left:
-                    if not headers.is_complete(url, offset + headers.data_bytes(header)):
+                    if not headers.is_complete(url, offset + headers.data_bytes(header), compression):
                         faults.append(
                             Fault(url, f"is truncated: it ends inside HDU {last}", "Fetch the file again")
                         )

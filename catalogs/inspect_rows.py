@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -9,12 +10,14 @@ import pyarrow.compute as pc
 
 from catalogs import storage, where
 from catalogs.errors import CorruptFile, Fault, Refused, grouped
+from catalogs.positions import are_usable, in_degrees, is_negative, positions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from catalogs.release import Release
     from catalogs.slices import Shard
+    from catalogs.tables import TableHeader
 
 LOOKED_AT = 4 << 30
 """Bytes of catalog rows up to which a plan reads every row, not just the headers."""
@@ -25,23 +28,40 @@ LEAST_ROW = 64
 DOUBLES_SHOWN = 5
 
 
-def look_at_rows(release: Release) -> tuple[pa.Table | None, int | None]:
-    """Check that ids are there and unique, and that the columns that name images have values.
+@dataclass(frozen=True)
+class Rows:
+    """What the rows of a release say before any work starts."""
 
-    Returns
-    -------
-    paths : pa.Table or None
-        Distinct values of the columns that name images; None where there are none, or too many rows to look at.
-    selected : int or None
-        Objects that `where` selects; None where there are too many rows to look at.
+    paths: pa.Table | None
+    """Distinct values of the columns that name images; None where there are none, or too many rows to look at."""
+    selected: int | None
+    """Objects that `where` selects; None where there are too many rows to look at."""
+    notes: list[str]
+    """What is unusual in them, and how it is taken."""
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What the selected rows of one shard say."""
+
+    ids: pa.Table
+    paths: pa.Table
+    negative: int
+    """Right ascensions from -180 to 0."""
+    nowhere: int
+    """Positions that are none."""
+
+
+def look_at_rows(release: Release) -> Rows:
+    """Check that ids are there and unique, and that the columns that name images have values.
 
     Raises
     ------
     Refused
         With everything that is wrong.
     """
-    if sum(shard.table.rows * max(shard.table.row_bytes, LEAST_ROW) for shard in release.shards) > LOOKED_AT:
-        return None, None
+    if not may_be_looked_at([shard.table for shard in release.shards]):
+        return Rows(None, None, [])
     naming = list(release.survey.images.path_columns)
     if release.survey.images.layout == "extensions":
         naming.append(str(release.survey.images.hdu_column))
@@ -50,21 +70,45 @@ def look_at_rows(release: Release) -> tuple[pa.Table | None, int | None]:
     found = [f for f in answers if not isinstance(f, Fault)]
     if len(found) < len(answers):
         raise Refused(grouped([f for f in answers if isinstance(f, Fault)]))
-    ids = pa.concat_tables([f[0] for f in found])
+    ids = pa.concat_tables([f.ids for f in found])
     faults = _id_faults(release, ids)
     if ids.num_rows == 0:
         problem = "selects no object of the release"
         faults.append(Fault("[survey] where", problem, "Loosen the condition", None, release.survey.where))
     if faults:
         raise Refused(faults)
-    if not naming:
-        return None, ids.num_rows
-    paths = pa.concat_tables([f[1] for f in found]).group_by(naming, use_threads=False).aggregate([])
-    return paths, ids.num_rows
+    paths = None
+    if naming:
+        paths = pa.concat_tables([f.paths for f in found]).group_by(naming, use_threads=False).aggregate([])
+    return Rows(paths, ids.num_rows, _position_notes(found))
 
 
-def _looked(release: Release, shard: Shard, naming: list[str]) -> tuple[pa.Table, pa.Table] | Fault:
-    """Ids of a shard's selected objects, and the distinct values of the columns that name their images."""
+def _position_notes(found: Sequence[_Looked]) -> list[str]:
+    negative, nowhere = sum(f.negative for f in found), sum(f.nowhere for f in found)
+    notes = []
+    if negative:
+        notes.append(f"{negative:,} right ascensions are from -180 to 0: they are taken modulo 360.")
+    if nowhere:
+        notes.append(
+            f"{nowhere:,} objects have no usable position: they go to unplaced.parquet, with a flag."
+        )
+    return notes
+
+
+def may_be_looked_at(tables: Sequence[TableHeader]) -> bool:
+    """Whether a plan reads every row of some shards."""
+    return sum(table.rows * max(table.row_bytes, LEAST_ROW) for table in tables) <= LOOKED_AT
+
+
+def steps(table: TableHeader) -> Iterator[tuple[int, int]]:
+    """First rows, and those behind the last ones, of pieces of a shard that fit into memory."""
+    step = max(1, CHUNK // max(table.row_bytes, LEAST_ROW))
+    for start in range(0, table.rows, step):
+        yield start, min(start + step, table.rows)
+
+
+def _looked(release: Release, shard: Shard, naming: list[str]) -> _Looked | Fault:
+    """Ids and positions of a shard's selected objects, and the distinct values of the columns that name their images."""
     url, name = shard.table.url, release.survey.id
     try:
         pieces = list(_pieces(release, shard, naming))
@@ -75,7 +119,7 @@ def _looked(release: Release, shard: Shard, naming: list[str]) -> tuple[pa.Table
     rows = (
         pa.concat_tables(pieces)
         if pieces
-        else shard.table.empty.select(list({name: 0} | dict.fromkeys(naming)))
+        else shard.table.empty.select(list(dict.fromkeys([name, *naming, *_position(release)])))
     )
     for column in naming:
         if rows[column].null_count:
@@ -83,16 +127,25 @@ def _looked(release: Release, shard: Shard, naming: list[str]) -> tuple[pa.Table
             return Fault(url, problem, "Leave them out with [survey] where", column, "null")
     number = pa.array([shard.number] * rows.num_rows, pa.int32())
     ids = pa.table({"id": rows[name], "shard": number})
-    return ids, rows.select(naming).group_by(naming).aggregate([]) if naming else rows.select([])
+    paths = rows.select(naming).group_by(naming).aggregate([]) if naming else rows.select([])
+    if not _position(release):
+        return _Looked(ids, paths, 0, 0)
+    usable = are_usable(*positions_of(release.survey, rows))
+    # by the columns themselves: what positions_of makes of them is not negative any more
+    negative = is_negative(in_degrees(release.survey, rows)[0])
+    return _Looked(ids, paths, int((negative & usable).sum()), int((~usable).sum()))
+
+
+def _position(release: Release) -> list[str]:
+    return [name for name in (release.survey.ra, release.survey.dec) if name is not None]
 
 
 def _pieces(release: Release, shard: Shard, naming: list[str]) -> Iterator[pa.Table]:
     survey, table = release.survey, shard.table
     condition = where.columns_of(survey.where) if survey.where is not None else []
-    wanted = list(dict.fromkeys([survey.id, *naming]))
-    step = max(1, CHUNK // max(table.row_bytes, LEAST_ROW))
-    for start in range(0, table.rows, step):
-        rows = table.read(start, min(start + step, table.rows), list(dict.fromkeys([*wanted, *condition])))
+    wanted = list(dict.fromkeys([survey.id, *naming, *_position(release)]))
+    for start, stop in steps(table):
+        rows = table.read(start, stop, list(dict.fromkeys([*wanted, *condition])))
         yield rows.filter(pa.array(release.selected_rows(rows))).select(wanted)
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
+from catalogs.cleaning import centre
 from catalogs.column_layout import STAMPS, survey_toml, table_hdu
 from catalogs.errors import Fault, Refused
 from catalogs.framing import galaxy_frame
-from catalogs.stamps import centre
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

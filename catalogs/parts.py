@@ -123,13 +123,13 @@ def _shared(software: tuple[tuple[str, str], ...]) -> dict[str, str]:
 
 def read(folder: str, name: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read some columns of a part."""
-    with storage.reading(url(folder, name)) as stream:
+    with storage.reading(url(folder, name), None) as stream:
         return pq.read_table(stream, columns=columns)
 
 
 def read_known(folder: str, name: str, columns: Sequence[str]) -> pa.Table:
     """Read those of the columns that the part has."""
-    with storage.reading(url(folder, name)) as stream:
+    with storage.reading(url(folder, name), None) as stream:
         names = pq.read_schema(stream).names
         stream.seek(0)
         return pq.read_table(stream, columns=[column for column in columns if column in names])

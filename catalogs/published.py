@@ -81,7 +81,7 @@ def _open(connection: duckdb.DuckDBPyConnection, name: str, url: str) -> None:
 def _with_astropy(url: str, *, fits: bool) -> pa.Table:
     if fits:
         bounds.check_file(url)
-    with storage.reading(url, decompress=not fits) as stream, warnings.catch_warnings():
+    with storage.reading(url) as stream, warnings.catch_warnings():
         # Units and dates that astropy does not know stand in many published tables; values don't rest on them.
         warnings.simplefilter("ignore", AstropyWarning)
         table = Table.read(stream, format="fits") if fits else _text(_whole(stream))

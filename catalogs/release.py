@@ -11,7 +11,8 @@ import pyarrow as pa
 from catalogs import where
 from catalogs.flags import DESCRIPTION as FLAG_BITS
 from catalogs.flags import UNUSABLE, Flag
-from catalogs.stamps import image_columns, numbers, stamps_of
+from catalogs.positions import are_usable, positions_of
+from catalogs.stamps import image_columns, stamps_of
 
 if TYPE_CHECKING:
     from catalogs._types import Bools
@@ -35,6 +36,8 @@ class Release:
     """Arcsec a pixel; None when the config says that it is unknown."""
     selected: int | None
     """Objects that `where` selects; None when the release was too large to look at every row beforehand."""
+    notes: tuple[str, ...] = ()
+    """What is doubtful in its files, and how it was taken."""
 
     @property
     def rows(self) -> int:
@@ -90,8 +93,8 @@ class Release:
             flags |= Flag.SYNTHETIC
         columns = [rows[survey.id].combine_chunks()]
         if survey.ra is not None:
-            ra, dec = numbers(rows[str(survey.ra)]), numbers(rows[str(survey.dec)])
-            flags[~((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90))] |= Flag.BAD_POSITION
+            ra, dec = positions_of(survey, rows)
+            flags[~are_usable(ra, dec)] |= Flag.BAD_POSITION
             columns += [pa.array(ra, from_pandas=True), pa.array(dec, from_pandas=True)]
         columns += [
             pa.array([shard.label] * len(position), pa.string()),

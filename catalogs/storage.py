@@ -6,14 +6,13 @@ import contextlib
 import os
 import re
 import uuid
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
-import fsspec
 from fsspec.core import url_to_fs
 
+from catalogs.compression import DAMAGED, LONGEST_MAGIC, compression_of, decompressed
 from catalogs.errors import CannotWrite
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MOST_TASKS = 4096
+DETECT = "detect"
+"""Look at a file's first bytes for what it is compressed with."""
 HEADERS = 1 << 14
 """Bytes of a file on a disk that are read at once where only headers are wanted."""
 HEADERS_REMOTE = 1 << 16
@@ -121,42 +122,64 @@ def modified(path: str) -> float:
 
 
 @contextlib.contextmanager
-def reading(url: str, *, decompress: bool = True) -> Iterator[IO[bytes]]:
-    """Open a file for reading, gunzipped if its name says so.
+def reading(url: str, compression: str | None = DETECT) -> Iterator[IO[bytes]]:
+    """Open a file for reading.
+
+    Parameters
+    ----------
+    url : str
+    compression : str, optional
+        What it is to be decompressed from, None for nothing; by default what its first bytes say.
 
     Raises
     ------
     OSError
-        Also where it is the gzip stream that is cut short or damaged.
+        Also where a compressed stream is cut short or damaged.
     """
-    compression = "gzip" if decompress and url.endswith(".gz") else None
-    opened: Any = (
-        open(_plain(url), "rb")  # noqa: PTH123, SIM115 - which takes an eighth of the time
-        if is_local(url) and compression is None
-        else fsspec.open(url, "rb", compression=compression)
-    )
-    with opened as stream:
-        try:
-            yield stream
-        except (EOFError, zlib.error) as error:
-            msg = f"its gzip stream is damaged ({error})"
-            raise OSError(msg) from error
+    with _opened(url) as stream:
+        if compression == DETECT:
+            compression = compression_of(stream.read(LONGEST_MAGIC))
+            stream.seek(0)
+        with _decompressing(stream, compression) as content:
+            yield content
 
 
 @contextlib.contextmanager
-def glancing(url: str) -> Iterator[IO[bytes]]:
-    """Open a file as `reading` does, but for its headers alone: nobody reads far ahead of what is asked for."""
-    if url.endswith(".gz"):
-        with reading(url) as stream:
-            yield stream
-    elif is_local(url):
-        with open(_plain(url), "rb", buffering=HEADERS) as stream:  # noqa: PTH123 - as above
-            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+def glancing(url: str) -> Iterator[tuple[IO[bytes], str | None]]:
+    """Open a file as `reading` does, but for its headers alone: nobody reads far ahead of what is asked for.
+
+    Gives the stream, and what it is decompressed from.
+    """
+    with _opened(url, glance=True) as stream:
+        compression = compression_of(stream.read(LONGEST_MAGIC))
+        stream.seek(0)
+        with _decompressing(stream, compression) as content:
+            yield content, compression
+
+
+@contextlib.contextmanager
+def _opened(url: str, *, glance: bool = False) -> Iterator[IO[bytes]]:
+    if is_local(url):
+        # which takes an eighth of the time that fsspec takes
+        with open(_plain(url), "rb", buffering=HEADERS if glance else -1) as stream:  # noqa: PTH123
+            if glance:
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             yield stream
     else:
         fs, path = url_to_fs(url)
-        with fs.open(path, "rb", block_size=HEADERS_REMOTE) as stream:
+        with fs.open(path, "rb", **({"block_size": HEADERS_REMOTE} if glance else {})) as stream:
             yield stream
+
+
+@contextlib.contextmanager
+def _decompressing(stream: IO[bytes], compression: str | None) -> Iterator[IO[bytes]]:
+    if compression is None:
+        yield stream
+        return
+    try:
+        yield decompressed(stream, compression)
+    except DAMAGED as error:
+        raise OSError(f"its {compression} stream is damaged ({error})") from error
 
 
 def tail(url: str, most: int) -> bytes:

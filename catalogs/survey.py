@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+from catalogs import path_template
 
 
 class Section(BaseModel):
@@ -24,7 +23,8 @@ class Images(Section):
     layout: Literal["tiles", "column", "extensions"]
     """`tiles`: survey mosaics; `column`: a vector column of the catalog; `extensions`: one HDU a stamp."""
     path: str | None = None
-    """`tiles` and `extensions`: path template; `{band}` is the band, `{NAME}` the catalog's column NAME."""
+    """`tiles` and `extensions`: path template; `{band}` is the band, `{NAME}` the catalog's column NAME, `{NAME:06d}` with zeros before it,
+    `{NAME[:3]}` a piece of its text."""
     column: str | None = None
     """`column`: the vector column that holds the stamps."""
     hdu: int | str | None = None
@@ -48,6 +48,13 @@ class Images(Section):
     background: Literal["border", "none"] = "border"
     """`border` subtracts each stamp's own sky, the median of its outer frame; `none`: already subtracted."""
 
+    @field_validator("path")
+    @classmethod
+    def _is_a_template(cls, path: str | None) -> str | None:
+        if path is not None:
+            path_template.placeholders(path)
+        return path
+
     @field_validator("bands")
     @classmethod
     def _distinct(cls, bands: list[str]) -> list[str]:
@@ -62,9 +69,10 @@ class Images(Section):
         for key in needs:
             if getattr(self, key) is None:
                 raise ValueError(f'layout = "{self.layout}" needs {key} = "…"')
-        if self.layout == "tiles" and len(self.bands) > 1 and "{band}" not in str(self.path):
+        names_band = self.path is not None and path_template.names_band(self.path)
+        if self.layout == "tiles" and len(self.bands) > 1 and not names_band:
             raise ValueError(f"path = {self.path!r} has no {{band}}, but there are {len(self.bands)} bands")
-        if self.layout == "extensions" and len(self.bands) > 1 and "{band}" not in str(self.path):
+        if self.layout == "extensions" and len(self.bands) > 1 and not names_band:
             msg = 'layout = "extensions" with several bands needs {band} in path'
             raise ValueError(msg)
         if self.pixel_scale is None and not self.scale_in_wcs:
@@ -88,7 +96,7 @@ class Images(Section):
     @property
     def path_columns(self) -> list[str]:
         """Catalog columns that the path template names."""
-        return [name for name in PLACEHOLDER.findall(self.path or "") if name != "band"]
+        return path_template.columns_of(self.path or "")
 
 
 class Survey(Section):
@@ -106,6 +114,8 @@ class Survey(Section):
     """Column of the right ascension in degrees; without it the catalog has no positions."""
     dec: str | None = None
     """Column of the declination in degrees."""
+    position_unit: Literal["deg", "rad", "hour"] | None = None
+    """Unit of ra and dec whatever the columns say: degrees, radians, or `hour`, hours of ra and degrees of dec."""
     where: str | None = None
     """SQL expression over the catalog's own columns; rows for which it is not true are left out."""
     keep: list[str] = []

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from astropy.io import fits
 
-from catalogs import bounds, headers, storage
+from catalogs import bounds, headers, nulls, storage
 from catalogs.errors import CorruptFile
 from catalogs.outlines import Outline, outline
 from catalogs.quiet import quiet
@@ -58,6 +58,10 @@ class TableHeader:
     """Of the whole header."""
     synthetic: bool
     """Whether it says that a diffusion model drew the shard."""
+    compression: str | None = None
+    """What the file is compressed with."""
+    physical_nulls: frozenset[str] = frozenset()
+    """Columns whose TNULL is the number itself, not the one that is stored; see `catalogs.nulls`."""
 
     @property
     def columns(self) -> fits.ColDefs:
@@ -87,16 +91,16 @@ class TableHeader:
         """
         count = stop - start
         try:
-            with storage.reading(self.url) as stream:
+            with storage.reading(self.url, self.compression) as stream:
                 stream.seek(self.offset + start * self.row_bytes)
                 data = stream.read(count * self.row_bytes)
-                if stop == self.rows and self.url.endswith(".gz"):
-                    stream.read()  # gzip compares its checksum at the end of the file, and not before
+                if stop == self.rows and self.compression:
+                    stream.read()  # checksums are compared at the end of the file, and not before
         except OSError as error:
             raise CorruptFile(f"{self.url}: cannot be read ({error}). Fetch the file again.") from error
         if len(data) < count * self.row_bytes:
             raise CorruptFile(f"{self.url}: ends before row {stop} of {self.rows}. Fetch the file again.")
-        return _arrow(self.header, data, count, columns)
+        return _arrow(self.header, data, count, columns, self.physical_nulls)
 
 
 @functools.lru_cache(maxsize=ALIKE)
@@ -112,16 +116,25 @@ def _unusable(header: str) -> dict[str, str]:
 
 
 @functools.lru_cache(maxsize=ALIKE)
+def _physical_nulls(header: str) -> frozenset[str]:
+    return nulls.physical_by_header(_columns(header))
+
+
+@functools.lru_cache(maxsize=ALIKE)
 def _empty(header: str, row_bytes: int) -> pa.Table:
     names = [name for name in _columns(header).names if name not in _unusable(header)]
     # Types are read off one row of zero bytes: a column of no rows has lost its width.
     return _arrow(header, b"\0" * row_bytes, 1, names).slice(0, 0)
 
 
-def _arrow(header: str, data: bytes, count: int, columns: Sequence[str]) -> pa.Table:
+def _arrow(
+    header: str, data: bytes, count: int, columns: Sequence[str], physical_nulls: frozenset[str] = frozenset()
+) -> pa.Table:
     with quiet():
         hdu = _hdu(header, data, count)
-        arrays = [_to_arrow(hdu.data, hdu.columns[name]) for name in columns]
+        arrays = [
+            _to_arrow(hdu.data, hdu.columns[name], physical_null=name in physical_nulls) for name in columns
+        ]
     fields = [
         pa.field(name, array.type, metadata=_metadata(hdu.columns, name, hdu.header))
         for name, array in zip(columns, arrays, strict=True)
@@ -145,7 +158,7 @@ def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
     Parameters
     ----------
     url : str
-        Path or fsspec URL; `.gz` is gunzipped.
+        Path or fsspec URL; compressed files are decompressed.
     hdu : int or str, optional
         HDU number or EXTNAME; by default the first binary table.
 
@@ -155,8 +168,8 @@ def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
         If the file is no FITS file, has no such table, is truncated, or holds columns that have no fixed width.
     """
     try:
-        with storage.glancing(url) as stream:
-            return _find_table(url, stream, hdu)
+        with storage.glancing(url) as (stream, compression):
+            return _find_table(url, stream, compression, hdu)
     except bounds.TooLarge as error:
         raise NotATable(str(error), error.remedy) from error
     except (*headers.MALFORMED, pa.ArrowException) as error:
@@ -165,7 +178,9 @@ def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
         raise NotATable(headers.first_line(error)) from error
 
 
-def _find_table(url: str, stream: IO[bytes], wanted: int | str | None) -> TableHeader:
+def _find_table(
+    url: str, stream: IO[bytes], compression: str | None, wanted: int | str | None
+) -> TableHeader:
     synthetic = False
     for number, found, offset in headers.walk_as(outline, stream):
         values = found.values
@@ -174,18 +189,22 @@ def _find_table(url: str, stream: IO[bytes], wanted: int | str | None) -> TableH
         is_table = values.get("XTENSION", "").strip() == "BINTABLE" and not values.get("ZIMAGE", False)
         if is_table and wanted in (None, number, values.get("EXTNAME", "").strip()):
             bounds.check_row(number, int(values["NAXIS1"]), int(values["NAXIS2"]))
-            return _checked(url, found, offset, synthetic=synthetic)
+            return _checked(url, found, offset, compression, synthetic=synthetic)
     what = "binary table" if wanted is None else f"HDU {wanted!r} with a binary table"
     raise NotATable(f"has no {what}", "Check [survey] catalogs and hdu")
 
 
-def _checked(url: str, found: Outline, offset: int, *, synthetic: bool) -> TableHeader:
+def _checked(
+    url: str, found: Outline, offset: int, compression: str | None, *, synthetic: bool
+) -> TableHeader:
     row_bytes, rows = int(found.values["NAXIS1"]), int(found.values["NAXIS2"])
     header = _sound(found.text, row_bytes)
-    if not headers.is_complete(url, offset + rows * row_bytes):
+    if not headers.is_complete(url, offset + rows * row_bytes, compression):
         raise NotATable(f"is truncated: its header promises {rows} rows")
     digest = f"{CARD} {found.digest}" if synthetic and CARD not in found.values else found.digest
-    return TableHeader(url, header, offset, row_bytes, rows, digest, synthetic)
+    return TableHeader(
+        url, header, offset, row_bytes, rows, digest, synthetic, compression, _physical_nulls(header)
+    )
 
 
 @functools.lru_cache(maxsize=ALIKE)
@@ -204,6 +223,7 @@ def _sound(text: bytes, row_bytes: int) -> str:
             msg = f"its columns take {width} bytes a row, not NAXIS1 = {row_bytes}"
             raise NotATable(msg)
         _empty(told, row_bytes)
+        _physical_nulls(told)
     except NotATable:
         raise
     except Exception as error:  # astropy raises what it happens to over a header that makes no sense
@@ -224,7 +244,7 @@ def _name_columns(header: fits.Header) -> None:
         seen.add(name)
 
 
-def _to_arrow(rows: fits.FITS_rec, column: fits.Column) -> pa.Array:
+def _to_arrow(rows: fits.FITS_rec, column: fits.Column, *, physical_null: bool) -> pa.Array:
     """One column in native byte order: strings stripped, TNULL values and unset logicals null, vectors as lists."""
     raw = rows.view(np.ndarray)[column.name]
     if raw.dtype.kind == "S":
@@ -234,10 +254,13 @@ def _to_arrow(rows: fits.FITS_rec, column: fits.Column) -> pa.Array:
         )
     values: Array = np.ascontiguousarray(rows.field(column.name))
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    if values.ndim == 1:
-        missing = 0 if values.dtype == bool else column.null  # a zero byte is a logical column's null
-        return pa.array(values, mask=None if missing is None else raw == missing)
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), int(np.prod(values.shape[1:])))
+    # a zero byte is a logical column's null
+    missing = 0 if values.dtype == bool else nulls.stored_null(column, physical=physical_null)
+    mask = None if missing is None else (raw == missing).reshape(-1)
+    flat = pa.array(values.reshape(-1), mask=mask)
+    return (
+        flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, int(np.prod(values.shape[1:])))
+    )
 
 
 def _decode(raw: bytes) -> str:

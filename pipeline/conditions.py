@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 
 from catalogs.errors import Fault
-from catalogs.stamps import numbers
+from catalogs.positions import numbers
 from kernels.attributes import confidence as confidence_of
 
 if TYPE_CHECKING:

@@ -264,7 +264,7 @@ def _no_gpu(config: Config, source: str) -> list[Fault]:
 
 
 def _notes(config: Config, release: Release) -> list[str]:
-    notes = []
+    notes = list(release.notes)
     if config.survey.synthetic:
         notes.append(
             "SYNTHETIC: a diffusion model drew every object of this release; nothing of it was observed."

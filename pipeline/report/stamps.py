@@ -102,7 +102,7 @@ def _rows(release: Release, shard: int, rows: Sequence[int]) -> pa.Table:
     """Some rows of a shard's catalog: neighbours in one read, and nothing cut that is not asked for."""
     table = release.shards[shard].table
     gap = max(1, NEAR_BYTES // table.row_bytes)
-    if table.url.endswith(".gz"):
+    if table.compression:
         gap = table.rows  # every read begins at the first byte anyway
     runs: list[list[int]] = []
     for row in rows:

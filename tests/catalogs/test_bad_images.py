@@ -178,8 +178,9 @@ def test_garbled_compressed_tile_fails_alone(look, tile):
     for kind in ("RICE_1", "GZIP_1", "HCOMPRESS_1"):
         path, images = stored_as(tile, kind)
         whole = path.read_bytes()
-        middle = len(whole) // 2
-        path.write_bytes(whole[:middle] + b"\xa5" * (len(whole) - middle - 2880) + whole[-2880:])
+        # behind the row in the middle, which the plan decodes
+        garbled = len(whole) * 4 // 5
+        path.write_bytes(whole[:garbled] + b"\xa5" * (len(whole) - garbled - 2880) + whole[-2880:])
         release = look(images=images)
         with pytest.raises(CorruptFile, match=r"t0_r\.fits\.fz: pixels cannot be read"):
             everything(release)
@@ -327,7 +328,7 @@ def test_file_of_extensions_that_breaks_after_the_plan(look, extensions):
     path.write_bytes(whole[: len(whole) // 2])
     good, bad = list(slices_of(release.shards, 32))
     assert release.read(good).num_rows == 32
-    with pytest.raises(CorruptFile, match=r"stamps\.fit: HDU \d+ cannot be read"):
+    with pytest.raises(CorruptFile, match=r"stamps\.fit: (has no HDU \d+|pixels cannot be read)"):
         release.read(bad)
 
 

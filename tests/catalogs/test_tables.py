@@ -74,8 +74,8 @@ def test_reading_few_rows_touches_few_bytes(file, monkeypatch):
     real = storage.reading
 
     class Counting:
-        def __init__(self, url):
-            self._context = real(url)
+        def __init__(self, url, compression):
+            self._context = real(url, compression)
 
         def __enter__(self):
             stream = self._context.__enter__()

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from catalogs import images, tables
 from catalogs.errors import TuningforkError
 from catalogs.tables import NotATable, open_table
+from tests.fuzz import fuzz
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = fuzz(60)
 
 # What a FITS header can hold; trailing blanks are not part of a name.
 NAMES = st.text(

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalogs.compression import decompressed
 from tests.catalogs.conftest import everything
+from tests.fuzz import fuzz
 
 
 def in_blocks(content: bytes, size: int = 20_000) -> bytes:
@@ -143,7 +144,7 @@ def test_what_compress_made_is_read(tmp_path):
     behind=st.binary(max_size=9).filter(lambda b: not b.lstrip(b"\0").startswith(b"\x1f\x8b\x08")),
     places=st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 4000)), max_size=6),
 )
-@settings(max_examples=100, deadline=None)
+@fuzz(100)
 def test_any_gzip_file_is_read_from_any_place_as_gunzip_does(pieces, gaps, behind, places):
     stored = b"".join(gzip.compress(p) + b"\0" * gap for p, gap in zip(pieces, gaps, strict=False)) + behind
     whole = b"".join(pieces)
@@ -157,7 +158,7 @@ def test_any_gzip_file_is_read_from_any_place_as_gunzip_does(pieces, gaps, behin
 
 
 @given(content=st.binary(min_size=1, max_size=3000), keep=st.floats(0, 1, exclude_max=True))
-@settings(max_examples=100, deadline=None)
+@fuzz(100)
 def test_a_gzip_file_cut_anywhere_never_passes_for_whole(content, keep):
     stored = gzip.compress(content)
     cut = stored[: int(len(stored) * keep)]

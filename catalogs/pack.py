@@ -49,8 +49,6 @@ class Packed:
 
     rows: int
     side: int
-    largest: int
-    """Largest side among the pictures."""
     notes: list[str] = field(default_factory=list)
     """What a person should know of it."""
 
@@ -126,7 +124,7 @@ def pack(
             directory.rmdir()
         os.chmod(release, 0o755)  # noqa: PTH101, S103 - the scratch folder's own mode is private
         shutil.move(release, directory)
-    return Packed(rows, side, largest, [*table.notes, *_label_notes(renamed), *_fit_notes(looks, side, fit)])
+    return Packed(rows, side, [*table.notes, *_label_notes(renamed), *_fit_notes(looks, side, fit)])
 
 
 def _refuse_options(labels: Path, directory: Path, fit: str) -> None:

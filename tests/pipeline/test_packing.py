@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 from PIL import Image
 
@@ -127,3 +129,25 @@ def test_hints_for_large_pictures_are_commands_that_work(tmp_path):
 
 def test_stamps_of_usual_sizes_get_no_hint(tmp_path):
     assert pack(table(tmp_path, [], side=100, rows=3), tmp_path / "release") == []
+
+
+@pytest.mark.parametrize("planes", [(), (3,)])
+def test_the_documented_way_to_read_fits_cutouts_works(tmp_path, monkeypatch, planes):
+    (tmp_path / "cutouts").mkdir()
+    rng = np.random.default_rng(0)
+    shape = (*planes, 64, 64)
+    light = [rng.normal(0, 100, shape).astype(np.int16) for _ in range(25)]
+    for number, values in enumerate(light):
+        fits.PrimaryHDU(values).writeto(tmp_path / "cutouts" / f"g{number:02d}.fits")
+    page = (Path(__file__).parents[2] / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    python, toml = re.findall(r"```(?:python|toml)\n(.*?)```", page.split("### FITS cutouts")[1], re.DOTALL)[
+        :2
+    ]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(python, "quickstart", "exec"), {})
+    (tmp_path / "survey.toml").write_text(toml if planes else toml.replace('["g", "r", "z"]', '["r"]'))
+    planned = plan_of(tmp_path / "survey.toml", str(tmp_path / "run"))
+    found = planned.release.read(next(planned.slices()))["stamp"].to_pylist()
+    # but for the sky, which is one number a band
+    offsets = np.array(found).reshape(25, -1, 64, 64) - np.array(light).reshape(25, -1, 64, 64)
+    assert np.ptp(offsets, axis=(2, 3)).max() < 1e-3

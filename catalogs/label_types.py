@@ -66,50 +66,54 @@ def typed(cells: pa.ChunkedArray, *, words: bool = False, commas: bool = False) 
         return Typed(pd.Series(np.full(len(cells), np.nan)))
     if not words and not empty.any() and pc.all(pc.is_in(cells, value_set=BOOLEANS)).as_py():
         return Typed(pd.Series(pc.equal(cells, "True").to_numpy()))
-    text = cells.to_pandas()
     number, padded = _match(cells, NUMBER), _match(cells, PADDED)
     nan = _match(cells, NAN)
     whole = _match(cells, INTEGER)
     if words:
-        return _integers(text, empty) if whole.all() else Typed(text)
+        return _integers(cells, empty) if whole.all() else Typed(cells.to_pandas())
     special = nan | _match(cells, INFINITE)
     if (number | special | empty).all() and number.any() and not padded.any():
         if (whole | nan | empty).all():
-            return _integers(text, empty | nan)
-        return _floats(text, empty | nan, special)
-    return _text(text, number, _match(cells, DECIMAL_COMMA) & commas, empty)
+            return _integers(cells, empty | nan)
+        return _floats(cells, empty | nan, special)
+    return _text(cells, number, _match(cells, DECIMAL_COMMA) & commas, empty)
 
 
 def _match(cells: pa.ChunkedArray, pattern: str) -> Bools:
     return pc.match_substring_regex(cells, pattern).fill_null(False).to_numpy()
 
 
-def _integers(text: pd.Series, empty: Bools) -> Typed:
+def _integers(cells: pa.ChunkedArray, empty: Bools) -> Typed:
     # Python itself refuses to read thousands of digits, so their number is looked at first.
-    told = [None if missing else str(cell) for cell, missing in zip(text, empty, strict=True)]
+    told = [None if none else cell for cell, none in zip(cells.to_pylist(), empty, strict=True)]
     large = [row for row, cell in enumerate(told) if cell and (len(cell) > DIGITS or abs(int(cell)) >= 2**63)]
     if large:
-        return Typed(text, note="integers that 64 bits can't hold, kept as text (line {line})", row=large[0])
+        note = "integers that 64 bits can't hold, kept as text (line {line})"
+        return Typed(cells.to_pandas(), note=note, row=large[0])
     numbers = [None if cell is None else int(cell) for cell in told]
     return Typed(pd.Series(numbers, dtype="Int64" if empty.any() else "int64"))
 
 
-def _floats(text: pd.Series, empty: Bools, special: Bools) -> Typed:
-    values = np.array([np.nan if none else float(cell) for cell, none in zip(text, empty, strict=True)])
+def _floats(cells: pa.ChunkedArray, empty: Bools, special: Bools) -> Typed:
+    told = zip(cells.to_pylist(), empty, strict=True)
+    values = np.array([np.nan if none else float(cell) for cell, none in told])
     large = np.flatnonzero(np.isinf(values) & ~special)
     if len(large):
         note = "numbers that a double can't hold, kept as text (line {line})"
-        return Typed(text, note=note, row=int(large[0]))
+        return Typed(cells.to_pandas(), note=note, row=int(large[0]))
     return Typed(pd.Series(values))
 
 
-def _text(text: pd.Series, number: Bools, comma: Bools, empty: Bools) -> Typed:
+def _text(cells: pa.ChunkedArray, number: Bools, comma: Bools, empty: Bools) -> Typed:
+    text = cells.to_pandas()
     if comma.any() and (comma | number | empty).all():
         row = int(np.flatnonzero(comma)[0])
         return Typed(text, [(row, "has a decimal comma", "Write numbers with points: 0.5")])
     other = np.flatnonzero(~(number | empty))
-    found = sorted({str(text[row]) for row in other[:1000]})
-    if len(other) <= number.sum() and 0 < len(found) <= FEW:
+    if len(other) > number.sum():
+        return Typed(text)
+    found = sorted(cells.take(pa.array(other)).unique().to_pylist())
+    if 0 < len(found) <= FEW:
         listed = ", ".join(repr(word) for word in found)
         note = f"numbers, but for {listed} (line {{line}}): kept as text. Empty those cells to have numbers"
         return Typed(text, note=note, row=int(other[0]))

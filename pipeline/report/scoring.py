@@ -121,7 +121,7 @@ def truth_of_file(source: Source, path: str, column: str) -> str:
                 remedy = f"It has: {', '.join(names)}. --truth-column names the one with the class"
                 raise Refused([Fault(path, "there is no such column", remedy, column=name)])
         connection.sql(f"""CREATE OR REPLACE TEMP TABLE truth AS
-            SELECT object_id::VARCHAR AS object_id, {quoted(column)}::VARCHAR AS truth FROM {reader}
+            SELECT trim(object_id::VARCHAR) AS object_id, trim({quoted(column)}::VARCHAR) AS truth FROM {reader}
             WHERE {quoted(column)} IS NOT NULL""")
     except duckdb.Error as error:
         raise Refused([Fault(path, f"cannot be read ({_first(error)})", "Give another --truth")]) from error

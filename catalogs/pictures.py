@@ -248,8 +248,17 @@ def _check_end(stream: IO[bytes]) -> None:
     """A JPEG that lost its end, and was filled up with anything, may decode without an error."""
     stream.seek(0)
     data = stream.read()
-    if data.rfind(END) < data.rfind(SCAN):
+    if data.find(END, _scan(data)) < 0:
         raise Unfit("is damaged: the end of the JPEG is missing", FETCH)
+
+
+def _scan(data: bytes) -> int:
+    """Where a JPEG's pixels begin: behind its segments, of which a thumbnail's own pixels are a part."""
+    place = 2
+    while data[place : place + 2] != SCAN:
+        filling = data[place + 1] == data[place]
+        place += 1 if filling else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return place
 
 
 def _upright(image: Image.Image) -> Image.Image:

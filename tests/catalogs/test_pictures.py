@@ -217,7 +217,10 @@ def test_one_wrong_bit_of_a_png_is_found(tmp_path, level):
 @pytest.mark.parametrize("filling", [b"", b"\0"])
 def test_jpegs_without_their_end_are_damaged(tmp_path, progressive, share, filling):
     large = rng.integers(0, 255, (90, 90, 3), dtype=np.uint8)
-    whole = saved(Image.fromarray(large), "JPEG", progressive=progressive)
+    thumbnail = b"Exif\0\0" + saved(Image.fromarray(U8), "JPEG")
+    whole = saved(Image.fromarray(large), "JPEG", progressive=progressive, exif=thumbnail)
+    expected = pixels(at(tmp_path, whole))
+    np.testing.assert_array_equal(pixels(at(tmp_path, whole + b"\xff\xda what cameras append")), expected)
     cut = int(len(whole) * share)
     path = at(tmp_path, whole[:cut] + filling * (len(whole) - cut))
     look(path)

@@ -288,6 +288,12 @@ def test_nan_pixels_do_not_hide_the_galaxy(tmp_path):
     np.testing.assert_array_equal(stamps[0], stamps[1])
 
 
+def test_picture_of_nothing_but_nan_has_no_galaxy(tmp_path):
+    Image.fromarray(np.full((200, 200), np.nan, np.float32)).save(tmp_path / "a.tif")
+    (tmp_path / "labels.csv").write_text("file\na.tif\n")
+    assert np.isnan(np.asarray(packed(tmp_path, fit="galaxy")["IMAGE"])).all()
+
+
 def test_no_shard_takes_all_memory(folder, monkeypatch):
     monkeypatch.setattr(packing, "SHARD_BYTES", 3 * 20 * 20 * 2)
     assert len(packed(folder)) == 6

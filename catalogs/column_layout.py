@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from astropy.io import fits
 
+from catalogs.quiet import quiet
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from catalogs._types import Array
 
@@ -20,12 +22,13 @@ STAMPS = "IMAGE"
 
 def table_hdu(table: pd.DataFrame, stamps: Array) -> fits.BinTableHDU:
     """A shard's rows with their stamps, (n, band, y, x) uint8 or float32."""
-    columns = [_column(str(name), table[name]) for name in table.columns]
     code = "B" if stamps.dtype == np.uint8 else "E"
     dim = f"({stamps.shape[3]},{stamps.shape[2]},{stamps.shape[1]})"
     length = int(np.prod(stamps.shape[1:]))
-    columns.append(fits.Column(STAMPS, f"{length}{code}", dim=dim, array=stamps))
-    return fits.BinTableHDU.from_columns(columns)
+    with quiet():  # of names like bar-type, which the standard does not recommend
+        columns = [_column(str(name), table[name]) for name in table.columns]
+        columns.append(fits.Column(STAMPS, f"{length}{code}", dim=dim, array=stamps))
+        return fits.BinTableHDU.from_columns(columns)
 
 
 def _column(name: str, values: pd.Series) -> fits.Column:
@@ -54,15 +57,17 @@ def survey_toml(
     more: Sequence[str] = (),
     pixel_scale: float | None = None,
     background: str | None = None,
+    renamed: Mapping[str, str] | None = None,
+    slice_rows: int | None = None,
 ) -> str:
     """Text of the release's config.
 
     Parameters
     ----------
     name : str
-        Of the release; spaces become underscores.
+        Of the release; spaces, and what cannot be printed, become underscores.
     kept : sequence of str
-        Columns that a catalog of it keeps; ra and dec among them, however written, are its positions.
+        Columns that a catalog of it keeps; ra and dec among them, however written, are its positions, unless they are `renamed`.
     bands : sequence of str
     side : int
         Of the stamps, pixels.
@@ -73,21 +78,24 @@ def survey_toml(
         Arcsec a pixel.
     background : str, optional
         What is done about the sky, if not what is usual.
+    renamed : mapping, optional
+        Other names that columns have in the catalog.
+    slice_rows : int, optional
+        Rows of a slice, where stamps are too large for the usual number.
     """
-    lower = {column.lower(): column for column in kept}
-    position = (
-        [f"{axis} = {json.dumps(lower[axis])}" for axis in ("ra", "dec")]
-        if {"ra", "dec"} <= lower.keys()
-        else []
-    )
-    carried = [column for column in kept if column.lower() not in {"ra", "dec"}] if position else list(kept)
+    renamed = renamed or {}
+    lower = {column.lower(): column for column in kept if column not in renamed}
+    found = {axis: lower[axis] for axis in ("ra", "dec")} if {"ra", "dec"} <= lower.keys() else {}
+    position = [f"{axis} = {json.dumps(column)}" for axis, column in found.items()]
+    carried = [column for column in kept if column not in found.values()]
+    entries = [f"{column} as {renamed[column]}" if column in renamed else column for column in carried]
     lines = [
         "[survey]",
-        f"name = {json.dumps(''.join(c if not c.isspace() else '_' for c in name))}",
+        f"name = {json.dumps(''.join(c if c.isprintable() and not c.isspace() else '_' for c in name))}",
         'catalogs = "catalogs/*.fits"',
         'id = "id"',
         *position,
-        f"keep = {json.dumps(carried, ensure_ascii=False)}",
+        f"keep = {json.dumps(entries, ensure_ascii=False)}",
         *more,
         "",
         "[survey.images]",
@@ -100,5 +108,6 @@ def survey_toml(
         "",
         "[encode]",
         f'stretch = "{stretch}"',
+        *([] if slice_rows is None else ["", "[run]", f"slice_rows = {slice_rows}"]),
     ]
     return "\n".join(lines) + "\n"

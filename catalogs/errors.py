@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+SHOWN = 20
+"""Faults of a table's lines or a folder's pictures that are listed one by one."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -37,6 +40,14 @@ def grouped(faults: list[Fault]) -> list[Fault]:
         replace(first, problem=f"{first.problem}; the same in {len(others)} more files") if others else first
         for first, *others in alike.values()
     ]
+
+
+def listed(faults: list[Fault], what: str) -> list[Fault]:
+    """As many faults as a person reads, and how many more `what` have some."""
+    if len(faults) <= SHOWN:
+        return faults
+    more = f"and {len(faults) - SHOWN} more {what}"
+    return [*faults[:SHOWN], Fault("~", more, "They have the same or similar faults")]
 
 
 class TuningforkError(Exception):

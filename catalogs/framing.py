@@ -36,6 +36,9 @@ def galaxy_frame(picture: Array) -> tuple[float, float, float, float]:
     """
     faintest = FAINTEST if np.asarray(picture).dtype == np.uint8 else 0.0
     light = np.asarray(picture, np.float32)
+    lit = np.isfinite(light)
+    if not lit.all():  # a pixel without value would spoil all that smoothing brings together
+        light = np.where(lit, light, np.median(light[lit]) if lit.any() else 0)
     light = ndimage.gaussian_filter(light.mean(axis=2) if light.ndim > 2 else light, SMOOTHING)
     height, width = light.shape
     border = max(1, min(height, width) // 20)

@@ -46,6 +46,11 @@ RESERVED = {
 }
 
 
+def reserved(name: str) -> bool:
+    """Whether every catalog has a column of that name of its own, whatever a run measures."""
+    return name.lower() in RESERVED or name.lower().startswith("vote_")
+
+
 def inspect(survey: Survey, folder: str) -> Release:
     """Open every shard's header, resolve columns and images, and look at every row if there aren't too many.
 
@@ -122,7 +127,7 @@ def _kept(survey: Survey, table: TableHeader) -> dict[str, str]:
         renamed = None if entry in names else RENAMED.fullmatch(entry)
         source, name = (renamed[1], renamed[2]) if renamed else (entry, entry)
         problem = None
-        if name.lower() in RESERVED or name.lower().startswith("vote_"):
+        if reserved(name):
             problem = f"the catalog that comes out has a column {name.lower()!r} of its own"
         elif name.lower() in {other.lower() for other in kept}:
             problem = f"two kept columns would be called {name!r}"

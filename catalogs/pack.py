@@ -5,233 +5,277 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import warnings
-from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from catalogs import label_table
 from catalogs.cleaning import centre
-from catalogs.column_layout import STAMPS, survey_toml, table_hdu
-from catalogs.errors import Fault, Refused
+from catalogs.column_layout import survey_toml, table_hdu
+from catalogs.errors import Fault, Refused, listed
 from catalogs.framing import galaxy_frame
+from catalogs.inspect import RENAMED, reserved
+from catalogs.pictures import Look, Unfit, look, pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from catalogs._types import Array
+    from catalogs.label_table import LabelTable
 
 COLOURS = {1: ["grey"], 3: ["r", "g", "b"]}
-DEEP = {"F", "I", "I;16", "I;16B", "I;16L"}
-"""Pillow's modes of more than 8 bits, all grey."""
-SHOWN = 20
 FITS = ("pad", "resize", "galaxy")
 FRAMED = 88
 """Side of stamps that a galaxy fills, if none is given."""
 SIDES = range(8, 1025)
 """Sides that a survey's stamps may have."""
+SHARD_BYTES = 1 << 28
+"""Of the stamps in a shard, which is made in memory, if no number of shards is given."""
+SLICE_BYTES = 1 << 28
+"""Of the float32 stamps in a slice where they are large."""
+LARGE_ROW = 1 << 20
+"""Bytes of a row of which a slice of the usual length would be refused."""
+PREFIX = "label_"
+"""Before the name of a label that the catalog has a column of its own for."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was made."""
+
+    rows: int
+    side: int
+    notes: list[str] = field(default_factory=list)
+    """What a person should know of it."""
 
 
 def pack(
     labels: str | Path,
     directory: str | Path,
-    shards: int = 1,
+    shards: int | None = None,
     size: int | None = None,
     fit: str = "pad",
-) -> None:
+    taken: Collection[str] = (),
+) -> Packed:
     """Make a FITS release of stamps that lie in files of their own.
 
     Parameters
     ----------
     labels : path
         CSV with a column `file`, paths relative to the CSV. A column `id` names the objects, else the files' stems do.
-        All other columns are carried along; empty cells become null.
+        All other columns are carried along; empty cells become null. See `catalogs.label_table`.
     directory : path
         Folder of the release; new or empty.
-    shards : int
-        Catalog files; the rows are split evenly and keep their order.
+    shards : int, optional
+        Catalog files; the rows are split evenly and keep their order. By default as few as hold 256 MiB of stamps each.
     size : int, optional
         Side of the stamps in pixels; by default the largest side among the images.
     fit : {"pad", "resize", "galaxy"}
         What happens to images of another size: padded with zeros and cropped around their centre; resized with
         antialiasing to a square; or the square that the central galaxy fills is resized, see `catalogs.framing`.
+    taken : collection of str
+        Names that the catalog will need beside those of `catalogs.inspect`: labels of these names get others there.
 
     Raises
     ------
     Refused
         If the table or an image can't be used, or the folder is not empty: with file, column, value and remedy.
     """
-    labels, directory = Path(labels), Path(directory)
-    table = _read_labels(labels)
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise Refused([Fault(str(directory), "is not empty", "Choose a new folder")])
-    if not 1 <= shards <= len(table):
-        raise Refused(
-            [Fault(str(labels), f"{shards} shards for {len(table)} rows", "Choose 1 to the number of rows")]
-        )
-    if fit not in FITS:
-        raise Refused([Fault(str(labels), f'fit = "{fit}" is unknown', f"Choose one of {', '.join(FITS)}")])
-    files = [labels.parent / name for name in table["file"]]
-    bands, largest, deep = _look_at_images(labels, files)
-    side = min(largest, FRAMED) if fit == "galaxy" else largest
-    side = side if size is None else size
-    if side not in SIDES:
-        problem = f"stamps of {side} pixels a side are not possible"
-        raise Refused([Fault(str(labels), problem, f"Choose a size of {SIDES[0]} to {SIDES[-1]}")])
+    # A name like . has no last part to call the release by.
+    labels, directory = Path(labels), Path(os.path.abspath(directory))  # noqa: PTH100 - resolve follows links
+    _refuse_options(labels, directory, fit)
+    table = label_table.read(labels)
+    rows = len(table.lines)
+    if shards is not None and not 1 <= shards <= rows:
+        problem = f"{shards} shards for {rows} rows"
+        raise Refused([Fault(str(labels), problem, "Choose 1 to the number of rows")])
+    renamed = _renamed(labels, table.columns, taken)
+    files = [labels.parent / name for name in table.files]
+    looks = _look_at_all(labels, files, table)
+    largest = max(max(seen.width, seen.height) for seen in looks)
+    side = _side(labels, largest, size, fit)
+    # One type in all shards, also where only some images have more than 8 bits.
+    dtype = np.float32 if any(seen.deep for seen in looks) else np.uint8
+    empty = np.zeros((0, looks[0].bands, side, side), dtype)
+    each = int(np.prod(empty.shape[1:])) * empty.itemsize
+    pieces = np.array_split(np.arange(rows), shards or min(rows, -(-each * rows // SHARD_BYTES)))
     directory.parent.mkdir(parents=True, exist_ok=True)
     # A pack that fails leaves nothing behind: everything is made beside the folder and moved into place.
     with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
-        made = Path(scratch) / "release"
-        (made / "catalogs").mkdir(parents=True)
-        for number, rows in enumerate(np.array_split(np.arange(len(table)), shards)):
-            # One type in all shards, also where only some images have more than 8 bits.
-            stamps = np.empty((len(rows), bands, side, side), np.float32 if deep else np.uint8)
-            for stamp, row in zip(stamps, rows, strict=True):
-                stamp[:] = _stamp(files[row], bands, side, fit)
-            shard = made / "catalogs" / f"shard-{number:04d}.fits"
+        release = Path(scratch) / "release"
+        (release / "catalogs").mkdir(parents=True)
+        row_bytes = _write_shards(release / "catalogs", table, files, pieces, empty, fit)
+        text = survey_toml(
+            directory.name,
+            [str(name) for name in table.columns if name != "id"],
+            COLOURS[looks[0].bands],
+            side,
             # 8-bit pictures have been stretched for the eye already.
-            stretch = "linear" if stamps.dtype == np.uint8 else "asinh"
-            table_hdu(table.iloc[rows].drop(columns="file"), stamps).writeto(shard)
-        kept = [name for name in table.columns if name not in {"file", "id"}]
-        (made / "survey.toml").write_text(
-            survey_toml(directory.name, kept, COLOURS[bands], side, stretch), encoding="utf-8"
+            "linear" if dtype == np.uint8 else "asinh",
+            renamed=renamed,
+            slice_rows=_slice_rows(max(4 * looks[0].bands * side**2, row_bytes)),
         )
+        (release / "survey.toml").write_text(text, encoding="utf-8")
         if directory.exists():
             directory.rmdir()
-        os.chmod(made, 0o755)  # noqa: PTH101, S103 - the scratch folder's own mode is private
-        shutil.move(made, directory)
+        os.chmod(release, 0o755)  # noqa: PTH101, S103 - the scratch folder's own mode is private
+        shutil.move(release, directory)
+    return Packed(rows, side, [*table.notes, *_label_notes(renamed), *_fit_notes(looks, side, fit)])
 
 
-def _read_labels(labels: Path) -> pd.DataFrame:
-    remedy = "Give a CSV with a header line and a column `file`"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
-            # As text: pandas' own guess turns the id 007 into 7, and rounds long integers beside empty cells.
-            table = pd.read_csv(labels, dtype=str, index_col=False)
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        raise Refused([Fault(str(labels), f"cannot be read as CSV ({error})", remedy)]) from error
-    if "file" not in table.columns:
-        there = ", ".join(map(str, table.columns))
-        raise Refused([Fault(str(labels), f"has no such column; there are: {there}", remedy, "file")])
-    if table.empty:
-        raise Refused([Fault(str(labels), "has no row", remedy)])
-    missing = np.flatnonzero(table["file"].isna())
-    if len(missing):
-        raise Refused([Fault(str(labels), f"line {missing[0] + 2} names no file", "Fill it in", "file")])
-    if "id" not in table.columns:
-        table.insert(0, "id", [Path(name).stem for name in table["file"]])
-    _refuse_names(labels, [str(name) for name in table.columns if name != "file"])
-    nameless = np.flatnonzero(table["id"].isna())
-    if len(nameless):
-        raise Refused([Fault(str(labels), f"line {nameless[0] + 2} has no id", "Fill it in", "id")])
-    for name in table.columns.drop("file"):
-        table[name] = _typed(table[name])
-    twice = [value for value, count in Counter(table["id"]).items() if count > 1]
-    if twice:
-        problem = f"stands more than once ({len(twice)} such ids)"
-        raise Refused([Fault(str(labels), problem, "An id names one object", "id", repr(twice[0]))])
-    return table
+def _refuse_options(labels: Path, directory: Path, fit: str) -> None:
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise Refused([Fault(str(directory), "is not empty", "Choose a new folder")])
+    if fit not in FITS:
+        raise Refused([Fault(str(labels), f'fit = "{fit}" is unknown', f"Choose one of {', '.join(FITS)}")])
 
 
-def _refuse_names(labels: Path, names: Sequence[str]) -> None:
-    """FITS column names are ASCII and, like SQL's, the same in capitals; IMAGE holds the stamps."""
-    remedy = "Rename the column"
-    faults = [Fault(str(labels), "is not plain ASCII", remedy, name) for name in names if not name.isascii()]
-    seen = {STAMPS.lower(): f"{STAMPS}, the stamps' own column"}
-    for name in names:
-        if name.lower() in seen:
-            problem = f"is in FITS and SQL the same as {seen[name.lower()]}"
-            faults.append(Fault(str(labels), problem, remedy, name))
-        seen.setdefault(name.lower(), name)
-    if faults:
-        raise Refused(faults)
+def _side(labels: Path, largest: int, size: int | None, fit: str) -> int:
+    """Side of the stamps."""
+    usual = min(largest, FRAMED) if fit == "galaxy" else largest
+    side = usual if size is None else size
+    if side not in SIDES:
+        problem = f"stamps of {side} pixels a side are not possible"
+        remedy = f"Choose a size of {SIDES[0]} to {SIDES[-1]}: --size"
+        raise Refused([Fault(str(labels), problem, remedy)])
+    return side
 
 
-def _typed(cells: pd.Series) -> pd.Series:
-    """A column of text as truth values, integers, floats or text, whichever keeps every cell.
-
-    Decided on the whole table, so that all shards have the same types.
-    """
-    known = cells.dropna()
-    if known.empty:
-        return cells.astype(np.float64)
-    if len(known) == len(cells) and known.isin(["True", "False"]).all():
-        return cells == "True"
-    # A leading zero is part of a name (plate 0123), and so is an integer that 64 bits can't hold.
-    if known.str.fullmatch(r"[+-]?(0|[1-9][0-9]*)").all():
-        numbers = [None if pd.isna(cell) else int(cell) for cell in cells]
-        fits_in = all(number is None or abs(number) < 2**63 for number in numbers)
-        return pd.Series(numbers, dtype="Int64" if len(known) < len(cells) else "int64") if fits_in else cells
-    if known.str.fullmatch(r"0[0-9]+").any():
-        return cells
-    try:
-        return pd.to_numeric(cells).astype(np.float64)
-    except ValueError:
-        return cells
-
-
-def _look_at_images(labels: Path, files: Sequence[Path]) -> tuple[int, int, bool]:
-    """Number of bands, largest side, whether any has more than 8 bits; refuses what is missing, broken or mixed."""
+def _write_shards(
+    folder: Path,
+    table: LabelTable,
+    files: Sequence[Path],
+    pieces: Sequence[Array],
+    empty: Array,
+    fit: str,
+) -> int:
+    """Write the rows of each piece as a shard; answers the bytes of the longest row."""
     faults: list[Fault] = []
-    bands: dict[int, Path] = {}
-    largest, deep = 0, False
-    for line, file in enumerate(files, start=2):
+    longest = 0
+    for number, rows in enumerate(pieces):
+        stamps = np.zeros((len(rows), *empty.shape[1:]), empty.dtype)
+        for stamp, row in zip(stamps, rows, strict=True):
+            _into(stamp, files[row], int(table.lines[row]), fit, faults)
+        if not faults:
+            hdu = table_hdu(table.columns.iloc[rows], stamps)
+            hdu.writeto(folder / f"shard-{number:04d}.fits")
+            longest = max(longest, int(hdu.header["NAXIS1"]))
+    if faults:
+        raise Refused(listed(faults, "images"))
+    return longest
+
+
+def _look_at_all(labels: Path, files: Sequence[Path], table: LabelTable) -> list[Look]:
+    """All pictures' headers; where one is faulty, all pixels are read as well, so that the list of faults is complete."""
+    faults: list[Fault] = []
+    looks: list[Look] = []
+    sound: list[int] = []
+    for row, file in enumerate(files):
         try:
-            with Image.open(file) as image:
-                bands.setdefault(_bands_of(image), file)
-                largest = max(largest, *image.size)
-                deep |= image.mode in DEEP
-        except FileNotFoundError:
-            faults.append(
-                Fault(str(file), "this image is missing", "Fetch it, or drop its row", "file", f"line {line}")
-            )
-        except (UnidentifiedImageError, OSError, ValueError) as error:
-            problem = f"is no JPEG, PNG or TIFF that can be read ({error})"
-            faults.append(Fault(str(file), problem, "Replace it, or drop its row", "file", f"line {line}"))
-    if len(faults) > SHOWN:
-        more = Fault("~", f"and {len(faults) - SHOWN} more images", "They have the same or similar faults")
-        faults = [*faults[:SHOWN], more]
-    if not faults and len(bands) > 1:
-        grey, colour = bands[1], bands[3]
-        faults.append(
-            Fault(str(labels), f"mixes grey ({grey}) and colour ({colour}) images", "Pack them apart", "file")
-        )
+            looks.append(look(file))
+            sound.append(row)
+        except Unfit as error:
+            faults.append(_fault(file, int(table.lines[row]), error))
+    first = {seen.bands: files[row] for seen, row in zip(reversed(looks), reversed(sound), strict=True)}
+    mixed = []
+    if len(first) > 1:
+        problem = f"mixes grey ({first[1]}) and colour ({first[3]}) images"
+        mixed.append(Fault(str(labels), problem, "Pack them apart", "file"))
+    if faults or mixed:
+        for row in sound:
+            try:
+                pixels(files[row])
+            except Unfit as error:
+                faults.append(_fault(files[row], int(table.lines[row]), error))
+        raise Refused([*listed(faults, "images"), *mixed])
+    return looks
+
+
+def _fault(file: Path, line: int, error: Unfit) -> Fault:
+    return Fault(str(file), str(error), error.remedy, "file", f"line {line}")
+
+
+def _into(stamp: Array, file: Path, line: int, fit: str, faults: list[Fault]) -> None:
+    """Put one image into a stamp (band, y, x), y upwards as in FITS; what is wrong with it joins the faults."""
+    try:
+        values = pixels(file)
+    except Unfit as error:
+        faults.append(_fault(file, line, error))
+        return
+    if faults:
+        return  # nothing will be written: only what else is wrong counts
+    side = stamp.shape[-1]
+    height, width = values.shape[:2]
+    if fit == "galaxy" or (fit == "resize" and (height, width) != (side, side)):
+        box = galaxy_frame(values) if fit == "galaxy" else (0, 0, width, height)
+        plane = Image.fromarray(values)
+        values = np.asarray(plane.resize((side, side), Image.Resampling.LANCZOS, box=box))
+    values = values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
+    # An image file's first row is its top, a FITS image's is its bottom.
+    centre(values[:, ::-1], stamp)
+
+
+def _slice_rows(each: int) -> int | None:
+    """Rows of a slice, where those of the usual number would take too much memory."""
+    return max(1, SLICE_BYTES // each) if each > LARGE_ROW else None
+
+
+def _renamed(labels: Path, columns: pd.DataFrame, taken: Collection[str]) -> dict[str, str]:
+    """Other names of labels that the catalog has columns of its own for."""
+    own = {name.lower() for name in taken}
+    numbers = {
+        str(name).lower()
+        for name, column in columns.items()
+        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    }
+    positions = {"ra", "dec"} if {"ra", "dec"} <= numbers else set()
+    names = [str(name) for name in columns if name != "id"]
+    used = {name.lower() for name in names} | own
+    renamed: dict[str, str] = {}
+    faults = []
+    for name in names:
+        if name.lower() in positions or not (reserved(name) or name.lower() in own):
+            continue
+        new = PREFIX + name
+        while new.lower() in used:
+            new += "_"
+        if RENAMED.fullmatch(name):
+            problem = "is a name that the catalog has a column of its own for, and its ` as ` renames nothing"
+            faults.append(Fault(str(labels), problem, "Rename the column", name))
+        used.add(new.lower())
+        renamed[name] = new
     if faults:
         raise Refused(faults)
-    return next(iter(bands)), largest, deep
+    return renamed
 
 
-def _bands_of(image: Image.Image) -> int:
-    if image.mode not in DEEP and ";16" in str(getattr(image, "tile", "")):
-        msg = "Pillow would cut 16-bit colour to 8 bits"
-        raise ValueError(msg)
-    return 1 if image.mode in DEEP | {"1", "L", "LA"} else 3
+def _label_notes(renamed: dict[str, str]) -> list[str]:
+    notes = [
+        f"column {name} is called {new} in the catalog, which has a column {name.lower()} of its own"
+        for name, new in renamed.items()
+    ]
+    if {"ra", "dec"} <= {name.lower() for name in renamed}:
+        notes.append("ra and dec are no numbers: the catalog has no positions. Give them in degrees")
+    return notes
 
 
-def _stamp(file: Path, bands: int, side: int, fit: str) -> Array:
-    """One image as (band, y, x), y upwards as in FITS; 8-bit values stay 8-bit."""
-    try:
-        with Image.open(file) as image:
-            image.load()
-            plane = image if image.mode in DEEP else image.convert("L" if bands == 1 else "RGB")
-            box = galaxy_frame(np.asarray(plane)) if fit == "galaxy" else (0, 0, *plane.size)
-            if fit != "pad" and (plane.size != (side, side) or fit == "galaxy"):
-                if plane.mode.startswith("I"):
-                    plane = plane.convert("F")  # Pillow has no antialiasing for integers of 16 and 32 bits
-                plane = plane.resize((side, side), Image.Resampling.LANCZOS, box=box)
-            values = np.asarray(plane)
-    except (OSError, ValueError) as error:
-        raise Refused(
-            [Fault(str(file), f"is damaged ({error})", "Replace it, or drop its row", "file")]
-        ) from error
-    values = values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
-    values = values[:, ::-1]  # an image file's first row is its top, a FITS image's is its bottom
-    if values.dtype != np.uint8:
-        values = values.astype(np.float32)
-    stamp = np.zeros((len(values), side, side), values.dtype)
-    centre(values, stamp)
-    return stamp
+def _fit_notes(looks: Sequence[Look], side: int, fit: str) -> list[str]:
+    """What becomes of pictures that are not of the stamps' size, and of those behind the first in an MPO."""
+    notes, of_all = [], f"of {len(looks):,} pictures"
+    cut = sum(max(seen.width, seen.height) > side for seen in looks)
+    if fit == "pad" and cut:
+        told = f"{cut:,} {of_all} are larger than {side} pixels"
+        notes.append(f"{told}: their borders are cut off. --fit resize keeps the whole picture")
+    skew = sum(seen.width != seen.height for seen in looks)
+    if fit == "resize" and skew:
+        notes.append(f"{skew:,} {of_all} are not square, and were stretched to be")
+    several = sum(seen.several for seen in looks)
+    if several:
+        notes.append(
+            f"{several:,} {of_all} are MPO: the first picture of each was taken, not what is behind it"
+        )
+    return notes

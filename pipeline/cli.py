@@ -228,7 +228,9 @@ def simulate(
 def pack(
     labels: Annotated[Path, typer.Argument(metavar="LABELS.csv", help="Table with a column `file`.")],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the release; new or empty.")],
-    shards: Annotated[int, typer.Option(help="Catalog files.")] = 1,
+    shards: Annotated[
+        int | None, typer.Option(help="Catalog files; default: as many as hold 256 MiB of stamps each.")
+    ] = None,
     size: Annotated[
         int | None, typer.Option(help="Side of the stamps; default: the largest image's.")
     ] = None,
@@ -237,9 +239,10 @@ def pack(
     ] = "pad",
 ) -> None:
     """Make a FITS release of a folder of JPEG, PNG or TIFF stamps and a table."""
-    from catalogs.pack import pack as make
+    from pipeline.packing import pack as make
 
-    make(labels, directory, shards, size, fit)
+    for note in make(labels, directory, shards, size, fit):
+        console.print(f"[bold yellow]note:[/] {escape(note)}", soft_wrap=True, highlight=False)
     console.print(f"release: {escape(str(directory))}; next:", soft_wrap=True)
     console.print(f"  tuningfork run {escape(str(directory))}/survey.toml --out RUN", soft_wrap=True)
 

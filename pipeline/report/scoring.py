@@ -110,7 +110,9 @@ def truth_of_file(source: Source, path: str, column: str) -> str:
     suffix = next((s for s in READERS if path.lower().removesuffix(".gz").endswith(s)), None)
     if suffix is None:
         raise Refused([Fault(path, "is neither Parquet nor CSV", "Give --truth a .parquet or .csv file")])
-    reader = f"{READERS[suffix]}('{path.replace(chr(39), chr(39) * 2)}')"
+    # Ids and classes are texts: a guess of types would make 7 of 007, and true of True.
+    words = ", all_varchar = true" if READERS[suffix] == "read_csv" else ""
+    reader = f"{READERS[suffix]}('{path.replace(chr(39), chr(39) * 2)}'{words})"
     connection = source.connection
     try:
         names = connection.sql(f"SELECT * FROM {reader} LIMIT 0").columns
@@ -119,7 +121,7 @@ def truth_of_file(source: Source, path: str, column: str) -> str:
                 remedy = f"It has: {', '.join(names)}. --truth-column names the one with the class"
                 raise Refused([Fault(path, "there is no such column", remedy, column=name)])
         connection.sql(f"""CREATE OR REPLACE TEMP TABLE truth AS
-            SELECT object_id::VARCHAR AS object_id, {quoted(column)}::VARCHAR AS truth FROM {reader}
+            SELECT trim(object_id::VARCHAR) AS object_id, trim({quoted(column)}::VARCHAR) AS truth FROM {reader}
             WHERE {quoted(column)} IS NOT NULL""")
     except duckdb.Error as error:
         raise Refused([Fault(path, f"cannot be read ({_first(error)})", "Give another --truth")]) from error

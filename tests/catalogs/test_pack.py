@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from astropy.table import Table, vstack
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from catalogs import pack as packing
+from catalogs import pictures
 from catalogs.errors import Refused
 from catalogs.inspect import inspect
 from catalogs.pack import pack
@@ -200,3 +205,103 @@ def test_dark_centre_or_empty_picture_leaves_no_stamp(tmp_path):
     Image.fromarray(np.zeros((200, 200, 3), np.uint8)).save(tmp_path / "a.png")
     (tmp_path / "labels.csv").write_text("file\na.png\n", encoding="utf-8")
     assert np.asarray(packed(tmp_path, fit="galaxy", size=64)["IMAGE"][0]).shape == (3, 64, 64)
+
+
+def test_all_faulty_pictures_are_listed_at_once(folder, monkeypatch):
+    """Headers, pixels and sizes alike, whichever shows first; a truncated picture shows only when it is decoded."""
+    pics = folder / "pics"
+    (pics / "g0.png").unlink()
+    (pics / "g1.png").write_bytes(b"SIMPLE  =                    T")
+    whole = (pics / "g2.png").read_bytes()
+    (pics / "g2.png").write_bytes(whole[:-30])
+    Image.fromarray(np.zeros((300, 300), np.uint8)).save(pics / "g3.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    with pytest.raises(Refused) as refused:
+        packed(folder)
+    told = [str(fault) for fault in refused.value.faults]
+    for number, words in enumerate(["missing", "is FITS", "damaged", "too large to be a stamp"]):
+        assert f"g{number}.png" in told[number]
+        assert f"value line {number + 2}" in told[number]
+        assert words in told[number]
+    assert len(told) == 4
+    for i in (0, 1, 3):
+        (pics / f"g{i}.png").write_bytes(whole)
+    (pics / "g5.png").write_bytes(whole[:-40])
+    with pytest.raises(Refused) as refused:
+        packed(folder)
+    assert [fault.value for fault in refused.value.faults] == ["line 4", "line 7"]
+    assert sorted(p.name for p in folder.iterdir()) == ["labels.csv", "pics"]
+
+
+def test_many_faulty_pictures_are_counted(tmp_path):
+    (tmp_path / "labels.csv").write_text("file\n" + "".join(f"{i}.png\n" for i in range(50)))
+    with pytest.raises(Refused, match="and 30 more images"):
+        packed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error", [SyntaxError, IndexError, struct.error, zlib.error, OverflowError, MemoryError]
+)
+def test_whatever_a_decoder_raises_is_the_fault_of_its_picture(folder, monkeypatch, error):
+    def load(self):
+        raise error("odd")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
+    with pytest.raises(Refused, match=r"g3.png.*line 5"):
+        packed(folder)
+
+
+def test_decoding_happens_once(folder, monkeypatch):
+    seen = []
+    monkeypatch.setattr(packing, "pixels", lambda path: seen.append(path.name) or pictures.pixels(path))
+    packed(folder, shards=2)
+    assert seen == [f"g{i}.png" for i in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, []),
+        ({"size": 16}, ["3 of 6 pictures are larger than 16 pixels: their borders are cut off"]),
+        ({"size": 16, "fit": "resize"}, []),
+    ],
+)
+def test_what_pad_cuts_off_is_told(folder, options, told):
+    notes = pack(folder / "labels.csv", folder / "release", **options).notes
+    assert [note.split(". ")[0] for note in notes] == told
+
+
+def test_what_resize_stretches_is_told(tmp_path):
+    Image.fromarray(np.zeros((9, 12), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text("file\na.png\n")
+    notes = pack(tmp_path / "labels.csv", tmp_path / "release", size=8, fit="resize").notes
+    assert notes == ["1 of 1 pictures are not square, and were stretched to be"]
+
+
+def test_nan_pixels_do_not_hide_the_galaxy(tmp_path):
+    light = picture(300, 60)[..., 0].astype(np.float32)
+    light[5, 5] = np.nan
+    for name, values in {"a": light, "b": np.nan_to_num(light, nan=20)}.items():
+        Image.fromarray(values).save(tmp_path / f"{name}.tif")
+    (tmp_path / "labels.csv").write_text("file\na.tif\nb.tif\n")
+    stamps = np.asarray(packed(tmp_path, fit="galaxy")["IMAGE"])
+    np.testing.assert_array_equal(stamps[0], stamps[1])
+
+
+def test_picture_of_nothing_but_nan_has_no_galaxy(tmp_path):
+    Image.fromarray(np.full((200, 200), np.nan, np.float32)).save(tmp_path / "a.tif")
+    (tmp_path / "labels.csv").write_text("file\na.tif\n")
+    assert np.isnan(np.asarray(packed(tmp_path, fit="galaxy")["IMAGE"])).all()
+
+
+def test_no_shard_takes_all_memory(folder, monkeypatch):
+    monkeypatch.setattr(packing, "SHARD_BYTES", 3 * 20 * 20 * 2)
+    assert len(packed(folder)) == 6
+    assert len(list((folder / "release" / "catalogs").iterdir())) == 3
+
+
+@pytest.mark.parametrize("name", ["a [1]", "naïve", "tab\there", "del\x7f", 'quote"', "odd\udcff"])
+def test_folders_of_any_name_hold_a_release_that_can_be_read(folder, name):
+    pack(folder / "labels.csv", folder / name)
+    config, _ = load(folder / name / "survey.toml")
+    assert config.survey.name

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from pipeline.report import palette
 from pipeline.report.plots import CELLS, levels_of
-from pipeline.report.scoring import Confusion
-from pipeline.report.source import Column
+from pipeline.report.scoring import Confusion, truth_of_file
+from pipeline.report.source import Column, Source
 from pipeline.report.stamps import drawn
 from pipeline.report.surfaces import SURFACES
 from pipeline.report.words import short
+from pipeline.rundir import RunDirectory
 
 
 def stamp(bands, at=(20, 10), light=(100.0, 100.0, 100.0)):
@@ -109,3 +111,15 @@ def test_lines_of_the_papers_lie_where_their_equations_say():
 )
 def test_numbers_in_tables_are_short(value, shown):
     assert short(value) == shown
+
+
+def test_truths_and_ids_of_a_csv_are_words(tmp_path):
+    """A guess of types made 123 of the id 0123, and true of the class True."""
+    rows = "".join(f"{number},True\n" for number in range(1, 30_000))
+    (tmp_path / "truth.csv").write_text(f"object_id,class\n{rows}0123,None\n07,NA\n7e3,\n")
+    with duckdb.connect() as connection:
+        source = Source(RunDirectory(str(tmp_path)), {}, connection)
+        truth_of_file(source, str(tmp_path / "truth.csv"), "class")
+        found = {row["object_id"]: row["truth"] for row in source.ask("SELECT * FROM truth")}
+    assert len(found) == 30_001
+    assert (found["123"], found["0123"], found["07"]) == ("True", "None", "NA")

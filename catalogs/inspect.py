@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from catalogs import headers, storage, synthetic, where
 from catalogs.errors import Fault, Refused, grouped
-from catalogs.inspect_images import image_faults
+from catalogs.identity import identities, identity, name_of
+from catalogs.inspect_images import image_faults, image_urls
 from catalogs.inspect_rows import look_at_rows
 from catalogs.release import Release, needed_columns
 from catalogs.slices import Shard
@@ -71,8 +72,10 @@ def inspect(survey: Survey, folder: str) -> Release:
         image_folder = str(PurePosixPath(tables[0].url).parent)
     release = Release(survey, image_folder, shards, columns, kept, None, None)
     paths, selected = look_at_rows(release)
+    versions = identities(image_urls(release, paths), survey.identify)  # before the files are opened
     scale = image_faults(release, paths)
-    return Release(survey, image_folder, shards, columns, kept, scale, selected)
+    images = {name_of(url, image_folder): version for url, version in versions.items()}
+    return Release(survey, image_folder, shards, columns, kept, scale, selected, images)
 
 
 def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
@@ -89,7 +92,8 @@ def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
 
     def opened(url: str) -> TableHeader | Fault:
         try:
-            return open_table(url, survey.hdu)
+            version = identity(url, survey.identify, fresh=False)  # before the file is opened
+            return replace(open_table(url, survey.hdu), identity=version)
         except NotATable as error:
             return Fault(url, str(error), error.remedy)
         except IsADirectoryError:

@@ -18,7 +18,7 @@ from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, count_slices, slices_of
 from kernels.bands import band_order
-from pipeline import balancing, decisions, measuring, naming, serving
+from pipeline import balancing, decisions, measuring, naming, serving, versions
 from pipeline.cluster import is_own
 from pipeline.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.fingerprints import fingerprints, with_labels
@@ -88,9 +88,9 @@ class Plan:
     @property
     def record(self) -> dict[str, Any]:
         """What `run.json` keeps."""
-        shards = [{"label": s.label, "url": s.table.url, "rows": s.table.rows} for s in self.release.shards]
         config = self.config.model_dump(mode="json")
-        return {"config": config, "source": self.source, "fingerprints": self.fingerprints, "shards": shards}
+        made_of = versions.of_release(self)
+        return {"config": config, "source": self.source, "fingerprints": self.fingerprints, **made_of}
 
     @property
     def run_id(self) -> str:

@@ -16,7 +16,7 @@ REMEDY = "Choose another --out"
 
 
 @contextlib.contextmanager
-def as_place(url: str) -> Iterator[None]:
+def as_place(url: str, problem: str = "cannot be used as a folder") -> Iterator[None]:
     """Around what looks at a folder, or writes its first file.
 
     Raises
@@ -32,4 +32,4 @@ def as_place(url: str) -> Iterator[None]:
         raise
     except Exception as error:  # file systems of fsspec raise classes of their own, which nobody can list
         why = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
-        raise Refused([Fault(url, f"cannot be used as a folder ({why})", REMEDY)]) from error
+        raise Refused([Fault(url, f"{problem} ({why})", REMEDY)]) from error

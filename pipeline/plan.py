@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,6 +212,12 @@ def make_plan(
     return Plan(
         config, source, release, run, options, measurer, features, prints, notes, labels, painter, unseen
     )
+
+
+def as_decided(plan: Plan) -> Plan:
+    """The plan with what people have decided on the groups of the run until now."""
+    labels = decisions.in_force(decisions.read(plan.run), plan.fingerprints["fit"])
+    return replace(plan, labels=labels, fingerprints=with_labels(plan.fingerprints, plan.config, labels))
 
 
 def component_faults(config: Config, source: str, features: int) -> list[Fault]:

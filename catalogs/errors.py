@@ -66,6 +66,10 @@ class CorruptFile(TuningforkError):
     """A file that was sound when the run was planned can no longer be read as what it is."""
 
 
+class FileChanged(TuningforkError):
+    """A file is not the version any more that a run was planned with: old and new must not be mixed in one catalog."""
+
+
 class CannotWrite(TuningforkError, OSError):
     """A disk is full, read-only or gone: what is done is kept, and a run can go on once that is mended."""
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from catalogs import headers, path_template, storage, synthetic, where
 from catalogs.errors import Fault, Refused, grouped
-from catalogs.inspect_images import look_at_images
+from catalogs.identity import identities, identity, name_of
+from catalogs.inspect_images import image_urls, look_at_images
 from catalogs.inspect_nulls import with_nulls
 from catalogs.inspect_rows import look_at_rows
 from catalogs.positions import unit_of
@@ -79,9 +80,11 @@ def inspect(survey: Survey, folder: str) -> Release:
         image_folder = str(PurePosixPath(tables[0].url).parent)
     release = Release(survey, image_folder, shards, columns, kept, None, None)
     rows = look_at_rows(release)
+    versions = identities(image_urls(release, rows.paths), survey.identify)  # before the files are opened
     scale, image_notes = look_at_images(release, rows.paths)
     notes = (*_unit_notes(survey, columns), *null_notes, *rows.notes, *image_notes)
-    return replace(release, pixel_scale=scale, selected=rows.selected, notes=notes)
+    images = {name_of(url, image_folder): version for url, version in versions.items()}
+    return replace(release, pixel_scale=scale, selected=rows.selected, notes=notes, images=images)
 
 
 def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
@@ -98,7 +101,8 @@ def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
 
     def opened(url: str) -> TableHeader | Fault:
         try:
-            return open_table(url, survey.hdu)
+            version = identity(url, survey.identify, fresh=False)  # before the file is opened
+            return replace(open_table(url, survey.hdu), identity=version)
         except NotATable as error:
             return Fault(url, str(error), error.remedy)
         except IsADirectoryError:

@@ -44,14 +44,28 @@ def look_at_images(release: Release, paths: pa.Table | None) -> tuple[float | No
     """
     layout = release.survey.images
     scale = layout.pixel_scale if isinstance(layout.pixel_scale, float) else None
-    unknown = layout.path_columns or layout.layout == "extensions"
-    if layout.layout == "column" or (paths is None and unknown):
+    rows = _named(layout, paths)
+    if rows is None:
         return scale, []
-    rows = [{}] if paths is None else paths.to_pylist()
     if layout.layout == "extensions":
         _extension_faults(release, rows)
         return scale, []
     return _look_at_tiles(release, rows, scale)
+
+
+def image_urls(release: Release, paths: pa.Table | None) -> list[str]:
+    """Every image file that the release needs; none where that is not known or there are none. `paths` as in `image_faults`."""
+    layout = release.survey.images
+    rows = _named(layout, paths) or []
+    return sorted({url for row in rows for url in _urls(release, row) if isinstance(url, str)})
+
+
+def _named(layout: Images, paths: pa.Table | None) -> list[dict[str, object]] | None:
+    """What fills the path template, once for each image or HDU; None where there are no files, or nobody knows which."""
+    unknown = layout.path_columns or layout.layout == "extensions"
+    if layout.layout == "column" or (paths is None and unknown):
+        return None
+    return [{}] if paths is None else paths.to_pylist()
 
 
 def _raise_if_any(faults: list[Fault]) -> None:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from catalogs.slices import Slice
 
 RECEIPT = b"tuningfork.receipt"
-KEY = b"\x18" + bytes([len(RECEIPT)]) + RECEIPT + b"\x18"
-"""The receipt's key as Parquet's footer writes it (Thrift's compact protocol): a string, and another one behind it."""
 TAIL = 1 << 15
 """Bytes at a part's end that are read at once: its footer fits in."""
 SUFFIX = ".parquet"
@@ -80,10 +78,10 @@ def receipt(folder: str, name: str) -> Receipt:
         If the file is no part.
     """
     try:
-        values = json.loads(_told(_footer(url(folder, name))))
+        values = json.loads(_told(_footer(url(folder, name)), RECEIPT))
         software = _shared(tuple(values.pop("software").items()))
         return Receipt(**values, software=software)
-    except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, OSError) as error:
         where = url(folder, name)
         raise CorruptFile(f"{where}: is no part of a run ({error}). Delete it and run again.") from error
 
@@ -99,12 +97,33 @@ def _footer(part: str) -> bytes:
     return end[-8 - length : -8]
 
 
-def _told(footer: bytes) -> bytes:
-    """The receipt's text in a footer, found by its key.
+def note(folder: str, name: str, key: bytes) -> bytes | None:
+    """What a part's footer says under a key other than the receipt's; None where it says nothing.
+
+    Raises
+    ------
+    CorruptFile
+        If the file is no part.
+    """
+    where = url(folder, name)
+    try:
+        footer = _footer(where)
+        return _told(footer, key) if _marked(key) in footer else None
+    except (ValueError, IndexError, OSError) as error:
+        raise CorruptFile(f"{where}: is no part of a run ({error}). Delete it and run again.") from error
+
+
+def _marked(key: bytes) -> bytes:
+    """A key as Parquet's footer writes it (Thrift's compact protocol): a string, and another one behind it."""
+    return b"\x18" + bytes([len(key)]) + key + b"\x18"
+
+
+def _told(footer: bytes, key: bytes) -> bytes:
+    """The text of a key in a footer.
 
     A run has a million parts; to parse all that their footers say of columns would take ten times as long.
     """
-    _, found, after = footer.partition(KEY)
+    _, found, after = footer.partition(_marked(key))
     if not found:
         msg = "it has no receipt"
         raise ValueError(msg)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,10 +11,14 @@ import pyarrow as pa
 from catalogs import where
 from catalogs.flags import DESCRIPTION as FLAG_BITS
 from catalogs.flags import UNUSABLE, Flag
+from catalogs.identity import Watched
+from catalogs.madeof import as_metadata
 from catalogs.positions import are_usable, positions_of
 from catalogs.stamps import image_columns, stamps_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from catalogs._types import Bools
     from catalogs.slices import Shard, Slice
     from catalogs.survey import Survey
@@ -38,6 +42,8 @@ class Release:
     """Objects that `where` selects; None when the release was too large to look at every row beforehand."""
     notes: tuple[str, ...] = ()
     """What is doubtful in its files, and how it was taken."""
+    images: Mapping[str, str] = field(default_factory=dict)
+    """Which version of each image file it is, by its name; none where the release was too large to look at every row."""
 
     @property
     def rows(self) -> int:
@@ -78,17 +84,23 @@ class Release:
     def read(self, piece: Slice) -> pa.Table:
         """The objects of a slice: `objects_schema` and `usable` (bool) and `stamp` (list of float32).
 
+        Its metadata name the images that were read, and say which version each of them is.
+
         Raises
         ------
         CorruptFile
             If a file that was sound at plan time can no longer be read.
+        FileChanged
+            If a file is not the one any more that the plan saw, or was replaced while it was read.
         """
         survey, shard = self.survey, self.shards[piece.shard]
+        watched = Watched(self.images, survey.identify, self.folder)
         rows = shard.table.read(piece.start, piece.stop, self.columns.names)
         mask = self.selected_rows(rows)
         position = np.flatnonzero(mask) + piece.start
         rows = rows.filter(pa.array(mask))
-        stamps, flags = stamps_of(survey, rows, self.folder)
+        stamps, flags = stamps_of(survey, rows, self.folder, watched)
+        watched.done()
         if survey.synthetic:
             flags |= Flag.SYNTHETIC
         columns = [rows[survey.id].combine_chunks()]
@@ -104,6 +116,8 @@ class Release:
         columns += [rows[source].combine_chunks() for source in self.kept.values()]
         objects = pa.Table.from_arrays(columns, schema=self.objects_schema)
         pixels = pa.FixedSizeListArray.from_arrays(pa.array(stamps.reshape(-1)), self.stamp_values)
+        if watched.seen:
+            objects = objects.replace_schema_metadata(as_metadata(watched.seen))
         return objects.append_column("usable", pa.array(flags & UNUSABLE == 0)).append_column("stamp", pixels)
 
 

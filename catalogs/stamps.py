@@ -14,13 +14,16 @@ from catalogs.positions import numbers, positions_of
 from catalogs.sky import sky_to_pixel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from catalogs._types import Array, Floats, Integers
+    from catalogs.identity import Watched
     from catalogs.survey import Images, Survey
 
 
-def stamps_of(survey: Survey, rows: pa.Table, folder: str) -> tuple[Floats, Integers]:
+def stamps_of(
+    survey: Survey, rows: pa.Table, folder: str, watched: Watched | None = None
+) -> tuple[Floats, Integers]:
     """Read the stamps of some catalog rows.
 
     Parameters
@@ -30,6 +33,8 @@ def stamps_of(survey: Survey, rows: pa.Table, folder: str) -> tuple[Floats, Inte
         Rows with the columns that `image_columns` names.
     folder : str
         What relative paths in `extensions` and `tiles` templates are relative to.
+    watched : Watched, optional
+        Is told of every image before it is opened.
 
     Returns
     -------
@@ -45,7 +50,8 @@ def stamps_of(survey: Survey, rows: pa.Table, folder: str) -> tuple[Floats, Inte
         _from_column(survey.images, rows, stamps, flags)
     else:
         read = _from_tiles if survey.images.layout == "tiles" else _from_extensions
-        read(survey, rows, folder, stamps, flags)
+        opening = watched.opening if watched is not None else (lambda url: None)  # noqa: ARG005
+        read(survey, rows, folder, stamps, flags, opening)
     return stamps, flags
 
 
@@ -92,12 +98,20 @@ def _run(rows: Integers) -> slice | Integers:
     return slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] + 1 == len(rows) else rows
 
 
-def _from_tiles(survey: Survey, rows: pa.Table, folder: str, stamps: Floats, flags: Integers) -> None:
+def _from_tiles(
+    survey: Survey,
+    rows: pa.Table,
+    folder: str,
+    stamps: Floats,
+    flags: Integers,
+    opening: Callable[[str], None],
+) -> None:
     layout = survey.images
     for values, which in _groups(rows, layout.path_columns):
         part = rows.take(which)
         for b, band in enumerate(layout.bands):
             url = _path(layout, values, band, folder)
+            opening(url)
             try:
                 tile = images.open_image(url, layout.hdu)
             except FileNotFoundError as error:
@@ -154,12 +168,20 @@ def stored_shape(field: pa.Field, bands: int) -> tuple[int, int, int]:
     return axes[0], axes[1], axes[2]
 
 
-def _from_extensions(survey: Survey, rows: pa.Table, folder: str, stamps: Floats, flags: Integers) -> None:
+def _from_extensions(
+    survey: Survey,
+    rows: pa.Table,
+    folder: str,
+    stamps: Floats,
+    flags: Integers,
+    opening: Callable[[str], None],
+) -> None:
     layout = survey.images
     hdus = rows[str(layout.hdu_column)].to_pylist()
     for values, which in _groups(rows, layout.path_columns):
         for b, band in enumerate(layout.bands):
             url = _path(layout, values, band, folder)
+            opening(url)
             found = _images_of(url, {hdus[i] for i in which})
             try:
                 with pixels.opened(url, found[hdus[which[0]]].compression) as file:

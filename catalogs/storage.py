@@ -96,6 +96,7 @@ def expand(pattern: str, base: str) -> list[str]:
         pattern = join(re.sub(r"([*?\[])", r"[\1]", base), pattern)
     fs, path = url_to_fs(pattern)
     scheme = "" if is_local(pattern) else pattern.split("://", 1)[0] + "://"
+    fs.invalidate_cache()  # what it listed before, of a store that changes
     found = [str(match) for match in fs.glob(path)]
     if scheme.startswith("http"):
         return sorted(found)  # the HTTP file system answers with whole URLs

@@ -122,6 +122,8 @@ class Survey(Section):
     """Columns carried to the output with units and UCDs; `"NAME as other"` renames one."""
     synthetic: bool = False
     """Run a release whose shards say that a diffusion model drew it (`SYNTH` in their headers); its objects are flagged `synthetic`."""
+    identify: Literal["time", "digest"] = "time"
+    """How a run knows that a file of the release is the one it began with: `time` by size and time of change (on object stores by ETag); `digest` reads every file and takes its SHA-256, so that copies elsewhere count as the same."""
     images: Images
 
     @field_validator("catalogs")

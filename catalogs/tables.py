@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from astropy.io import fits
 
-from catalogs import bounds, headers, nulls, storage
+from catalogs import bounds, headers, identity, nulls, storage
 from catalogs.errors import CorruptFile
 from catalogs.outlines import Outline, outline
 from catalogs.quiet import quiet
@@ -62,6 +62,8 @@ class TableHeader:
     """What the file is compressed with."""
     physical_nulls: frozenset[str] = frozenset()
     """Columns whose TNULL is the number itself, not the one that is stored; see `catalogs.nulls`."""
+    identity: str = ""
+    """Which version of the file it is (`catalogs.identity`); empty where nobody asked."""
 
     @property
     def columns(self) -> fits.ColDefs:
@@ -88,8 +90,11 @@ class TableHeader:
         ------
         CorruptFile
             If the file ends before row `stop`, or is damaged.
+        FileChanged
+            If it is not the file any more whose header this is.
         """
         count = stop - start
+        self._check()
         try:
             with storage.reading(self.url, self.compression) as stream:
                 stream.seek(self.offset + start * self.row_bytes)
@@ -100,7 +105,16 @@ class TableHeader:
             raise CorruptFile(f"{self.url}: cannot be read ({error}). Fetch the file again.") from error
         if len(data) < count * self.row_bytes:
             raise CorruptFile(f"{self.url}: ends before row {stop} of {self.rows}. Fetch the file again.")
+        self._check()  # what was replaced meanwhile was read in part
         return _arrow(self.header, data, count, columns, self.physical_nulls)
+
+    def _check(self) -> None:
+        if not self.identity:
+            return
+        try:
+            identity.check(self.url, self.identity)
+        except OSError as error:
+            raise CorruptFile(f"{self.url}: cannot be read ({error}). Fetch the file again.") from error
 
 
 @functools.lru_cache(maxsize=ALIKE)

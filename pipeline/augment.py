@@ -21,6 +21,7 @@ from kernels.diffusion import Sampling
 from pipeline.augmentwork import Paint, WriteShard, shard_url, wished
 from pipeline.cluster import cluster, is_own, refuse_or_wait
 from pipeline.config import Run
+from pipeline.lock import locked
 from pipeline.rundir import differences, run_id
 from pipeline.slicework import ONE_SLICE
 from pipeline.wishes import ASKED, MODEL_DIGITS, look
@@ -66,13 +67,14 @@ def augment(order: Order, address: str | None = None, *, anew: bool = False) -> 
     record = _record(order, model, wishes, table)
     _check_folder(out, record, anew=anew)
     run = run_id("augment", out, record["fingerprint"])
-    with cluster(Run(), address, run=run):
+    with locked(out, "augment"), cluster(Run(), address, run=run):
+        _check_folder(out, record, anew=anew)  # another command may have begun there meanwhile
         refuse_or_wait(_lacking(order), address)
         _open_folder(out, record, anew=anew)
         options = {**asdict(wishes.how), "model": path, "precision": PRECISION, "threads": order.threads}
         options["device"] = "cuda" if order.gpus else "cpu"
         _draw(run, order, out, model, wishes, table, options)
-    storage.write(storage.join(out, CONFIG), _config(out, model, table).encode())
+        storage.write(storage.join(out, CONFIG), _config(out, model, table).encode())
     return table.num_rows
 
 

@@ -154,14 +154,18 @@ def _with_neighbours(
 
 
 def on_parts(plan: Plan, function: Any, *arguments: Any) -> Iterator[Any]:
-    """Apply a function to chunks of parts in Ray tasks; answers come in the parts' order."""
-    names = [piece.name for piece in plan.slices()]
-    step = -(-len(names) // MOST_TASKS)
+    """Apply a function to chunks of all parts in Ray tasks; answers come in the parts' order."""
+    return on_named_parts(plan, [piece.name for piece in plan.slices()], function, *arguments)
+
+
+def on_named_parts(plan: Plan, names: Sequence[str], function: Any, *arguments: Any) -> Iterator[Any]:
+    """The same for the parts of these names."""
+    step = max(1, -(-len(names) // MOST_TASKS))
     shared = [ray.put(argument) for argument in arguments]
     # Ray's dashboard lists tasks by their names.
     apply = _apply.options(name=function.__name__.lstrip("_"))
     tasks = [
-        apply.remote(function, plan.run.objects, names[i : i + step], *shared)
+        apply.remote(function, plan.run.objects, list(names[i : i + step]), *shared)
         for i in range(0, len(names), step)
     ]
     while tasks:

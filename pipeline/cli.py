@@ -98,7 +98,8 @@ def run(
 ) -> None:
     """Run a release through to its catalog. Run it again to continue after any interruption."""
     from pipeline import show
-    from pipeline.plan import plan_of
+    from pipeline.lock import locked
+    from pipeline.plan import as_decided, plan_of
 
     words = [
         "tuningfork",
@@ -110,11 +111,15 @@ def run(
     ]
     with resumable(shlex.join(words)):
         planned = plan_of(config, out, address)
-        planned.run.prepare(planned.record, anew=anew, remedy=f"{planned.command} --anew")
-        show.plan(planned, planned.seconds_for_encoding())
-        from pipeline import flow
+        remedy = f"{planned.command} --anew"
+        planned.run.check(planned.record, anew=anew, remedy=remedy)  # before anything is written
+        with locked(out, "run") as lock:
+            planned = as_decided(planned)  # somebody may have named groups while this one planned
+            planned.run.prepare(planned.record, anew=anew, remedy=remedy)
+            show.plan(planned, planned.seconds_for_encoding())
+            from pipeline import flow
 
-        flow.run(planned, address, dashboard=dashboard)
+            flow.run(planned, address, dashboard=dashboard, lock=lock)
     show.summary(out)
 
 

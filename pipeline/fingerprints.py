@@ -42,8 +42,10 @@ def fingerprints(
     own = {
         "encode": {
             "values": VALUES_VERSION,
-            # Whether it is synthetic, the shards' headers say themselves.
-            "survey": config.survey.model_dump(mode="json", exclude={"name", "catalogs", "synthetic"}),
+            # Whether it is synthetic, the shards' headers say themselves; which versions of its files these are, `run.json` does.
+            "survey": config.survey.model_dump(
+                mode="json", exclude={"name", "catalogs", "synthetic", "identify"}
+            ),
             "shards": shards,
             "slice_rows": config.run.slice_rows,
             "denoise": config.denoise is not None,

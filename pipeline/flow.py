@@ -26,10 +26,11 @@ from pipeline.cluster import cluster
 from pipeline.publish import publish
 
 if TYPE_CHECKING:
+    from pipeline.lock import Lock
     from pipeline.plan import Plan
 
 
-def run(plan: Plan, address: str | None = None, *, dashboard: bool = False) -> None:
+def run(plan: Plan, address: str | None = None, *, dashboard: bool = False, lock: Lock | None = None) -> None:
     """Do everything that the plan says and that is not done yet.
 
     Every stage looks at what it finds and adds what is missing, so starting again continues. Streams take
@@ -42,6 +43,8 @@ def run(plan: Plan, address: str | None = None, *, dashboard: bool = False) -> N
         Ray cluster to join; by default one is started on this machine.
     dashboard : bool
         Start the Ray dashboard with it.
+    lock : Lock, optional
+        Of the run directory: nothing is published that another command has taken over.
     """
     if storage.exists(plan.run.published):
         return
@@ -55,4 +58,6 @@ def run(plan: Plan, address: str | None = None, *, dashboard: bool = False) -> N
         barriers.fit(plan)
         streams.vote(plan)
         classify(plan)
+        if lock is not None:
+            lock.check()
         publish(plan)

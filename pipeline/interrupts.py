@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rich.markup import escape
 
+from pipeline.lock import LockLost, release_held
 from pipeline.progress import console
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def resumable(again: str) -> Iterator[None]:
     interrupted = watch_for_interrupts()
     try:
         yield
+    except LockLost:
+        raise
     except BaseException:
         # What an interrupt looks like depends on where it hit: libraries wrap it in errors of their own.
         if not interrupted:
@@ -50,6 +53,7 @@ def resumable(again: str) -> Iterator[None]:
 
 def leave(code: int) -> NoReturn:
     """Exit at once: threads that a stopped run leaves behind can crash Python while it takes itself down."""
+    release_held()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,8 @@ from pipeline import decisions
 from pipeline.config import load, read_toml
 from pipeline.config_classes import class_name
 from pipeline.decisions import Decision
-from pipeline.fingerprints import with_labels
-from pipeline.plan import make_plan
+from pipeline.lock import locked
+from pipeline.plan import as_decided, make_plan
 from pipeline.rundir import STAGES, RunDirectory, differences
 from pipeline.status import slice_names
 
@@ -63,12 +62,14 @@ def label(
     record = _voted(run)
     decision = read_file(file, record, author=author, forget=forget)
     plan = _as_made(run, record, config, address)
-    decisions.add(run, decision)
-    labels = decisions.in_force(decisions.read(run), record["fingerprints"]["fit"])
-    prints = with_labels(plan.fingerprints, plan.config, labels)
-    plan = replace(plan, fingerprints=prints, labels=labels)
-    run.prepare(plan.record, anew=False, remedy=f"{plan.command} --anew")
-    flow.run(plan, address)
+    with locked(url, "label") as lock:
+        if run.record() != record:
+            problem = "was changed by another command while this one looked at it"
+            raise Refused([Fault(url, problem, "Run this one again")])
+        decisions.add(run, decision)
+        plan = as_decided(plan)
+        run.prepare(plan.record, anew=False, remedy=f"{plan.command} --anew")
+        flow.run(plan, address, lock=lock)
 
 
 def read_file(path: Path, record: dict[str, Any], *, author: str | None, forget: bool) -> Decision:
@@ -186,4 +187,5 @@ def _as_made(run: RunDirectory, record: dict[str, Any], config: Path | None, add
         problem = f"is not what the run was made with; changed: {keys}"
         remedy = f"Give the run's own with --config PATH, or bring the run up to date first: {plan.command}"
         raise Refused([Fault(str(path), problem, remedy)])
+    run.check(plan.record, remedy=f"{plan.command} --anew")
     return plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, count_slices, slices_of
 from kernels.bands import band_order
-from pipeline import balancing, decisions, measuring, naming, serving
+from pipeline import balancing, decisions, measuring, naming, serving, versions
 from pipeline.cluster import is_own
 from pipeline.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.fingerprints import fingerprints, with_labels
@@ -88,9 +88,9 @@ class Plan:
     @property
     def record(self) -> dict[str, Any]:
         """What `run.json` keeps."""
-        shards = [{"label": s.label, "url": s.table.url, "rows": s.table.rows} for s in self.release.shards]
         config = self.config.model_dump(mode="json")
-        return {"config": config, "source": self.source, "fingerprints": self.fingerprints, "shards": shards}
+        made_of = versions.of_release(self)
+        return {"config": config, "source": self.source, "fingerprints": self.fingerprints, **made_of}
 
     @property
     def run_id(self) -> str:
@@ -212,6 +212,12 @@ def make_plan(
     return Plan(
         config, source, release, run, options, measurer, features, prints, notes, labels, painter, unseen
     )
+
+
+def as_decided(plan: Plan) -> Plan:
+    """The plan with what people have decided on the groups of the run until now."""
+    labels = decisions.in_force(decisions.read(plan.run), plan.fingerprints["fit"])
+    return replace(plan, labels=labels, fingerprints=with_labels(plan.fingerprints, plan.config, labels))
 
 
 def component_faults(config: Config, source: str, features: int) -> list[Fault]:

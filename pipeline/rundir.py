@@ -11,8 +11,10 @@ from typing import Any
 
 from catalogs import storage
 from catalogs.errors import Fault, Refused
+from pipeline import versions
+from pipeline.places import as_place
+from pipeline.record import read_record
 
-RECORD: dict[str, Any] = {"config": dict, "source": str, "fingerprints": dict, "shards": list}
 STAGES = (
     "encode",
     "reduce",
@@ -37,6 +39,11 @@ class RunDirectory:
     def objects(self) -> str:
         """Parts of the encoding pass."""
         return storage.join(self.url, "objects")
+
+    @property
+    def images(self) -> str:
+        """Which version of every image file the parts of the encoding pass were made of; there when all are."""
+        return storage.join(self.url, "images.parquet")
 
     @property
     def models(self) -> str:
@@ -121,7 +128,7 @@ class RunDirectory:
     def outputs(self, stage: str) -> list[str]:
         """Everything that a stage writes."""
         return {
-            "encode": [self.objects],
+            "encode": [self.images, self.objects],
             "reduce": [self.components],
             "first_fit": [self.first_electorate],
             "first_vote": [self.first_votes],
@@ -149,14 +156,11 @@ class RunDirectory:
             If the directory holds something else.
         """
         url = storage.join(self.url, "run.json")
-        if storage.exists(url):
-            try:
-                record = json.loads(storage.read(url))
-                return {key: kind(record[key]) for key, kind in RECORD.items()}
-            except (ValueError, TypeError, KeyError) as error:
-                raise Refused([Fault(url, f"is damaged ({error})", "Choose another --out")]) from error
-        if storage.names(self.url):
-            raise Refused([Fault(self.url, "is not empty and holds no run", "Choose another --out")])
+        with as_place(self.url):
+            if storage.exists(url):
+                return read_record(url)
+            if storage.names(self.url):
+                raise Refused([Fault(self.url, "is not empty and holds no run", "Choose another --out")])
         return None
 
     def prepare(self, record: dict[str, Any], *, anew: bool, remedy: str) -> None:
@@ -196,11 +200,20 @@ class RunDirectory:
         if before is None:
             return []
         stale = [s for s in STAGES if before["fingerprints"].get(s) != record["fingerprints"].get(s)]
+        choose = f"Choose another --out, or start anew: {remedy}"
         if "encode" in stale and not anew:
-            changed = differences(before, record)
-            problem = f"holds another run's embeddings; changed: {', '.join(changed) or 'the release'}"
-            raise Refused([Fault(self.url, problem, f"Choose another --out, or start anew: {remedy}")])
-        return stale
+            changed = ", ".join(differences(before, record)) or versions.shown(
+                versions.other_shards(before, record)
+            )
+            problem = f"holds another run's embeddings; changed: {changed or 'the release'}"
+            raise Refused([Fault(self.url, problem, choose)])
+        if "encode" in stale:
+            return stale
+        replaced = versions.replaced(self, before, record)
+        if replaced and not anew:
+            problem = f"was made of other files than there are now: {versions.shown(replaced)}"
+            raise Refused([Fault(self.url, problem, choose)])
+        return list(STAGES) if replaced else stale
 
 
 def run_id(name: str, url: str, fingerprint: str) -> str:

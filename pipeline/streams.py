@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import ray
 import ray.data
 
-from catalogs import parts
+from catalogs import parts, storage
 from catalogs.errors import BadRequest, TuningforkError
 from catalogs.slices import Slice
 from catalogs.source import SliceSource
-from pipeline import stores
+from pipeline import stores, versions
 from pipeline.cluster import OWN_STORE
 from pipeline.metrics import RunMetrics
 from pipeline.progress import StageProgress, console
@@ -88,10 +88,17 @@ class Stream:
 
 def encode(plan: Plan) -> None:
     """Stamps to embeddings and measured columns, for every slice that has no part yet."""
-    config, run = plan.config, plan.run
+    run = plan.run
     stream = _left(plan, "encode", run.objects)
-    if not stream.missing:
-        return
+    if stream.missing:
+        versions.look_again(plan)
+        storage.remove(run.images)
+        _encode(plan, stream)
+    versions.settle(plan)
+
+
+def _encode(plan: Plan, stream: Stream) -> None:
+    config, run = plan.config, plan.run
     encoded = stream.slices(plan.release.read, plan.row_bytes, config.run.read_cpus).map_batches(
         Encode,
         fn_constructor_args=(plan.encoder_options, plan.measurer_options, stream.metrics),

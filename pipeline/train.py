@@ -19,6 +19,7 @@ from pipeline.cluster import cluster, refuse_or_wait
 from pipeline.config import load
 from pipeline.course import course_of
 from pipeline.course_diffusion import diffusion_course
+from pipeline.lock import locked
 from pipeline.progress import StageProgress, console
 from pipeline.rundir import run_id
 from pipeline.trainwork import Lesson, learn, teacher_of
@@ -70,15 +71,16 @@ def train(
     record = trainfolder.record_of([str(path) for path in paths], lesson)
     trainfolder.check(out, record, anew=anew)
     run = run_id(f"train-{network}", out, record["fingerprint"])
-    with cluster(first.run, address, run=run):
+    with locked(out, f"train {network}"), cluster(first.run, address, run=run):
+        trainfolder.check(out, record, anew=anew)  # another command may have begun there meanwhile
         refuse_or_wait(_lacking(lesson, str(paths[0])), address)
         trainfolder.begin(out, record, anew=anew)
         done = int(trainfolder.epochs_done(out) * courses.rows)
         total = courses.rows * settings.epochs
         with StageProgress("train", total, done, interval=first.run.interval, run=run) as progress:
             _fit(lesson, lambda epochs: progress.advance(int(epochs * courses.rows) - progress.done))
-    rows = history.from_csv(storage.read(storage.join(out, history.CSV)))
-    storage.write(storage.join(out, history.CURVE), history.curve(rows))
+        rows = history.from_csv(storage.read(storage.join(out, history.CSV)))
+        storage.write(storage.join(out, history.CURVE), history.curve(rows))
     weights = escape(storage.join(out, f"{network}.safetensors"))
     console.print(f"weights: {weights}, loss {rows[-1]['loss']:.4f}; use them by", soft_wrap=True)
     use = {

@@ -9,9 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalogs import storage
+from catalogs import identity, storage
 from catalogs.errors import Fault, Refused
 from pipeline import history
+from pipeline.versions import shown
 
 if TYPE_CHECKING:
     from pipeline.trainwork import Lesson
@@ -30,7 +31,7 @@ def record_of(paths: list[str], lesson: Lesson) -> dict[str, Any]:
     taught = [
         {
             "survey": course.release.survey.model_dump(
-                mode="json", exclude={"name", "catalogs", "synthetic"}
+                mode="json", exclude={"name", "catalogs", "synthetic", "identify"}
             ),
             "shards": [[shard.label, shard.table.rows] for shard in course.release.shards],
             "slice_rows": course.slice_rows,
@@ -46,7 +47,23 @@ def record_of(paths: list[str], lesson: Lesson) -> dict[str, Any]:
     lasting = {**told, "train": {key: value for key, value in settings.items() if key != "epochs"}}
     fingerprint = hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
     versions = {name: version(name) for name in ("tuningfork", "torch", "timm", "ray")}
-    return {"fingerprint": fingerprint, "configs": paths, **told, "versions": versions}
+    return {
+        "fingerprint": fingerprint,
+        "configs": paths,
+        **told,
+        "files": _files(lesson),
+        "versions": versions,
+    }
+
+
+def _files(lesson: Lesson) -> dict[str, str]:
+    """Which versions of the releases' files are learned from, as far as the plan has looked at them."""
+    found: dict[str, str] = {}
+    for course in lesson.courses.each:
+        release = course.release
+        found |= {shard.table.url: shard.table.identity for shard in release.shards}
+        found |= {storage.absolute(name, release.folder): v for name, v in release.images.items()}
+    return found
 
 
 def epochs_done(out: str) -> float:
@@ -62,12 +79,21 @@ def check(out: str, record: dict[str, Any], *, anew: bool) -> None:
             raise Refused([Fault(out, "is neither empty nor a training's folder", "Give another --out")])
         return
     try:
-        before = json.loads(storage.read(path))["fingerprint"]
+        kept = json.loads(storage.read(path))
+        before, files = kept["fingerprint"], dict(kept.get("files", {}))
     except (ValueError, KeyError, TypeError) as error:
         remedy = "Remove it and what lies beside it, or give another --out"
         raise Refused([Fault(path, f"is damaged ({error})", remedy)]) from error
     if before != record["fingerprint"] and not anew:
         problem = "holds another training (config or labels differ)"
+        raise Refused([Fault(out, problem, "Give another --out, or --anew to throw that one away")])
+    changed = [
+        f"{url} {identity.changed(url, files[url], version)}"
+        for url, version in record["files"].items()
+        if url in files and not identity.same(files[url], version)
+    ]
+    if changed and not anew:
+        problem = f"learned from other files than there are now: {shown(changed)}"
         raise Refused([Fault(out, problem, "Give another --out, or --anew to throw that one away")])
     epochs, done = record["train"]["epochs"], epochs_done(out)
     if epochs < done and not anew:

@@ -19,6 +19,7 @@ from catalogs.errors import Fault, Refused
 from catalogs.where import BadCondition, columns_of
 from pipeline.config import checked, read_toml
 from pipeline.config_validate import Published, Validate
+from pipeline.lock import locked
 from pipeline.progress import console
 from pipeline.rundir import RunDirectory
 
@@ -80,11 +81,17 @@ def validate(source: str, to: str | None) -> bool:
         If the run or the file can't be read, or a key of its `[validate]` does not fit the catalog.
     """
     of_run = not source.endswith(".toml")
+    if of_run and to is None and RunDirectory(source).record() is not None:
+        with locked(source, "validate"):
+            return _validated(source, RunDirectory(source).validation, of_run=True)
+    return _validated(source, to, of_run=of_run)
+
+
+def _validated(source: str, url: str | None, *, of_run: bool) -> bool:
     connection, settings, fingerprint = _open_run(source) if of_run else _open_published(source)
     with connection:
         result = judge(connection, settings, source)
     _print(result, source)
-    url = to or (RunDirectory(source).validation if of_run else None)
     if url is not None:
         storage.write(url, _parquet(result, settings, source, fingerprint))
         console.print(f"written: {escape(url)}", soft_wrap=True, highlight=False)

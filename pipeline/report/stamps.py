@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from catalogs.errors import Refused, TuningforkError
+from catalogs.identity import Watched
 from catalogs.inspect import inspect
 from catalogs.stamps import stamps_of
 from catalogs.survey import Survey
@@ -61,10 +63,20 @@ def reopened(source: Source, config: Path | None = None) -> Release:
             return inspect(loaded.survey, folder)
         loaded, folder = load(source.record["source"])
         # what the run read, whatever has become of the config since
-        return inspect(Survey.model_validate(source.record["config"]["survey"]), folder)
+        found = inspect(Survey.model_validate(source.record["config"]["survey"]), folder)
+        return _as_recorded(found, source.record)
     except Refused as refused:
         faults = "; ".join(str(fault) for fault in refused.faults[:3])
         raise ReleaseGone(f"{faults}. If the release has moved, give its config with --config.") from refused
+
+
+def _as_recorded(release: Release, record: Mapping[str, Any]) -> Release:
+    """The release with the versions of its files that the run was made of: others are not read."""
+    versions = {shard["label"]: shard["identity"] for shard in record["shards"]}
+    shards = tuple(
+        replace(s, table=replace(s.table, identity=versions.get(s.label, ""))) for s in release.shards
+    )
+    return replace(release, shards=shards, images=record["images"])
 
 
 def pictures(release: Release, objects: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
@@ -89,7 +101,8 @@ def pictures(release: Release, objects: Mapping[str, dict[str, Any]]) -> Iterato
             for first in range(0, len(wanted), AT_ONCE):
                 rows = wanted[first : first + AT_ONCE]
                 table = _rows(release, shard, rows)
-                stamps, _ = stamps_of(release.survey, table, release.folder)
+                watched = Watched(release.images, release.survey.identify, release.folder)
+                stamps, _ = stamps_of(release.survey, table, release.folder, watched)
                 ids = table[release.survey.id].to_pylist()
                 for number, found, picture in zip(rows, ids, drawn(stamps, order), strict=True):
                     if found == objects[keys[number]]["object_id"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -189,7 +190,7 @@ def test_garbled_compressed_tile_fails_alone(look, tile):
 
 @pytest.mark.parametrize("how", ["truncated", "removed", "no WCS any more", "replaced by a page"])
 def test_tile_that_breaks_after_the_plan_names_itself(look, tile, how):
-    release = look()
+    release = replace(look(), images={})  # as of a release that is too large to be looked at
     if how == "removed":
         tile.unlink()
     elif how == "no WCS any more":
@@ -322,7 +323,7 @@ def test_truncated_file_of_extensions(fails, extensions, keep):
 
 
 def test_file_of_extensions_that_breaks_after_the_plan(look, extensions):
-    release = look(images=HDUS)
+    release = replace(look(images=HDUS), images={})
     path = extensions.folder / "catalogs" / "stamps.fit"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])

@@ -63,6 +63,12 @@ def look_at_rows(release: Release) -> tuple[pa.Table | None, int | None]:
     return paths, ids.num_rows
 
 
+def selected_ids(release: Release) -> pa.ChunkedArray:
+    """Ids of the objects that `where` selects, in the release's order; every row is read for them."""
+    pieces = [piece for shard in release.shards for piece in _pieces(release, shard, [])]
+    return pa.concat_tables(pieces)[release.survey.id]
+
+
 def _looked(release: Release, shard: Shard, naming: list[str]) -> tuple[pa.Table, pa.Table] | Fault:
     """Ids of a shard's selected objects, and the distinct values of the columns that name their images."""
     url, name = shard.table.url, release.survey.id

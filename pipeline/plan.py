@@ -18,7 +18,7 @@ from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, count_slices, slices_of
 from kernels.bands import band_order
-from pipeline import balancing, decisions, measuring, naming, serving
+from pipeline import balancing, decisions, enough, measuring, naming, serving
 from pipeline.cluster import is_own
 from pipeline.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.fingerprints import fingerprints, with_labels
@@ -178,7 +178,7 @@ def make_plan(
     faults += component_faults(config, source, features)
     faults += slice_faults(config, source)
     if release is not None:
-        faults += _group_faults(config, source, release) + _row_faults(config, source, release)
+        faults += enough.group_faults(config, source, release) + _row_faults(config, source, release)
     if is_own(address) and not encoded and not torch.cuda.is_available():
         faults += _no_gpu(config, source)
     notes: list[str] = []
@@ -243,15 +243,6 @@ def _memory_faults(config: Config, source: str, each: int, of_what: str) -> list
     problem = f"a slice would hold {rows * each / 2**30:.1f} GiB of {of_what}"
     remedy = f"Set at most {max(1, LARGEST_SLICE // each)}"
     return [Fault(source, problem, remedy, value=str(rows), key="run.slice_rows")]
-
-
-def _group_faults(config: Config, source: str, release: Release) -> list[Fault]:
-    groups = config.fit.groups
-    objects = release.rows if release.selected is None else release.selected
-    if objects > groups:
-        return []
-    problem, remedy = f"{groups} groups are too many for {objects} objects", f"Set at most {objects - 1}"
-    return [Fault(source, problem, remedy, value=str(groups), key="fit.groups")]
 
 
 def _no_gpu(config: Config, source: str) -> list[Fault]:

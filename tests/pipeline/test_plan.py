@@ -62,11 +62,16 @@ def test_more_components_than_features(fails):
 
 
 @pytest.mark.parametrize("groups", [64, 100])
-def test_more_groups_than_objects(fails, groups):
+def test_more_groups_than_objects(plan, fails, groups):
     fault = fails(fit={"groups": groups})
     assert (fault.key, fault.value) == ("fit.groups", str(groups))
     assert "too many for 64 objects" in fault.problem
-    assert fault.remedy == "Set at most 63"
+    most = int(fault.remedy.removeprefix("Set at most "))
+    assert plan(fit={"groups": most}).config.fit.groups == most
+
+
+def test_more_groups_than_a_bag_holds_objects(fails):
+    assert "the smallest bag holds" in fails(fit={"groups": 45}).problem
 
 
 def test_more_groups_than_selected_objects(fails):

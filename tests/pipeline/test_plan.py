@@ -78,12 +78,27 @@ def test_more_groups_than_selected_objects(fails):
     assert "for 4 objects" in fails(survey={"where": "NUMBER <= 4"}).problem
 
 
-def test_slices_too_large_for_memory(fails):
-    fault = fails(run={"slice_rows": 1_000_000})
-    assert (fault.key, fault.value) == ("run.slice_rows", "1000000")
-    assert "3.8 GiB" in fault.problem
+def test_slices_too_large_for_memory(tmp_path):
+    tiny = TinyRelease(tmp_path / "release", shards=1, per_side=17)  # 289 rows
+
+    def planned(rows: int, size: int) -> Plan:
+        values = tiny.config(run={"slice_rows": rows}, images={"size": size})
+        return make_plan(parse(values, "survey.toml"), str(tiny.folder), "survey.toml", str(tmp_path / "run"))
+
+    with pytest.raises(Refused) as refused:
+        planned(1024, 1024)
+    (fault,) = refused.value.faults
+    assert (fault.key, fault.value) == ("run.slice_rows", "1024")
+    assert "1.1 GiB of stamps" in fault.problem
     most = int(fault.remedy.rsplit(" ", 1)[-1])
-    assert 4 * 32 * 32 * most <= 1 << 30 < 4 * 32 * 32 * (most + 1)
+    assert planned(most, 1024).slice_bytes <= 1 << 30 < planned(most, 1024).row_bytes * (most + 1)
+
+
+def test_a_slice_has_no_more_rows_than_its_shard(plan):
+    made = plan(run={"slice_rows": 1_000_000}, images={"size": 1024})
+    assert made.slice_count == 2
+    assert made.slice_bytes == made.row_bytes * max(piece.rows for piece in made.slices())
+    assert made.slice_bytes < 1 << 28
 
 
 @pytest.mark.parametrize("section", ["encode", "denoise"])

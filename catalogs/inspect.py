@@ -17,6 +17,7 @@ from catalogs.inspect_rows import look_at_rows
 from catalogs.release import Release, needed_columns
 from catalogs.slices import Shard
 from catalogs.stamps import stored_shape
+from catalogs.survey import as_it_stands
 from catalogs.tables import NotATable, TableHeader, open_table
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
     faults, urls = [], []
     for pattern in survey.patterns:
         try:
-            found, problem = storage.expand(pattern, folder), "no such catalog"
+            found, problem = storage.expand(pattern, folder), f"no such catalog{as_it_stands(pattern)}"
         except (OSError, ValueError, ImportError) as error:  # a host that is not there, a scheme nobody knows
             found, problem = [], f"cannot be listed ({headers.first_line(error)})"
         if not found:
@@ -141,7 +142,9 @@ def _columns(survey: Survey, kept: dict[str, str], tables: list[TableHeader]) ->
     faults = []
     for table in tables:
         if table.header not in alike:
-            alike[table.header] = _column_faults(table, table.empty.schema, first, needed)
+            alike[table.header] = _column_faults(
+                table, table.empty.schema, first, needed, survey.images.path_columns
+            )
         faults += [replace(fault, file=table.url) for fault in alike[table.header]]
     faults = grouped(faults) or _type_faults(survey, tables[0].url, first)
     if faults:
@@ -160,7 +163,9 @@ def _where_fault(survey: Survey, error: where.BadCondition) -> Fault:
     return Fault("[survey] where", str(error).rstrip("."), remedy, None, survey.where)
 
 
-def _column_faults(table: TableHeader, schema: pa.Schema, first: pa.Schema, needed: list[str]) -> list[Fault]:
+def _column_faults(
+    table: TableHeader, schema: pa.Schema, first: pa.Schema, needed: list[str], in_path: list[str]
+) -> list[Fault]:
     """Columns that a shard lacks, or has as another type than the first shard."""
     faults = []
     unusable = table.unusable
@@ -174,11 +179,15 @@ def _column_faults(table: TableHeader, schema: pa.Schema, first: pa.Schema, need
             listed = ", ".join(schema.names[:COLUMNS_SHOWN]) + (
                 " …" if len(schema.names) > COLUMNS_SHOWN else ""
             )
+            problem = "no such column"
+            if name in in_path:
+                problem = f"no such column for {{{name}}} in [survey.images] path, where {{band}} is the band"
+                meant = meant or difflib.get_close_matches(name.lower(), ["band"], 1)
             remedy = f"Did you mean {meant[0]!r}" if meant else "Name one that is there"
             faults.append(
                 Fault(
                     table.url,
-                    "no such column",
+                    problem,
                     f"{remedy}? There are: {listed}" if meant else f"{remedy}: {listed}",
                     name,
                 )

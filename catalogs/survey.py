@@ -10,6 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
+def unfilled(template: str, *allowed: str) -> list[str]:
+    """Placeholders of a template, with their braces, that nothing will be put in the place of."""
+    return [f"{{{name}}}" for name in PLACEHOLDER.findall(template) if name not in allowed]
+
+
+def as_it_stands(path: str) -> str:
+    """What to add to a message on a path that leads nowhere and has braces; nothing where it has none."""
+    left = ", ".join(unfilled(path))
+    return (
+        f"; {left} is not filled in: only [survey.images] path and [measure] psf are templates"
+        if left
+        else ""
+    )
+
+
 class Section(BaseModel):
     """A table of the TOML file: unknown keys are errors, a value is of its type, and never changes after loading."""
 
@@ -68,10 +83,8 @@ class Images(Section):
             msg = 'layout = "extensions" with several bands needs {band} in path'
             raise ValueError(msg)
         if self.pixel_scale is None and not self.scale_in_wcs:
-            msg = (
-                'pixel_scale is missing: give it in arcsec a pixel, or pixel_scale = "unknown" '
-                "if the images have none"
-            )
+            wcs = ', or "wcs" to read it from the tiles' if self.layout == "tiles" else ""
+            msg = f'pixel_scale is missing: give it in arcsec a pixel{wcs}, or "unknown" if the images have none'
             raise ValueError(msg)
         if self.pixel_scale == "wcs" and self.layout != "tiles":
             msg = 'pixel_scale = "wcs" is for layout = "tiles": give arcsec a pixel or "unknown"'

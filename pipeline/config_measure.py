@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from catalogs.survey import Section
+from catalogs.survey import Section, unfilled
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -39,6 +39,11 @@ class Measure(Section):
         if self.psf is not None and self.fwhm is not None:
             msg = "psf and fwhm both describe the PSF: give one of them"
             raise ValueError(msg)
+        left = unfilled(self.psf or "", "band")
+        if left:
+            raise ValueError(
+                f"psf = {self.psf!r}: {', '.join(left)} is not filled in, only {{band}} is: one PSF serves all objects"
+            )
         if len(set(self.quantities)) < len(self.quantities):
             msg = "quantities names one twice"
             raise ValueError(msg)

@@ -223,6 +223,25 @@ def test_psf_that_is_none_is_refused_before_work(fails, tiny):
         assert told in fails(measure={**ALL, "psf": f"{name}.fits"}).problem
 
 
+def test_placeholder_that_no_column_fills_is_told_beside_the_one_of_the_band(fails):
+    fault = fails(images={"path": "images/{TILE}_{bnd}.fits"})
+    assert fault.column == "bnd"
+    assert "{bnd} in [survey.images] path" in fault.problem
+    assert "Did you mean 'band'?" in fault.remedy
+
+
+def test_braces_in_a_path_that_is_no_template(fails):
+    assert "{band} is not filled in" in fails(encode={"checkpoint": "w_{band}.safetensors"}).problem
+    assert "{band} is not filled in" in fails(survey={"catalogs": "c_{band}.fits"}).problem
+
+
+def test_checkpoint_that_is_none_is_told_with_the_choices(fails):
+    remedy = fails(encode={"checkpoint": "pretraind"}).remedy
+    assert '"bundled"' in remedy
+    assert '"pretrained"' in remedy
+    assert '"untrained"' in remedy
+
+
 def test_another_psf_is_another_run_the_same_one_elsewhere_is_not(plan, tiny):
     def prints(name: str, pixels: np.ndarray) -> str:
         fits.PrimaryHDU(pixels).writeto(tiny.folder / name)

@@ -261,6 +261,14 @@ def test_measured_band(plan, fails):
     assert known.measurer_options["fwhm"] == pytest.approx(3.5)  # pixels of 0.2 arcsec
 
 
+def test_fits_without_a_gain_are_told_what_that_does(plan):
+    notes = " ".join(plan(measure={**ALL, "fwhm": 0.7}).notes)
+    assert "No gain" in notes
+    assert "electrons per image unit" in notes
+    assert "No gain" not in " ".join(plan(measure={**ALL, "fwhm": 0.7, "gain": 4.0}).notes)
+    assert "No gain" not in " ".join(plan(measure={"quantities": ["gini"]}).notes)
+
+
 def test_directory_that_holds_something_else(plan, tiny):
     made = plan("release")
     with pytest.raises(Refused, match="is not empty and holds no run") as refused:

@@ -16,6 +16,7 @@ from catalogs.identity import identities, identity, name_of
 from catalogs.inspect_images import image_urls, look_at_images
 from catalogs.inspect_nulls import with_nulls
 from catalogs.inspect_rows import look_at_rows
+from catalogs.path_template import as_it_stands
 from catalogs.positions import unit_of
 from catalogs.release import Release, needed_columns
 from catalogs.slices import Shard
@@ -91,7 +92,7 @@ def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
     faults, urls = [], []
     for pattern in survey.patterns:
         try:
-            found, problem = storage.expand(pattern, folder), "no such catalog"
+            found, problem = storage.expand(pattern, folder), f"no such catalog{as_it_stands(pattern)}"
         except (OSError, ValueError, ImportError) as error:  # a host that is not there, a scheme nobody knows
             found, problem = [], f"cannot be listed ({headers.first_line(error)})"
         if not found:
@@ -154,7 +155,9 @@ def _columns(survey: Survey, kept: dict[str, str], tables: list[TableHeader]) ->
     faults = []
     for table in tables:
         if table.header not in alike:
-            alike[table.header] = _column_faults(table, table.empty.schema, first, needed)
+            alike[table.header] = _column_faults(
+                table, table.empty.schema, first, needed, survey.images.path_columns
+            )
         faults += [replace(fault, file=table.url) for fault in alike[table.header]]
     faults = grouped(faults) or _type_faults(survey, tables[0].url, first)
     if faults:
@@ -173,7 +176,9 @@ def _where_fault(survey: Survey, error: where.BadCondition) -> Fault:
     return Fault("[survey] where", str(error).rstrip("."), remedy, None, survey.where)
 
 
-def _column_faults(table: TableHeader, schema: pa.Schema, first: pa.Schema, needed: list[str]) -> list[Fault]:
+def _column_faults(
+    table: TableHeader, schema: pa.Schema, first: pa.Schema, needed: list[str], in_path: list[str]
+) -> list[Fault]:
     """Columns that a shard lacks, or has as another type than the first shard."""
     faults = []
     unusable = table.unusable
@@ -187,11 +192,15 @@ def _column_faults(table: TableHeader, schema: pa.Schema, first: pa.Schema, need
             listed = ", ".join(schema.names[:COLUMNS_SHOWN]) + (
                 " …" if len(schema.names) > COLUMNS_SHOWN else ""
             )
+            problem = "no such column"
+            if name in in_path:
+                problem = f"no such column for {{{name}}} in [survey.images] path, where {{band}} is the band"
+                meant = meant or difflib.get_close_matches(name.lower(), ["band"], 1)
             remedy = f"Did you mean {meant[0]!r}" if meant else "Name one that is there"
             faults.append(
                 Fault(
                     table.url,
-                    "no such column",
+                    problem,
                     f"{remedy}? There are: {listed}" if meant else f"{remedy}: {listed}",
                     name,
                 )

@@ -95,6 +95,12 @@ def _position_notes(found: Sequence[_Looked]) -> list[str]:
     return notes
 
 
+def selected_ids(release: Release) -> pa.ChunkedArray:
+    """Ids of the objects that `where` selects, in the release's order; every row is read for them."""
+    pieces = [piece for shard in release.shards for piece in _pieces(release, shard, [])]
+    return pa.concat_tables(pieces)[release.survey.id]
+
+
 def may_be_looked_at(tables: Sequence[TableHeader]) -> bool:
     """Whether a plan reads every row of some shards."""
     return sum(table.rows * max(table.row_bytes, LEAST_ROW) for table in tables) <= LOOKED_AT

@@ -88,6 +88,21 @@ def filled(template: str, values: Mapping[str, object], band: str) -> str:
     return "".join(a + b for a, b in zip(pieces, [*texts, ""], strict=True))
 
 
+def unfilled(template: str, *allowed: str) -> list[str]:
+    """Placeholders of a template, with their braces, that nothing will be put in the place of."""
+    return [f"{{{name}}}" for name in FIELD.findall(template) if name not in allowed]
+
+
+def as_it_stands(path: str) -> str:
+    """What to add to a message on a path that leads nowhere and has braces; nothing where it has none."""
+    left = ", ".join(unfilled(path))
+    return (
+        f"; {left} is not filled in: only [survey.images] path and [measure] psf are templates"
+        if left
+        else ""
+    )
+
+
 @functools.lru_cache(maxsize=64)
 def placeholders(template: str) -> tuple[Placeholder, ...]:
     """Everything between braces in a template.

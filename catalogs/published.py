@@ -14,6 +14,7 @@ from astropy.utils.exceptions import AstropyWarning
 from catalogs import bounds, storage
 from catalogs.canned import identifier, literal
 from catalogs.errors import Fault, Refused
+from catalogs.path_template import as_it_stands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +68,7 @@ def connect(tables: Mapping[str, str], objects: str, folder: str, source: str) -
 
 def _open(connection: duckdb.DuckDBPyConnection, name: str, url: str) -> None:
     if not storage.exists(url):
-        raise FileNotFoundError("it does not exist")
+        raise FileNotFoundError(f"it does not exist{as_it_stands(url)}")
     if not storage.is_local(url):
         connection.register_filesystem(storage.filesystem(url)[0])
     lower = url.lower()

@@ -76,10 +76,8 @@ class Images(Section):
             msg = 'layout = "extensions" with several bands needs {band} in path'
             raise ValueError(msg)
         if self.pixel_scale is None and not self.scale_in_wcs:
-            msg = (
-                'pixel_scale is missing: give it in arcsec a pixel, or pixel_scale = "unknown" '
-                "if the images have none"
-            )
+            wcs = ', or "wcs" to read it from the tiles' if self.layout == "tiles" else ""
+            msg = f'pixel_scale is missing: give it in arcsec a pixel{wcs}, or "unknown" if the images have none'
             raise ValueError(msg)
         if self.pixel_scale == "wcs" and self.layout != "tiles":
             msg = 'pixel_scale = "wcs" is for layout = "tiles": give arcsec a pixel or "unknown"'

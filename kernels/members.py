@@ -23,6 +23,7 @@ __all__ = ["FAMILIES", "Family", "Member", "fit_member", "micro_clusters_of"]
 
 Family = Literal["kmeans", "birch", "ward"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
+_MICRO_CLUSTERS = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ def fit_member(
     groups: int,
     seed: int,
     bag: int = 0,
-    micro_clusters: int = 512,
+    micro_clusters: int | None = None,
     exact_rows: int = 5000,
 ) -> Member:
     """Fit one member to one bag.
@@ -79,7 +80,7 @@ def fit_member(
     bag
         Number of the bag.
     micro_clusters
-        Prototypes of a BIRCH or large Ward member, about. At least `groups`.
+        Prototypes of a BIRCH or large Ward member, about. At least `groups`; by default 512, or twice the groups where those are more.
     exact_rows
         Largest bag whose Ward is exact; costs n^2 float64.
 
@@ -96,6 +97,8 @@ def fit_member(
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}: choose from {', '.join(FAMILIES)}")
     matrix = finite_matrix(codes, "codes").astype(np.float32, copy=False)
+    if micro_clusters is None:
+        micro_clusters = _MICRO_CLUSTERS if groups <= _MICRO_CLUSTERS else 2 * groups
     _check_enough(matrix, groups, micro_clusters)
     stream = int(np.random.SeedSequence([seed & (2**64 - 1), bag]).generate_state(1, np.uint64)[0])
     if family == "kmeans":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from kernels import bags
 from kernels.members import Member, fit_member
 from kernels.moments import Components, Moments, fixed_point_exponent, moments, principal_components, project
 from kernels.vote import align, electorate
-from pipeline import stores
+from pipeline import enough, stores
 from pipeline.metrics import RunMetrics
 from pipeline.progress import StageProgress
 
@@ -33,10 +34,6 @@ task = ray.remote(num_cpus=1, max_retries=TRIES, scheduling_strategy="SPREAD")
 """Makes a function a barrier's task. A node on which everything dies is always free: tasks that are not spread would all be tried there."""
 
 
-class TooFewObjects(TuningforkError):
-    """There are not enough usable objects for what the config asks."""
-
-
 @contextlib.contextmanager
 def barrier(plan: Plan, stage: str) -> Iterator[None]:
     """Around a barrier, which is told of and timed."""
@@ -50,13 +47,12 @@ def reduce(plan: Plan) -> None:
     if storage.exists(run.components):
         return
     with barrier(plan, "reduce"):
-        total, largest = 0, 0.0
+        total, largest, flags = 0, 0.0, Counter[str]()
         for receipt in read_receipts(plan):
             total, largest = total + receipt.usable, max(largest, receipt.largest)
+            flags.update(receipt.flags)
         if total <= settings.groups:
-            raise TooFewObjects(
-                f"{total} usable objects are too few for {settings.groups} groups: see [fit] groups."
-            )
+            enough.check_usable(settings, np.concatenate(list(on_parts(plan, _usable_ids))), flags)
         exponent = fixed_point_exponent(largest)
         answers = on_parts(plan, _moments_and_pilot, exponent, total, settings.pilot_rows, settings.seed)
         summed: Moments | None = None
@@ -70,7 +66,7 @@ def reduce(plan: Plan) -> None:
         try:
             components = principal_components(summed, plan.config.reduce.components)
         except ValueError as error:
-            raise TooFewObjects(f"[reduce] components: {error}") from error
+            raise enough.TooFewObjects(f"[reduce] components: {error}. See [encode].") from error
         order = bags.canonical_order(np.concatenate(ids), settings.seed)
         pilot = project(np.concatenate(values)[order], components)
         stores.save(run.components, {**components.to_arrays(), "pilot": pilot, "usable": np.array([total])})
@@ -89,6 +85,8 @@ def fit(plan: Plan, *, first: bool = False) -> None:
     with barrier(plan, "first_fit" if first else "fit"):
         saved = stores.load(run.components)
         pilot, total = saved["pilot"], int(saved["usable"][0])
+        if not len(pilot):
+            enough.check_fit(settings, total, pilot)
         strata = probabilities = None
         if settings.resample == "hash":
             strata = bags.stratify(pilot, seed=settings.seed)
@@ -100,6 +98,7 @@ def fit(plan: Plan, *, first: bool = False) -> None:
         )
         order = bags.canonical_order(ids, settings.seed)
         codes, masks = codes[order], masks[:, order]
+        enough.check_fit(settings, total, pilot, (codes[mask] for mask in masks))
         if plan.config.augment.balance and not first:
             codes, masks = _with_neighbours(plan, Components.from_arrays(saved), codes, masks)
         shared = ray.put((codes, masks))
@@ -189,6 +188,10 @@ def _apply(function: Any, folder: str, names: list[str], *arguments: Any) -> Any
 
 def _receipts(folder: str, names: list[str]) -> list[Receipt]:
     return [parts.receipt(folder, name) for name in names]
+
+
+def _usable_ids(folder: str, names: list[str]) -> NDArray[Any]:
+    return np.concatenate([ids for ids, _ in _usable(folder, names)])
 
 
 def _moments_and_pilot(

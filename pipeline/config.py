@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 
 Checked = TypeVar("Checked", bound=Section)
 
+PATTERNS = {
+    r"^(timm:.+|galaxy-atto)$": "galaxy-atto or timm:NAME",
+    r"^timm:.+$": "timm:NAME",
+    r"^[^\s/]+$": "a name without spaces and slashes",
+    r"^[A-Za-z0-9_.-]+$": "a name of letters, digits, underscores, dots and hyphens",
+    r"^grpcs?://[^/:]+:\d+$": "grpc://HOST:PORT, or grpcs://HOST:PORT for TLS",
+    r"\S": "a text that is not blank",
+}
+"""The patterns of texts, in words."""
+
 
 class Run(Section):
     """How the work is cut up and how it reports."""
@@ -295,10 +305,11 @@ def _problem(details: Any) -> str:
     }
     if details["type"] in kinds:
         return kinds[details["type"]]
+    if details["type"] == "string_pattern_mismatch":
+        return f"must be {PATTERNS[details['ctx']['pattern']]}"
     told = str(details["msg"]).removeprefix("Value error, ")
     for pydantic, plain in (
         ("Input should be", "must be"),
-        ("String should match pattern", "must match"),
         ("List should have", "must have"),
         (" after validation", ""),
     ):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from catalogs.path_template import unfilled
 from catalogs.survey import Section
 
 Positive = Annotated[float, Field(gt=0)]
@@ -30,7 +31,8 @@ class Measure(Section):
     fwhm: Positive | None = None
     """FWHM of a Gaussian PSF, arcsec (pixels where the scale is unknown), where there is no image of it."""
     gain: Positive | None = None
-    """Electrons per image unit in the band; without it, S/N and fits know the sky's noise only."""
+    """Electrons per image unit in the band; without it, S/N and fits know the sky's noise only, and Sersic fits weigh bright pixels
+    too much: `sersic_r_e` up to 22 % and `sersic_n` up to 26 % too large (docs/science.md)."""
     zeropoint: float | None = None
     """Magnitude of one image unit in the band; with it there is a column `sersic_magnitude`."""
 
@@ -39,6 +41,11 @@ class Measure(Section):
         if self.psf is not None and self.fwhm is not None:
             msg = "psf and fwhm both describe the PSF: give one of them"
             raise ValueError(msg)
+        left = unfilled(self.psf or "", "band")
+        if left:
+            raise ValueError(
+                f"psf = {self.psf!r}: {', '.join(left)} is not filled in, only {{band}} is: one PSF serves all objects"
+            )
         if len(set(self.quantities)) < len(self.quantities):
             msg = "quantities names one twice"
             raise ValueError(msg)

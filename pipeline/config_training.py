@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from catalogs.path_template import unfilled
 from catalogs.survey import Section
 
 
@@ -30,6 +31,9 @@ class Scale(Section):
     def _limits_come_in_pairs(self) -> Self:
         if (self.low is None) != (self.high is None):
             raise ValueError("low and high come together: give both or neither")
+        left = unfilled(f"{self.low} {self.high}", "column")
+        if left:
+            raise ValueError(f"{', '.join(left)} is not filled in: low and high take only {{column}}")
         return self
 
 

@@ -8,10 +8,16 @@ from actors.encoder import Encoder
 from actors.precision import resolve_precision
 from catalogs import headers, storage
 from catalogs.errors import Fault, Refused
+from catalogs.path_template import as_it_stands
 from kernels.bands import band_order
 
 if TYPE_CHECKING:
     from pipeline.config import Config
+
+CHECKPOINTS = {
+    "encode.checkpoint": 'Give a .safetensors file of this model, "bundled" (galaxy-atto), "pretrained" (timm) or "untrained"',
+    "denoise.checkpoint": 'Give a .safetensors file of a denoiser, or "bundled"',
+}
 
 __all__ = ["encoder_of", "encoder_options", "look_at_encoder", "resolved"]
 
@@ -54,7 +60,9 @@ def look_at_encoder(config: Config, source: str, options: dict[str, Any]) -> tup
             weights = Encoder.weights_fingerprint(**tried)
         except (ValueError, OSError, RuntimeError) as error:
             problem = headers.first_line(error).removeprefix(f"{tried['checkpoint'] or tried['denoise']}: ")
-            faults.append(Fault(source, problem, "Give another one", value=repr(values[key]), key=key))
+            if problem.endswith("no such file"):
+                problem += as_it_stands(values[key])
+            faults.append(Fault(source, problem, CHECKPOINTS[key], value=repr(values[key]), key=key))
     if config.denoise is not None and not faults:
         weights = Encoder.weights_fingerprint(**options)
     return features, weights, faults

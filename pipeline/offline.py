@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from catalogs.errors import Fault, Refused
-from pipeline import balancing, plan
+from pipeline import balancing, plan_faults
 from pipeline.config import load
 from pipeline.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.measuring import measured_band
@@ -40,8 +40,7 @@ def check(path: str | Path) -> list[str]:
     config, source = resolved(loaded), str(path)
     options, left = _at_hand(encoder_options(config, folder))
     features, _, faults = look_at_encoder(config, source, options)
-    faults += plan.component_faults(config, source, features)
-    faults += plan.slice_faults(config, source)
+    faults += plan_faults.component_faults(config, source, features)
     band, bands = measured_band(config), config.survey.images.bands
     if config.measure.quantities and band not in bands:
         remedy = f"Choose one of {', '.join(bands)}"
@@ -54,7 +53,7 @@ def check(path: str | Path) -> list[str]:
         faults += balancing.look_at_painter(config, folder, source, None, pa.schema([]))[2]
     if faults:
         raise Refused(faults)
-    return [*config.survey.patterns, "images", *left, *_devices(config)]
+    return [*config.survey.patterns, "images", *left, *_slices(config), *_devices(config)]
 
 
 def _at_hand(options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -63,6 +62,12 @@ def _at_hand(options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         key: str(options[key]) for key in ("checkpoint", "denoise") if options[key] not in WITH_THE_PACKAGE
     }
     return {**options, **dict.fromkeys(elsewhere)}, list(elsewhere.values())
+
+
+def _slices(config: Config) -> list[str]:
+    """How many rows the shards have, where slices as long as they may be would not fit in memory."""
+    most = plan_faults.most_rows(config)
+    return [f"whether shards have more than {most:,} rows"] if config.run.slice_rows > most else []
 
 
 def _devices(config: Config) -> list[str]:

@@ -17,8 +17,17 @@ from catalogs import parts
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, count_slices, slices_of
-from kernels.bands import band_order
-from pipeline import balancing, decisions, measuring, naming, serving, versions
+from pipeline import (
+    balancing,
+    decisions,
+    enough,
+    measuring,
+    naming,
+    plan_faults,
+    plan_notes,
+    serving,
+    versions,
+)
 from pipeline.cluster import is_own
 from pipeline.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.fingerprints import fingerprints, with_labels
@@ -31,7 +40,6 @@ if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.decisions import Label
 
-LARGEST_SLICE = 1 << 30
 TRIAL = 32
 
 
@@ -72,13 +80,13 @@ class Plan:
 
     @property
     def slice_bytes(self) -> int:
-        """Memory of a full slice while its stamps are in it."""
-        return self.config.run.slice_rows * self.row_bytes
+        """Memory of the largest slice while its stamps are in it."""
+        return plan_faults.largest_slice(self.config, self.release) * self.row_bytes
 
     @property
     def row_bytes(self) -> int:
         """Memory of an object while its stamp is with it."""
-        return 4 * self.release.stamp_values + 200
+        return plan_faults.stamp_bytes(self.config)
 
     @property
     def schema(self) -> pa.Schema:
@@ -175,12 +183,12 @@ def make_plan(
     options = encoder_options(config, folder)
     features, weights, found = look_at_encoder(config, source, options)
     faults += found
-    faults += component_faults(config, source, features)
-    faults += slice_faults(config, source)
+    faults += plan_faults.component_faults(config, source, features)
     if release is not None:
-        faults += _group_faults(config, source, release) + _row_faults(config, source, release)
+        faults += enough.group_faults(config, source, release)
+        faults += plan_faults.slice_faults(config, source, release)
     if is_own(address) and not encoded and not torch.cuda.is_available():
-        faults += _no_gpu(config, source)
+        faults += plan_faults.no_gpu(config, source)
     notes: list[str] = []
     unseen = False
     if config.encode.served_by is not None and features and weights:
@@ -202,7 +210,8 @@ def make_plan(
     decided = decisions.read(run)
     labels = decisions.in_force(decided, prints["fit"])
     notes = [
-        *_notes(config, release),
+        *plan_notes.notes(config, release),
+        *enough.notes(config, release),
         *measuring.notes(config),
         *neighbours,
         *notes,
@@ -218,85 +227,6 @@ def as_decided(plan: Plan) -> Plan:
     """The plan with what people have decided on the groups of the run until now."""
     labels = decisions.in_force(decisions.read(plan.run), plan.fingerprints["fit"])
     return replace(plan, labels=labels, fingerprints=with_labels(plan.fingerprints, plan.config, labels))
-
-
-def component_faults(config: Config, source: str, features: int) -> list[Fault]:
-    """More principal components than the encoder has features (0 where those are not known)."""
-    wanted = config.reduce.components
-    if not (features and isinstance(wanted, int) and wanted > features):
-        return []
-    problem = f"more components than the {features} features of {config.encode.model}"
-    remedy = f"Set at most {features}"
-    return [Fault(source, problem, remedy, value=str(wanted), key="reduce.components")]
-
-
-def slice_faults(config: Config, source: str) -> list[Fault]:
-    """Slices whose stamps are too large for memory."""
-    images = config.survey.images
-    return _memory_faults(config, source, 4 * len(images.bands) * images.size**2, "stamps")
-
-
-def _row_faults(config: Config, source: str, release: Release) -> list[Fault]:
-    """Slices whose catalog rows alone are too large for memory: they are read with all of their columns."""
-    longest = max(shard.table.row_bytes for shard in release.shards)
-    return _memory_faults(config, source, longest, "catalog rows")
-
-
-def _memory_faults(config: Config, source: str, each: int, of_what: str) -> list[Fault]:
-    rows = config.run.slice_rows
-    if rows * each <= LARGEST_SLICE:
-        return []
-    problem = f"a slice would hold {rows * each / 2**30:.1f} GiB of {of_what}"
-    remedy = f"Set at most {max(1, LARGEST_SLICE // each)}"
-    return [Fault(source, problem, remedy, value=str(rows), key="run.slice_rows")]
-
-
-def _group_faults(config: Config, source: str, release: Release) -> list[Fault]:
-    groups = config.fit.groups
-    objects = release.rows if release.selected is None else release.selected
-    if objects > groups:
-        return []
-    problem, remedy = f"{groups} groups are too many for {objects} objects", f"Set at most {objects - 1}"
-    return [Fault(source, problem, remedy, value=str(groups), key="fit.groups")]
-
-
-def _no_gpu(config: Config, source: str) -> list[Fault]:
-    remedy = "Set gpus = 0, or give the --address of a cluster that has GPUs"
-    problem = "asks for a GPU, but this machine shows none"
-    asked = {"encode.gpus": config.encode.gpus}
-    if config.augment.balance:
-        asked["augment.gpus"] = config.augment.gpus
-    return [Fault(source, problem, remedy, key=key, value=str(n)) for key, n in asked.items() if n]
-
-
-def _notes(config: Config, release: Release) -> list[str]:
-    notes = list(release.notes)
-    if config.survey.synthetic:
-        notes.append(
-            "SYNTHETIC: a diffusion model drew every object of this release; nothing of it was observed."
-        )
-    if config.encode.checkpoint == "untrained":
-        notes.append(
-            f"UNTRAINED WEIGHTS: {config.encode.model} is random. Groups will be of little worth; give [encode] "
-            'checkpoint = "file.safetensors", or "pretrained" where the hub can be reached.'
-        )
-    bands = config.survey.images.bands
-    if config.encode.model == "galaxy-atto" and len(bands) > 1 and band_order(bands) is None:
-        notes.append(
-            f"Not all of the bands {', '.join(bands)} are known filters: they are taken to be ordered bluest first."
-        )
-    if config.encode.model == "galaxy-atto" and config.encode.unwrap != "none":
-        notes.append("galaxy-atto was trained on stamps as they are, not on unwrapped ones.")
-    if config.survey.ra is None:
-        notes.append("No ra/dec: the catalog will be plain Parquet, without HATS partitions.")
-    if release.pixel_scale is None:
-        notes.append("The pixel scale is unknown: nothing will be measured in arcsec.")
-    if release.selected is None:
-        notes.append("The release is large: ids and image paths of single rows are checked during the run.")
-    empty = [shard.label for shard in release.shards if not shard.table.rows]
-    if empty:
-        notes.append(f"{len(empty)} shards are empty, {empty[0]} for one.")
-    return notes
 
 
 def plan_of(path: str | Path, out: str, address: str | None = None) -> Plan:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from catalogs.errors import Fault, Refused
-from pipeline.config import Config, load, parse
+from pipeline.config import PATTERNS, Config, load, parse
 
 VALID: dict[str, Any] = {
     "survey": {
@@ -104,7 +105,7 @@ def test_missing_key_is_named(key):
         ("survey.catalogs", 5, "must be a text or a list"),
         ("survey.keep", "MAG", "must be a list"),
         ("survey.hdu", 1.5, "must be a whole number or a text"),
-        ("survey.name", "two words", "must match"),
+        ("survey.name", "two words", "without spaces"),
         ("survey.images.size", "32", "must be a whole number"),
         ("survey.images.size", 4, "greater than or equal to 8"),
         ("survey.images.size", True, "must be a whole number"),
@@ -163,6 +164,57 @@ def test_wrong_entry_of_a_list_is_the_one_that_is_named():
     ],
 )
 def test_keys_that_do_not_go_together(changes, key, told):
+    fault = fault_of(changes)
+    assert fault.key == key
+    assert told in fault.problem
+
+
+def test_missing_pixel_scale_names_every_choice_that_is_allowed():
+    told = fault_of({"survey.images.position": "pixel"}).problem
+    assert '"wcs"' in told
+    assert '"unknown"' in told
+    told = fault_of({"survey.images.layout": "column", "survey.images.column": "S"}).problem
+    assert '"unknown"' in told
+    assert "wcs" not in told  # which has no tiles to read it from
+
+
+def texts_of(model: type[BaseModel]) -> list[str]:
+    found = [m["pattern"] for m in models(model.model_json_schema()) if "pattern" in m]
+    assert len(found) > 4
+    return found
+
+
+def models(schema: Any) -> list[dict[str, Any]]:
+    inner = list(schema.values()) if isinstance(schema, dict) else schema if isinstance(schema, list) else []
+    own = [schema] if isinstance(schema, dict) else []
+    return own + [found for part in inner for found in models(part)]
+
+
+def test_no_regular_expression_is_shown_to_people():
+    assert set(texts_of(Config)) <= set(PATTERNS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "told"),
+    [
+        (
+            {"measure": {"psf": "psf/{TILE}_{band}.fits"}},
+            "measure",
+            "{TILE} is not filled in, only {band} is",
+        ),
+        ({"measure": {"psf": "{Band}.fits"}}, "measure", "{Band} is not filled in"),
+        (
+            {
+                "train": {
+                    "labels": {"ordinals": [{"columns": ["A"], "low": "{col}_lo", "high": "{column}_hi"}]}
+                }
+            },
+            "train.labels.ordinals.0",
+            "{col} is not filled in",
+        ),
+    ],
+)
+def test_placeholder_that_nothing_is_put_in_place_of(changes, key, told):
     fault = fault_of(changes)
     assert fault.key == key
     assert told in fault.problem

@@ -51,7 +51,6 @@ def test_sound_config_passes_though_nothing_that_it_names_is_there(config):
     ("more", "key"),
     [
         ("[encode]\nworker = 2", "encode.worker"),
-        ("[run]\nslice_rows = 900000", "run.slice_rows"),
         ("[reduce]\ncomponents = 100000", "reduce.components"),
         ('[measure]\nband = "u"', "measure.band"),
         ('[encode]\nmodel = "timm:no_such_net"', "encode.model"),
@@ -68,3 +67,8 @@ def test_command_says_what_it_did_not_look_at(config):
     result = CliRunner().invoke(app, ["plan", config(), "--offline"])
     assert result.exit_code == 0, result.output
     assert "sound. Not looked at: s3://nowhere/catalogs/*.fits, images" in result.output
+
+
+def test_slices_that_only_a_large_shard_would_fill_are_not_refused_unseen(config):
+    assert "whether shards have more than 21,756 rows" in check(config("[run]\nslice_rows = 900000"))
+    assert not any("rows" in unseen for unseen in check(config("[run]\nslice_rows = 21000")))

@@ -62,23 +62,43 @@ def test_more_components_than_features(fails):
 
 
 @pytest.mark.parametrize("groups", [64, 100])
-def test_more_groups_than_objects(fails, groups):
+def test_more_groups_than_objects(plan, fails, groups):
     fault = fails(fit={"groups": groups})
     assert (fault.key, fault.value) == ("fit.groups", str(groups))
     assert "too many for 64 objects" in fault.problem
-    assert fault.remedy == "Set at most 63"
+    most = int(fault.remedy.removeprefix("Set at most "))
+    assert plan(fit={"groups": most}).config.fit.groups == most
+
+
+def test_more_groups_than_a_bag_holds_objects(fails):
+    assert "the smallest bag holds" in fails(fit={"groups": 45}).problem
 
 
 def test_more_groups_than_selected_objects(fails):
     assert "for 4 objects" in fails(survey={"where": "NUMBER <= 4"}).problem
 
 
-def test_slices_too_large_for_memory(fails):
-    fault = fails(run={"slice_rows": 1_000_000})
-    assert (fault.key, fault.value) == ("run.slice_rows", "1000000")
-    assert "3.8 GiB" in fault.problem
+def test_slices_too_large_for_memory(tmp_path):
+    tiny = TinyRelease(tmp_path / "release", shards=1, per_side=17)  # 289 rows
+
+    def planned(rows: int, size: int) -> Plan:
+        values = tiny.config(run={"slice_rows": rows}, images={"size": size})
+        return make_plan(parse(values, "survey.toml"), str(tiny.folder), "survey.toml", str(tmp_path / "run"))
+
+    with pytest.raises(Refused) as refused:
+        planned(1024, 1024)
+    (fault,) = refused.value.faults
+    assert (fault.key, fault.value) == ("run.slice_rows", "1024")
+    assert "1.1 GiB of stamps" in fault.problem
     most = int(fault.remedy.rsplit(" ", 1)[-1])
-    assert 4 * 32 * 32 * most <= 1 << 30 < 4 * 32 * 32 * (most + 1)
+    assert planned(most, 1024).slice_bytes <= 1 << 30 < planned(most, 1024).row_bytes * (most + 1)
+
+
+def test_a_slice_has_no_more_rows_than_its_shard(plan):
+    made = plan(run={"slice_rows": 1_000_000}, images={"size": 1024})
+    assert made.slice_count == 2
+    assert made.slice_bytes == made.row_bytes * max(piece.rows for piece in made.slices())
+    assert made.slice_bytes < 1 << 28
 
 
 @pytest.mark.parametrize("section", ["encode", "denoise"])
@@ -203,6 +223,25 @@ def test_psf_that_is_none_is_refused_before_work(fails, tiny):
         assert told in fails(measure={**ALL, "psf": f"{name}.fits"}).problem
 
 
+def test_placeholder_that_no_column_fills_is_told_beside_the_one_of_the_band(fails):
+    fault = fails(images={"path": "images/{TILE}_{bnd}.fits"})
+    assert fault.column == "bnd"
+    assert "{bnd} in [survey.images] path" in fault.problem
+    assert "Did you mean 'band'?" in fault.remedy
+
+
+def test_braces_in_a_path_that_is_no_template(fails):
+    assert "{band} is not filled in" in fails(encode={"checkpoint": "w_{band}.safetensors"}).problem
+    assert "{band} is not filled in" in fails(survey={"catalogs": "c_{band}.fits"}).problem
+
+
+def test_checkpoint_that_is_none_is_told_with_the_choices(fails):
+    remedy = fails(encode={"checkpoint": "pretraind"}).remedy
+    assert '"bundled"' in remedy
+    assert '"pretrained"' in remedy
+    assert '"untrained"' in remedy
+
+
 def test_another_psf_is_another_run_the_same_one_elsewhere_is_not(plan, tiny):
     def prints(name: str, pixels: np.ndarray) -> str:
         fits.PrimaryHDU(pixels).writeto(tiny.folder / name)
@@ -220,6 +259,14 @@ def test_measured_band(plan, fails):
     assert "No PSF" not in " ".join(known.notes)
     assert known.measurer_options is not None
     assert known.measurer_options["fwhm"] == pytest.approx(3.5)  # pixels of 0.2 arcsec
+
+
+def test_fits_without_a_gain_are_told_what_that_does(plan):
+    notes = " ".join(plan(measure={**ALL, "fwhm": 0.7}).notes)
+    assert "No gain" in notes
+    assert "electrons per image unit" in notes
+    assert "No gain" not in " ".join(plan(measure={**ALL, "fwhm": 0.7, "gain": 4.0}).notes)
+    assert "No gain" not in " ".join(plan(measure={"quantities": ["gini"]}).notes)
 
 
 def test_directory_that_holds_something_else(plan, tiny):

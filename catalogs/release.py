@@ -11,6 +11,7 @@ import pyarrow as pa
 from catalogs import where
 from catalogs.flags import DESCRIPTION as FLAG_BITS
 from catalogs.flags import UNUSABLE, Flag
+from catalogs.missing import nan_as_null
 from catalogs.stamps import image_columns, numbers, stamps_of
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ class Release:
             pa.array(position.astype(np.int64)),
             pa.array(flags),
         ]
-        columns += [rows[source].combine_chunks() for source in self.kept.values()]
+        # What is not known is null in the catalog too: to SQL, NaN is larger than every number.
+        columns += [nan_as_null(rows[source].combine_chunks()) for source in self.kept.values()]
         objects = pa.Table.from_arrays(columns, schema=self.objects_schema)
         pixels = pa.FixedSizeListArray.from_arrays(pa.array(stamps.reshape(-1)), self.stamp_values)
         return objects.append_column("usable", pa.array(flags & UNUSABLE == 0)).append_column("stamp", pixels)

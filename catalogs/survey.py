@@ -107,7 +107,8 @@ class Survey(Section):
     dec: str | None = None
     """Column of the declination in degrees."""
     where: str | None = None
-    """SQL expression over the catalog's own columns; rows for which it is not true are left out."""
+    """SQL expression over the catalog's own columns, upper and lower case told apart; rows for which it is not true are left out. NaN,
+    in a column or computed, is a missing value like null: no comparison with it is true, nor is its `NOT`; `isnan(x)` and `x IS NULL` find it."""
     keep: list[str] = []
     """Columns carried to the output with units and UCDs; `"NAME as other"` renames one."""
     synthetic: bool = False

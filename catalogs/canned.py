@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -13,9 +14,17 @@ from catalogs.errors import BadRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import duckdb
+
 PARAMETER = re.compile(r"^-- :(\w+)(?: = (.*?))?: (.*)$", re.MULTILINE)
 CLASSES = frozenset({"order", "early", "late", "irregular"})
 """Parameters that are lists of class names."""
+NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?")
+OF_NUMBERS = frozenset({"purity"})
+"""Queries whose column must hold numbers."""
+NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
+LONGEST = 40
+"""Characters of a number."""
 
 
 class BadQuery(BadRequest):
@@ -40,7 +49,7 @@ class CannedQuery:
         return {m[1]: (m[2], m[3]) for m in PARAMETER.finditer(self.sql)}
 
     def filled(self, values: Mapping[str, str]) -> str:
-        """The SQL with `{name}` replaced: columns as quoted identifiers, names as quoted text, all else must be numbers.
+        """The SQL with `{name}` replaced: columns as quoted identifiers, names as quoted text, all else must be a number or a list of them.
 
         Raises
         ------
@@ -66,9 +75,18 @@ class CannedQuery:
             return literal(value)
         if name in CLASSES:
             return ", ".join(literal(part.strip()) for part in value.split(","))
-        if re.fullmatch(r"[-+0-9eE.,\s\[\]]*", value):
-            return value
-        raise BadQuery(f"query {self.name!r}: {name}={value!r} must be a number or a list of numbers")
+        if name == "count":
+            if re.fullmatch(r"\s*[0-9]{1,9}\s*", value) and int(value):
+                return value.strip()
+            raise BadQuery(f"query {self.name!r}: {name}={value!r} must be a whole number, 1 or more")
+        is_list = "," in (self.parameters[name][0] or "")
+        # A list may be typed as TOML and SQL write it too.
+        bare = value.strip()[1:-1] if is_list and re.fullmatch(r"\s*\[.*\]\s*", value) else value
+        numbers = [part.strip() for part in bare.split(",")] if is_list else [bare.strip()]
+        if all(len(number) <= LONGEST and NUMBER.fullmatch(number) for number in numbers):
+            return ", ".join(numbers)
+        wanted = "numbers with commas between them" if is_list else "a number"
+        raise BadQuery(f"query {self.name!r}: {name}={value!r} must be {wanted}")
 
 
 @cache
@@ -82,6 +100,49 @@ def texts(*folders: str) -> Mapping[str, str]:
 def canned() -> dict[str, CannedQuery]:
     """The canned queries by name."""
     return {name: CannedQuery(name, sql) for name, sql in texts().items()}
+
+
+def refuse_what_is_not_there(
+    connection: duckdb.DuckDBPyConnection, query: CannedQuery, values: Mapping[str, str]
+) -> None:
+    """Columns and objects that parameters name must be in the catalog: an answer without rows would say nothing of why.
+
+    Raises
+    ------
+    BadQuery
+        If one is not, or a column that must hold numbers holds something else.
+    """
+    if "column" in values:
+        _refuse_column(connection, query, values["column"])
+    if "id" in values:
+        _refuse_object(connection, query, values["id"])
+
+
+def _refuse_column(connection: duckdb.DuckDBPyConnection, query: CannedQuery, name: str) -> None:
+    described = connection.execute("DESCRIBE objects").fetchall()
+    kinds = {str(column).lower(): (str(column), str(kind)) for column, kind, *_ in described}
+    if name.lower() not in kinds:
+        near = difflib.get_close_matches(name.lower(), kinds, 1)
+        meant = f" Did you mean {kinds[near[0]][0]!r}?" if near else ""
+        there = ", ".join(column for column, _ in kinds.values())
+        raise BadQuery(f"query {query.name!r}: the catalog has no column {name!r}.{meant} There are: {there}")
+    kind = kinds[name.lower()][1]
+    if query.name in OF_NUMBERS and not NUMBERS.fullmatch(kind):
+        raise BadQuery(f"query {query.name!r}: column {name!r} holds {kind}, not numbers. Name another")
+
+
+def _refuse_object(connection: duckdb.DuckDBPyConnection, query: CannedQuery, name: str) -> None:
+    if not connection.execute("SELECT 1 FROM duckdb_views() WHERE view_name = 'embeddings'").fetchall():
+        raise BadQuery(f"query {query.name!r}: the run has published no embeddings ([publish] embeddings)")
+
+    def known(view: str, condition: str) -> bool:
+        sql = f"SELECT 1 FROM {view} WHERE object_id::VARCHAR = {literal(name)} AND {condition} LIMIT 1"
+        return bool(connection.execute(sql).fetchall())
+
+    if known("embeddings", "embedding IS NOT NULL"):
+        return
+    told = "has no embedding: its flags say why" if known("objects", "true") else "is not in the catalog"
+    raise BadQuery(f"query {query.name!r}: object id={name!r} {told}. Give the object_id of another")
 
 
 def identifier(name: str) -> str:

@@ -15,8 +15,6 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from fsspec.core import url_to_fs
-
 from catalogs import storage
 from catalogs.errors import FileChanged
 
@@ -181,7 +179,7 @@ def _quick(url: str, *, fresh: bool = True) -> str:
     if storage.is_local(url):
         found = os.stat(storage.local_path(url))  # noqa: PTH116 - a release has a hundred thousand files
         return f"{found.st_size}@{found.st_mtime_ns}"
-    fs, path = url_to_fs(url)
+    fs, path = storage.filesystem(url)
     if fresh:
         fs.invalidate_cache(path.rsplit("/", 1)[0])
     info = fs.info(path)
@@ -211,7 +209,7 @@ def _list_folders(urls: list[str]) -> None:
         folders[folder] = folders.get(folder, 0) + 1
 
     def listed(folder: str) -> None:
-        fs, path = url_to_fs(folder)
+        fs, path = storage.filesystem(folder)
         fs.invalidate_cache(path)
         if folders[folder] >= LISTED:
             try:

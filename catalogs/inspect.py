@@ -135,7 +135,8 @@ def _kept(survey: Survey, table: TableHeader) -> dict[str, str]:
         if reserved(name):
             problem = f"the catalog that comes out has a column {name.lower()!r} of its own"
         elif name.lower() in {other.lower() for other in kept}:
-            problem = f"two kept columns would be called {name!r}"
+            other = next(other for other in kept if other.lower() == name.lower())
+            problem = f"two kept columns would be called {other!r} and {name!r}, which are one name in SQL"
         if problem:
             faults.append(
                 Fault(table.url, problem, f'Rename it: keep = ["{source} as survey_{name}"]', source)
@@ -196,7 +197,7 @@ def _column_faults(
             if name in in_path:
                 problem = f"no such column for {{{name}}} in [survey.images] path, where {{band}} is the band"
                 meant = meant or difflib.get_close_matches(name.lower(), ["band"], 1)
-            remedy = f"Did you mean {meant[0]!r}" if meant else "Name one that is there"
+            remedy = f"Did you mean {' or '.join(map(repr, meant))}" if meant else "Name one that is there"
             faults.append(
                 Fault(
                     table.url,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from typing import IO, TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 
-from catalogs import bounds, storage
-from catalogs.canned import identifier, literal
-from catalogs.errors import Fault, Refused
+from catalogs import bounds, readers, storage
+from catalogs.canned import identifier
+from catalogs.errors import BadRequest, Fault, Refused
+from catalogs.missing import select_sql
 from catalogs.path_template import as_it_stands
 
 if TYPE_CHECKING:
@@ -44,12 +47,12 @@ def connect(tables: Mapping[str, str], objects: str, folder: str, source: str) -
         If a file is missing or can't be read, or the SELECT is wrong.
     """
     connection = duckdb.connect(":memory:")
-    faults = []
+    faults, doubles = [], []
     for name, path in tables.items():
         url = storage.absolute(path, folder)
         try:
-            _open(connection, name, url)
-        except (OSError, ValueError, IndexError, duckdb.Error, pa.ArrowException) as error:
+            doubles += [(url, alike) for alike in _open(connection, name, url)]
+        except (BadRequest, OSError, ValueError, IndexError, duckdb.Error, pa.ArrowException) as error:
             told = (str(error) or type(error).__name__).splitlines()[0]
             remedy = "Get the file, or correct the path; docs/validation.md says which files can be read"
             faults.append(Fault(source, f"cannot be read ({told})", remedy, value=url, key=f"tables.{name}"))
@@ -60,25 +63,63 @@ def connect(tables: Mapping[str, str], objects: str, folder: str, source: str) -
         connection.execute("SELECT * FROM objects LIMIT 0")
     except duckdb.Error as error:
         told = " ".join(str(error).split())
+        for url, alike in doubles:
+            told += f"; {url} has {' and '.join(map(repr, alike))}, which are one name in SQL: rename them in the file"
         raise Refused(
             [Fault(source, f"is not one SELECT over the tables ({told})", "Correct it", key="objects")]
         ) from error
     return connection
 
 
-def _open(connection: duckdb.DuckDBPyConnection, name: str, url: str) -> None:
+def _open(connection: duckdb.DuckDBPyConnection, name: str, url: str) -> list[tuple[str, ...]]:
+    """Make a view of a file's table, with null for NaN; answers the names that it leaves out, for they are one name in SQL."""
     if not storage.exists(url):
         raise FileNotFoundError(f"it does not exist{as_it_stands(url)}")
     if not storage.is_local(url):
         connection.register_filesystem(storage.filesystem(url)[0])
     lower = url.lower()
-    if lower.endswith(".parquet") or lower.endswith(CSV):
-        parquet = lower.endswith(".parquet")
-        # Types are told by all rows: by the first 20,480 alone, a later id 0123 would become the number 123.
-        source = f"read_parquet({literal(url)})" if parquet else f"read_csv({literal(url)}, sample_size = -1)"
-        connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM {source}")
+    if lower.endswith(".parquet"):
+        with storage.reading(url) as stream:
+            names = pq.read_schema(stream).names
+        reader = readers.parquet_file(url)
+    elif lower.endswith(CSV):
+        reader = readers.csv_file(url)
+        names = _first_line(connection, url)
     else:
-        connection.register(name, _with_astropy(url, fits=lower.endswith(FITS)))
+        table = _with_astropy(url, fits=lower.endswith(FITS))
+        names = table.column_names
+        reader = identifier(f"{name} as it stands")
+        connection.register(f"{name} as it stands", table)
+    described = [
+        (str(column), str(kind))
+        for column, kind, *_ in connection.execute(f"DESCRIBE FROM {reader}").fetchall()
+    ]
+    # DuckDB calls the second of two such columns something else than the file does.
+    is_named = len(names) == len(described) and all(
+        re.fullmatch(f"{re.escape(told)}(_[0-9]+)?", found)
+        for told, (found, _) in zip(names, described, strict=True)
+    )
+    alike = _alike(names) if is_named else []
+    gone = {other.lower() for others in alike for other in others}
+    known = [found for told, found in zip(names, described, strict=False) if told.lower() not in gone]
+    columns = select_sql(known if alike else described)
+    connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT {columns} FROM {reader}")
+    return alike
+
+
+def _first_line(connection: duckdb.DuckDBPyConnection, url: str) -> list[str]:
+    """What may be the names of a CSV file's columns."""
+    reader = readers.csv_file(url, header=False)
+    rows = connection.execute(f"FROM {reader} LIMIT 1").fetchall()
+    return [str(text) for text in rows[0]] if rows else []
+
+
+def _alike(names: list[str]) -> list[tuple[str, ...]]:
+    """Names that differ in upper and lower case only."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.lower(), []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
 def _with_astropy(url: str, *, fits: bool) -> pa.Table:

@@ -13,6 +13,7 @@ from catalogs.flags import DESCRIPTION as FLAG_BITS
 from catalogs.flags import UNUSABLE, Flag
 from catalogs.identity import Watched
 from catalogs.madeof import as_metadata
+from catalogs.missing import nan_as_null
 from catalogs.positions import are_usable, positions_of
 from catalogs.stamps import image_columns, stamps_of
 
@@ -113,7 +114,8 @@ class Release:
             pa.array(position.astype(np.int64)),
             pa.array(flags),
         ]
-        columns += [rows[source].combine_chunks() for source in self.kept.values()]
+        # What is not known is null in the catalog too: to SQL, NaN is larger than every number.
+        columns += [nan_as_null(rows[source].combine_chunks()) for source in self.kept.values()]
         objects = pa.Table.from_arrays(columns, schema=self.objects_schema)
         pixels = pa.FixedSizeListArray.from_arrays(pa.array(stamps.reshape(-1)), self.stamp_values)
         if watched.seen:

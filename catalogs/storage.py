@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
+import fsspec
 from fsspec.core import url_to_fs
 
 from catalogs.compression import DAMAGED, LONGEST_MAGIC, compression_of, decompressed
@@ -72,6 +73,14 @@ def _plain(url: str) -> str:
     return url.removeprefix("file://")
 
 
+def _file_system(url: str) -> tuple[AbstractFileSystem, str]:
+    """The file system of a URL and the path on it; a local path stands as it is, also with :: or ~ in it."""
+    if is_local(url):
+        return fsspec.filesystem("file"), os.path.abspath(_plain(url))  # noqa: PTH100 - links are left alone
+    fs, path = url_to_fs(url)
+    return fs, str(path)
+
+
 def join(base: str, *parts: str) -> str:
     """Append path components to a path or URL."""
     return "/".join([base.rstrip("/"), *parts])
@@ -94,7 +103,7 @@ def expand(pattern: str, base: str) -> list[str]:
         return [plain] if exists(plain) else []
     if plain != pattern:
         pattern = join(re.sub(r"([*?\[])", r"[\1]", base), pattern)
-    fs, path = url_to_fs(pattern)
+    fs, path = _file_system(pattern)
     scheme = "" if is_local(pattern) else pattern.split("://", 1)[0] + "://"
     fs.invalidate_cache()  # what it listed before, of a store that changes
     found = [str(match) for match in fs.glob(path)]
@@ -105,7 +114,7 @@ def expand(pattern: str, base: str) -> list[str]:
 
 def exists(url: str) -> bool:
     """Whether a file or folder is there."""
-    fs, path = url_to_fs(url)
+    fs, path = _file_system(url)
     return bool(fs.exists(path))
 
 
@@ -113,7 +122,7 @@ def size(url: str) -> int:
     """Bytes of a file as stored."""
     if is_local(url):
         return os.stat(_plain(url)).st_size  # noqa: PTH116 - a release has a hundred thousand files
-    fs, path = url_to_fs(url)
+    fs, path = _file_system(url)
     return int(fs.size(path) or 0)
 
 
@@ -167,7 +176,7 @@ def _opened(url: str, *, glance: bool = False) -> Iterator[IO[bytes]]:
                 os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             yield stream
     else:
-        fs, path = url_to_fs(url)
+        fs, path = _file_system(url)
         with fs.open(path, "rb", **({"block_size": HEADERS_REMOTE} if glance else {})) as stream:
             yield stream
 
@@ -186,7 +195,7 @@ def _decompressing(stream: IO[bytes], compression: str | None) -> Iterator[IO[by
 def tail(url: str, most: int) -> bytes:
     """The last bytes of a file, in one request; all of it if it is shorter."""
     if not is_local(url):
-        fs, path = url_to_fs(url)
+        fs, path = _file_system(url)
         return bytes(fs.cat_file(path, start=-most))
     # A run has a million parts, and Python's file objects ask the system for twice as much.
     file = os.open(_plain(url), os.O_RDONLY)
@@ -217,7 +226,7 @@ def write(url: str, data: bytes) -> None:
 
 def _write(url: str, data: bytes) -> None:
     if not is_local(url):
-        fs, path = url_to_fs(url)
+        fs, path = _file_system(url)
         fs.pipe_file(path, data)
         return
     path_ = local_path(url)
@@ -236,7 +245,7 @@ def _write(url: str, data: bytes) -> None:
 
 def read(url: str) -> bytes:
     """All bytes of a file."""
-    fs, path = url_to_fs(url)
+    fs, path = _file_system(url)
     return bytes(fs.cat_file(path))
 
 
@@ -246,7 +255,7 @@ def names(folder: str) -> list[str]:
         if is_local(folder) and local_path(folder).is_dir():
             found = os.listdir(local_path(folder))  # noqa: PTH208 - names are all that is wanted of a million files
         else:
-            fs, path = url_to_fs(folder)
+            fs, path = _file_system(folder)
             fs.invalidate_cache(path)
             found = fs.ls(path, detail=False)
     except FileNotFoundError:
@@ -256,12 +265,17 @@ def names(folder: str) -> list[str]:
 
 def remove(url: str) -> None:
     """Remove a file or a folder with all that is in it; absent is fine."""
-    fs, path = url_to_fs(url)
-    if fs.exists(path):
+    fs, path = _file_system(url)
+    if not fs.exists(path):
+        return
+    if is_local(url) or not re.search(r"[*?\[]", path):
         fs.rm(path, recursive=True)
+        return
+    # On object stores fsspec takes what it is to remove for a pattern, which may fit other runs too.
+    parallel(fs.rm_file, fs.find(path))
+    fs.invalidate_cache()
 
 
 def filesystem(url: str) -> tuple[AbstractFileSystem, str]:
     """The file system of a URL and the path on it."""
-    fs, path = url_to_fs(url)
-    return fs, str(path)
+    return _file_system(url)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 import duckdb
 
-from catalogs import canned
+from catalogs import canned, where
 from catalogs.canned import CannedQuery, identifier
 from catalogs.errors import BadRequest
+from catalogs.missing import select_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Verdict = Literal["passed", "failed", "unclear", "not run"]
 
@@ -84,7 +85,7 @@ class Measured:
     columns: frozenset[str]
     """Our names of the columns that are there."""
     objects: int
-    """Objects in the catalog, of those that `where` selects."""
+    """Objects in the catalog, of those that the condition selects."""
     tested: int
     """Objects in the table."""
 
@@ -92,7 +93,7 @@ class Measured:
 def measure(
     connection: duckdb.DuckDBPyConnection,
     renamed: Mapping[str, str],
-    where: str | None = None,
+    condition: str | None = None,
     most: int = 100_000,
 ) -> Measured:
     """Make the table `measured` of the view `objects`: what the tests read, under the names that they read it by.
@@ -106,8 +107,8 @@ def measure(
         With a view `objects`.
     renamed : dict
         Our name of a column to the catalog's name of it, where they differ.
-    where : str, optional
-        SQL condition over the catalog's own columns.
+    condition : str, optional
+        SQL condition over the catalog's own columns; NaN is null in it.
     most : int
         Objects of a class, about, that the table holds at most. Of a larger class so many are drawn by a hash of
         `object_id` (of the whole row where there is none), so that the order of the rows changes nothing.
@@ -115,9 +116,13 @@ def measure(
     Raises
     ------
     CannotMeasure
-        If a column holds no numbers, `kept` is not true or false, or `where` is no condition.
+        If a column holds no numbers, `kept` is not true or false, or the condition is none.
     """
-    there = {name.lower(): name for (name, *_) in connection.execute("DESCRIBE objects").fetchall()}
+    described = [
+        (str(name), str(kind)) for name, kind, *_ in connection.execute("DESCRIBE objects").fetchall()
+    ]
+    there = {name.lower(): name for name, _ in described}
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW known AS SELECT {select_sql(described)} FROM objects")
     found = {}
     for name in columns():
         catalogs_name = renamed.get(name, name).lower()
@@ -129,11 +134,13 @@ def measure(
         chosen["kept"] = f"{found['class']}::VARCHAR <> 'UNC'"
     key = f"o.{identifier(there['object_id'])}" if "object_id" in there else "o"
     listed = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in chosen.items())
-    condition = "" if where is None else f" WHERE (\n{where}\n)"
+    chosen_rows = (
+        "" if condition is None else f" WHERE {_condition(connection, condition, list(there.values()))}"
+    )
     try:
         connection.execute(
             f"CREATE OR REPLACE TEMP VIEW all_measured AS "
-            f"SELECT {listed}, hash({key}) / 18446744073709551616.0 AS draw FROM objects AS o{condition}"
+            f"SELECT {listed}, hash({key}) / 18446744073709551616.0 AS draw FROM known AS o{chosen_rows}"
         )
         connection.execute(
             "CREATE OR REPLACE TEMP TABLE class_sizes AS "
@@ -151,6 +158,14 @@ def measure(
     (tested,) = connection.execute("SELECT count(*) FROM measured").fetchone() or (0,)
     names = set(found) | ({"kept"} if "kept" in chosen else set())
     return Measured(frozenset(names), int(total), int(tested))
+
+
+def _condition(connection: duckdb.DuckDBPyConnection, condition: str, names: Sequence[str]) -> str:
+    try:
+        named = {name: where.existing(name, names) for name in where.columns_of(condition)}
+        return where.in_sql(connection, condition, named, "known")
+    except where.BadCondition as error:
+        raise CannotMeasure(f"[validate] where = {condition!r}: {error}") from error
 
 
 def run(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from pathlib import Path
 
 import duckdb
 
-from catalogs import storage
+from catalogs import readers, storage
 from catalogs.canned import BadQuery, CannedQuery, canned, literal
 from catalogs.errors import BadRequest
 
 __all__ = ["BadQuery", "CannedQuery", "NoCatalog", "canned", "connect", "view_definitions", "write_database"]
+
+
+STORAGE_VERSION = "v1.0.0"
+"""Of the database file: the oldest that carries views, so that every DuckDB since 1.0 opens it."""
 
 
 class NoCatalog(BadRequest):
@@ -29,7 +34,7 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
     if not storage.is_local(run):
         connection.register_filesystem(storage.filesystem(run)[0])
-    for name, sql in view_definitions(run).items():
+    for name, sql in view_definitions(_whole(run)).items():
         connection.execute(f"CREATE VIEW {name} AS {sql}")
     return connection
 
@@ -37,19 +42,19 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
 def view_definitions(run: str) -> dict[str, str]:
     """SQL of each view of a run."""
     if not storage.exists(storage.join(run, "catalog")) and not storage.exists(_unplaced(run)):
-        raise NoCatalog(f"{run}: there is no catalog yet. `tuningfork status {run}` says what is missing.")
+        raise NoCatalog(
+            f"{run}: there is no catalog yet. `tuningfork status {shlex.quote(run)}` says what is missing."
+        )
     definitions = {}
     for view, folder in (("objects", "catalog"), ("embeddings", "embeddings")):
         base = storage.join(run, folder)
         if not storage.exists(base):
             continue
         pattern = "dataset/*/*/*.parquet" if storage.exists(storage.join(base, "dataset")) else "*.parquet"
-        definitions[view] = (
-            f"SELECT * FROM read_parquet({literal(storage.join(base, pattern))}, hive_partitioning = false)"
-        )
+        definitions[view] = f"SELECT * FROM {readers.parquet(base, pattern)}"
     if storage.exists(_unplaced(run)):
         # Objects without a usable position have no place in a HATS catalog, but they are objects all the same.
-        unplaced = f"SELECT * FROM read_parquet({literal(_unplaced(run))})"
+        unplaced = f"SELECT * FROM {readers.parquet_file(_unplaced(run))}"
         placed = definitions.get("objects")
         definitions["objects"] = f"{placed} UNION ALL BY NAME {unplaced}" if placed else unplaced
     return definitions
@@ -57,15 +62,21 @@ def view_definitions(run: str) -> dict[str, str]:
 
 def write_database(run: str) -> None:
     """Write `catalog.duckdb`, which holds the views and nothing else, so that any DuckDB client opens the run."""
-    where = str(storage.local_path(run).resolve()) if storage.is_local(run) else run
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "catalog.duckdb"
-        with duckdb.connect(str(path)) as connection:
+        with duckdb.connect(":memory:") as connection:
             if not storage.is_local(run):
                 connection.register_filesystem(storage.filesystem(run)[0])
-            for name, sql in view_definitions(where).items():
-                connection.execute(f"CREATE VIEW {name} AS {sql}")
+            connection.execute(f"ATTACH {literal(str(path))} AS made (STORAGE_VERSION '{STORAGE_VERSION}')")
+            for name, sql in view_definitions(_whole(run)).items():
+                connection.execute(f"CREATE VIEW made.{name} AS {sql}")
+            connection.execute("DETACH made")
         storage.write(storage.join(run, "catalog.duckdb"), path.read_bytes())
+
+
+def _whole(run: str) -> str:
+    """The run's absolute path: no DuckDB client then asks where it was started, or takes ~ for somebody's home."""
+    return str(storage.local_path(run).resolve()) if storage.is_local(run) else run
 
 
 def _unplaced(run: str) -> str:

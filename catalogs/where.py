@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
+from catalogs import allowed, expression, syntax
 from catalogs.errors import TuningforkError
+from catalogs.missing import nan_as_null
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from catalogs._types import Bools
+    from catalogs.syntax import Node
 
 
 LONGEST = 200_000
@@ -24,35 +27,8 @@ LONGEST = 200_000
 PATIENCE = 60.0
 """Seconds that a condition may take over the rows that it is given; a million take less than one."""
 MEMORY = "1GB"
-
-EXPRESSIONS = {
-    *("COLUMN_REF", "CONSTANT", "COMPARISON", "CONJUNCTION", "BETWEEN", "OPERATOR", "CASE", "FUNCTION"),
-    *("CAST", "TYPE"),
-}
-"""What a condition is made of: no subqueries, windows, stars, lambdas or parameters."""
-TYPES = {
-    *("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT"),
-    *("UINTEGER", "UBIGINT", "FLOAT", "REAL", "DOUBLE", "DECIMAL", "VARCHAR", "TEXT", "STRING", "DATE"),
-    *("TIME", "TIMESTAMP"),
-}
-"""What it may cast to: an array of arrays takes terabytes in a few characters."""
-FUNCTIONS = {
-    *("+", "-", "*", "/", "//", "%", "**", "^", "&", "|", "~", "<<", ">>", "xor", "add", "subtract"),
-    *("multiply", "divide", "mod", "abs", "sign", "signbit", "ceil", "ceiling", "floor", "round"),
-    *("trunc", "even", "sqrt", "cbrt", "exp", "ln", "log", "log2", "log10", "pow", "power", "greatest"),
-    *("least", "isnan", "isinf", "isfinite", "pi", "degrees", "radians", "sin", "cos", "tan", "cot"),
-    *("asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "bit_count"),
-    *("gamma", "lgamma", "nextafter", "hash", "||", "concat", "concat_ws", "length", "len", "strlen"),
-    *("lower", "lcase", "upper", "ucase", "trim", "ltrim", "rtrim", "left", "right", "substr"),
-    *("substring", "reverse", "ascii", "unicode", "md5", "sha256", "contains", "prefix", "suffix"),
-    *("starts_with", "ends_with", "^@", "instr", "position", "strpos", "split_part", "~~", "!~~"),
-    *("~~*", "!~~*", "~~~", "like_escape", "not_like_escape", "ilike_escape", "not_ilike_escape"),
-    *("regexp_matches", "regexp_full_match", "regexp_extract", "nullif", "ifnull", "list_value"),
-    *("list_extract", "list_element", "array_extract", "list_contains", "array_contains", "year"),
-    *("month", "day", "hour", "minute", "second", "date_part", "datepart", "date_diff", "datediff"),
-    *("date_trunc", "make_date", "strptime", "try_strptime", "epoch", "julian"),
-}
-"""What it may call: functions of one row whose answer is always the same, and not much longer than what they are given."""
+TABLE = "objects"
+"""What a condition may call the table that it is about."""
 
 
 class BadCondition(TuningforkError, ValueError):
@@ -78,30 +54,172 @@ def locked_database() -> duckdb.DuckDBPyConnection:
 
 
 def columns_of(condition: str) -> list[str]:
-    """Names of the columns that the condition reads.
+    """Names of the columns that the condition reads, spelled as it spells them.
 
     Raises
     ------
     BadCondition
-        If it is not SQL, is more than one expression, or holds anything but columns, constants and `FUNCTIONS`:
+        If it is not SQL, is more than one expression, or holds anything but columns, constants and `catalogs.allowed.FUNCTIONS`:
         a subquery, a window, a *, a function whose answer changes (random, the time) or is of any length (repeat).
     """
+    return list(_parsed(condition)[1])
+
+
+def resolved(name: str, names: Sequence[str]) -> str | None:
+    """The column that a name means: the one that is called so, else the only one but for upper and lower case; None if there is none.
+
+    Raises
+    ------
+    BadCondition
+        If none is called so, and several are but for upper and lower case.
+    """
+    if name in names:
+        return name
+    alike = [other for other in names if other.lower() == name.lower()]
+    if len(alike) > 1:
+        raise BadCondition(f"{name!r} may be {' or '.join(map(repr, alike))}: write one of them")
+    return alike[0] if alike else None
+
+
+def existing(name: str, names: Sequence[str]) -> str:
+    """As `resolved`, where there must be such a column.
+
+    Raises
+    ------
+    BadCondition
+        If there is none too.
+    """
+    found = resolved(name, names)
+    if found is None:
+        raise BadCondition(f"there is no column {name!r}")
+    return found
+
+
+def check(condition: str, columns: pa.Schema) -> None:
+    """Try the condition on the catalog's columns, before any row of them is read.
+
+    Raises
+    ------
+    BadCondition
+        If it names a column that is not there or that may be one of several, aggregates over rows, does not fit the
+        columns' types or is not true or false.
+    """
+    with locked_database() as connection:
+        # Two rows of nulls: enough for a constant of the wrong type to fail, and for an aggregate to show.
+        rows = pa.table([pa.nulls(2, field.type) for field in columns], names=columns.names)
+        query = _registered(connection, condition, rows)
+        with _limited(connection):
+            answer = connection.execute(query)
+            kind = str(answer.description[0][1]) if answer.description else ""
+            count = len(answer.fetchall())
+        if count != rows.num_rows:
+            msg = "aggregates are not allowed: every row is judged by itself"
+            raise BadCondition(msg)
+        if kind.upper() not in {"BOOLEAN", "BOOL"}:
+            raise BadCondition(f"must be true or false, but gives {kind}")
+
+
+def selected(condition: str, rows: pa.Table) -> Bools:
+    """Which rows the condition holds for, (n,) bool; null counts as false, and NaN as null.
+
+    Columns are told apart by upper and lower case, though DuckDB does not: see `resolved`.
+    """
+    with locked_database() as connection:
+        query = _registered(connection, condition, rows)
+        with _limited(connection):
+            answer = connection.execute(query).fetchnumpy()["selected"]
+    return np.ma.filled(np.ma.asarray(answer), fill_value=False).astype(bool)
+
+
+def in_sql(
+    connection: duckdb.DuckDBPyConnection, condition: str, columns: Mapping[str, str], table: str
+) -> str:
+    """The condition as SQL over a table of a connection that is to hold it, with NaN as null.
+
+    Parameters
+    ----------
+    connection : DuckDB connection
+        It learns the functions that the SQL calls.
+    condition : str
+    columns : mapping
+        Each name that the condition may use, and what the table calls that column; its NaN must be null already.
+    table : str
+        A table or view of the connection.
+
+    Raises
+    ------
+    BadCondition
+        As `columns_of` and `check`.
+    """
+    with _limited(connection):
+        tree = _renamed(condition, columns)
+        return expression.without_nan(connection, tree, table)
+
+
+def _registered(connection: duckdb.DuckDBPyConnection, condition: str, rows: pa.Table) -> str:
+    """Hand over the columns that the condition names, under names of our own, and ask for it over those.
+
+    To DuckDB names that differ in case only are one, and the second of two such columns is called `ra_1`.
+    """
+    names = {name: existing(name, rows.column_names) for name in columns_of(condition)}
+    ours = {name: f"c{number}" for number, name in enumerate(names)}
+    columns = {ours[name]: _known(rows[column]) for name, column in names.items()}
+    # Without a column of its own a table that the condition reads nothing of would have no rows.
+    connection.register(TABLE, pa.table({**columns, "nothing": pa.nulls(rows.num_rows, pa.int8())}))
+    kinds = tuple((name, ours[name], columns[ours[name]].type) for name in names)
+    with _limited(connection):
+        expression.learn(connection)
+        return f"SELECT {_typed(condition, kinds)} AS selected FROM {TABLE}"
+
+
+def _known(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pa.chunked_array([nan_as_null(chunk) for chunk in column.chunks], column.type)
+
+
+@lru_cache(maxsize=64)
+def _typed(condition: str, kinds: tuple[tuple[str, str, pa.DataType], ...]) -> str:
+    """The condition over columns of these types, as SQL: the same for every slice of a release."""
+    with locked_database() as connection:
+        empty = pa.table({ours: pa.nulls(0, kind) for _, ours, kind in kinds} | {"nothing": pa.nulls(0)})
+        connection.register(TABLE, empty)
+        return in_sql(connection, condition, {name: ours for name, ours, _ in kinds}, TABLE)
+
+
+def _renamed(condition: str, columns: Mapping[str, str]) -> Node:
+    """The condition's tree with the columns called otherwise."""
+
+    def rename(node: Node) -> Node:
+        if node["class"] != "COLUMN_REF":
+            return node
+        return {**node, "column_names": [columns[str(node["column_names"][-1])]]}
+
+    return dict(syntax.changed(_parsed(condition)[0], rename))
+
+
+@lru_cache(maxsize=64)
+def _parsed(condition: str) -> tuple[Node, tuple[str, ...]]:
+    """The condition's tree, to be left as it is, and the names of its columns."""
     if not condition.strip():
         msg = "is empty: leave the key out to select every row"
         raise BadCondition(msg)
     if len(condition) > LONGEST:
         raise BadCondition(f"has {len(condition):,} characters: at most {LONGEST:,} are read")
-    with locked_database() as connection:
-        (answer,) = connection.execute("SELECT json_serialize_sql(?)", [_query(condition)]).fetchone() or (
-            "",
-        )
+    if "\0" in condition:
+        msg = "holds a character of code 0"
+        raise BadCondition(msg)
     try:
-        tree = json.loads(answer)
+        with locked_database() as connection, _limited(connection):
+            tree = syntax.tree_of(connection, _query(condition))
+        if tree.get("error"):
+            raise BadCondition(f"is not one SQL condition: {_line(str(tree.get('error_message')))}")
+        names = _names(tree)
     except RecursionError as error:
         msg = "is nested too deeply"
         raise BadCondition(msg) from error
-    if tree.get("error"):
-        raise BadCondition(f"is not one SQL condition: {tree.get('error_message')}")
+    return tree, names
+
+
+def _names(tree: Node) -> tuple[str, ...]:
     statements = tree["statements"]
     node = statements[0]["node"]
     plain = (
@@ -114,74 +232,29 @@ def columns_of(condition: str) -> list[str]:
     if not plain:
         msg = "must be one condition, nothing around it"
         raise BadCondition(msg)
-    parts = list(_walk(node["select_list"][0]))
-    _refuse_strangers(parts)
-    references = (p["column_names"] for p in parts if p.get("class") == "COLUMN_REF")
-    return sorted({str(names[-1]) for names in references})
-
-
-def check(condition: str, columns: pa.Schema) -> None:
-    """Try the condition on the catalog's columns, before any row of them is read.
-
-    Raises
-    ------
-    BadCondition
-        If it aggregates over rows, does not fit the columns' types or is not true or false.
-    """
-    with locked_database() as connection:
-        # Two rows of nulls: enough for a constant of the wrong type to fail, and for an aggregate to show.
-        rows = pa.table({field.name: pa.nulls(2, field.type) for field in columns})
-        connection.register("objects", rows)
-        with _limited(connection):
-            answer = connection.execute(_query(condition))
-            kind = str(answer.description[0][1]) if answer.description else ""
-            count = len(answer.fetchall())
-        if count != rows.num_rows:
-            msg = "aggregates are not allowed: every row is judged by itself"
-            raise BadCondition(msg)
-        if kind.upper() not in {"BOOLEAN", "BOOL"}:
-            raise BadCondition(f"must be true or false, but gives {kind}")
-
-
-def selected(condition: str, rows: pa.Table) -> Bools:
-    """Which rows the condition holds for, (n,) bool; null counts as false."""
-    with locked_database() as connection:
-        connection.register("objects", rows)
-        with _limited(connection):
-            answer = connection.execute(_query(condition)).fetchnumpy()["selected"]
-    return np.ma.filled(np.ma.asarray(answer), fill_value=False).astype(bool)
+    parts = list(syntax.walk(node["select_list"][0]))
+    told = allowed.stranger(parts)
+    if told is not None:
+        raise BadCondition(told)
+    names = set()
+    for part in parts:
+        if part.get("class") == "COLUMN_REF":
+            *before, name = map(str, part["column_names"])
+            if before not in ([], [TABLE]):
+                raise BadCondition(
+                    f"{'.'.join([*before, name])}: write the column's name alone, in double quotes"
+                )
+            names.add(name)
+    return tuple(sorted(names))
 
 
 def _query(condition: str) -> str:
     # Line breaks keep a trailing `-- comment` from swallowing the closing bracket.
-    return f"SELECT (\n{condition}\n) AS selected FROM objects"
+    return f"SELECT (\n{condition}\n) AS selected FROM {TABLE}"
 
 
-def _walk(node: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(node, dict):
-        yield node
-        for child in node.values():
-            yield from _walk(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _walk(child)
-
-
-def _refuse_strangers(parts: list[dict[str, Any]]) -> None:
-    """What is not known to be harmless is refused: DuckDB gains functions with every release."""
-    for part in parts:
-        kind = part.get("class", "COLUMN_REF")
-        if kind not in EXPRESSIONS:
-            told = "*" if kind == "STAR" else kind.lower()
-            raise BadCondition(f"a {told} is not allowed: every row is judged by its own columns")
-        if kind == "FUNCTION" and part["function_name"].lower() not in FUNCTIONS:
-            raise BadCondition(
-                f"{part['function_name']}() is not among the functions that a condition may use"
-            )
-        # DuckDB 1 keeps a cast's type in the cast, DuckDB 2 beside it.
-        named = part.get("type_name") if kind == "TYPE" else part.get("cast_type", {}).get("id")
-        if named is not None and named.upper() not in TYPES:
-            raise BadCondition(f"{named} is not among the types that a condition may cast to")
+def _line(text: str) -> str:
+    return text.strip().split("\n", 1)[0]
 
 
 @contextmanager
@@ -194,7 +267,12 @@ def _limited(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         yield
     except duckdb.InterruptException as error:
         raise BadCondition(f"takes more than {PATIENCE:g} s over the rows of one slice") from error
+    except expression.NothingEqualsNan as error:
+        raise BadCondition(str(error)) from error
+    except RecursionError as error:
+        msg = "is nested too deeply"
+        raise BadCondition(msg) from error
     except duckdb.Error as error:
-        raise BadCondition(str(error).splitlines()[0]) from error
+        raise BadCondition(_line(str(error))) from error
     finally:
         timer.cancel()

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import sys
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow.csv
-import pyarrow.parquet as pq
 from rich.markup import escape
 from rich.table import Table
 
 from catalogs import views
+from catalogs.canned import refuse_what_is_not_there
+from pipeline import answers
 from pipeline.progress import console
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
-    from typing import IO
 
-    import pyarrow as pa
-
-SHOWN = 200
+    from catalogs.canned import CannedQuery
 
 
-def resolve(sql: str | None, name: str | None, values: list[str]) -> str:
-    """The SQL to run: as typed, or a canned query with its parameters filled in."""
+@dataclass(frozen=True)
+class Question:
+    """One query."""
+
+    sql: str
+    query: CannedQuery | None = None
+    """The canned query that it is made of."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """Its parameters as they were given."""
+
+
+def resolve(sql: str | None, name: str | None, values: list[str]) -> Question:
+    """What is asked: SQL as typed, or a canned query with its parameters."""
     if name is None:
-        return sql or ""
+        return Question(sql or "")
     queries = views.canned()
     if sql is not None:
         msg = "give SQL or --name, not both"
@@ -37,19 +44,21 @@ def resolve(sql: str | None, name: str | None, values: list[str]) -> str:
     if name not in queries:
         raise views.BadQuery(f"there is no query {name!r}; there are: {', '.join(queries)}")
     pairs = dict(value.partition("=")[::2] for value in values)
-    return queries[name].filled(pairs)
+    return Question(queries[name].filled(pairs), queries[name], pairs)
 
 
-def once(run: str, sql: str, form: str, to: Path | None) -> None:
+def once(run: str, question: Question, form: str, to: Path | None) -> None:
     """Run one query and write its answer."""
     with views.connect(run) as connection:
+        if question.query is not None:
+            refuse_what_is_not_there(connection, question.query, question.values)
         try:
-            answer = connection.sql(sql)
+            answer = connection.sql(question.sql)
             table = answer.to_arrow_table() if answer is not None else None
         except duckdb.Error as error:
             raise views.BadQuery(str(error)) from error
     if table is not None:
-        _write(table, form, to)
+        answers.write(table, form, to)
 
 
 def prompt(run: str) -> None:
@@ -63,7 +72,7 @@ def prompt(run: str) -> None:
             try:
                 answer = connection.sql(sql)
                 if answer is not None:
-                    _print(answer.to_arrow_table())
+                    answers.show(answer.to_arrow_table())
             except duckdb.Error as error:
                 console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
 
@@ -94,38 +103,3 @@ def _typed() -> Iterator[str]:
             text = ""
     if text.strip():
         yield text
-
-
-def _write(answer: pa.Table, form: str, to: Path | None) -> None:
-    if form == "parquet":
-        if to is None:
-            msg = "--format parquet needs --to FILE"
-            raise views.BadQuery(msg)
-        pq.write_table(answer, to)
-    elif form == "json":
-        text = json.dumps(answer.to_pylist(), indent=1, default=str)
-        to.write_text(text + "\n", encoding="utf-8") if to else sys.stdout.write(text + "\n")
-    elif form == "csv":
-        with to.open("wb") if to else _standard_output() as sink:
-            pyarrow.csv.write_csv(answer, sink)
-    else:
-        _print(answer)
-
-
-def _print(answer: pa.Table) -> None:
-    table = Table(*answer.column_names)
-    for row in answer.slice(0, SHOWN).to_pylist():
-        table.add_row(*["" if value is None else escape(_short(value)) for value in row.values()])
-    console.print(table)
-    if answer.num_rows > SHOWN:
-        console.print(f"{SHOWN} of {answer.num_rows:,} rows; --format csv or parquet writes all of them")
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _standard_output() -> contextlib.AbstractContextManager[IO[bytes]]:
-    sys.stdout.flush()
-    return contextlib.nullcontext(sys.stdout.buffer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -14,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from actors.serving.contract import ServingError
+from catalogs import strict_json
 from catalogs.errors import BadRequest, Refused, TuningforkError
 from pipeline.cli_augment import augmenting
 from pipeline.cli_results import results
@@ -83,7 +83,7 @@ def plan(
     planned = plan_of(config, out, address)
     planned.run.check(planned.record, remedy=f"{planned.command} --anew")
     if as_json:
-        sys.stdout.write(json.dumps(as_dict(planned), indent=1) + "\n")
+        sys.stdout.write(strict_json.dumps(as_dict(planned), indent=1) + "\n")
     else:
         show.plan(planned, planned.seconds_for_encoding())
 
@@ -179,7 +179,7 @@ def export_encoder(
     names = [band.strip() for band in bands.split(",")]
     folder = export(model, repository, serving, bands=names, size=size, precision=precision)
     console.print(f"model: {escape(str(folder))}; next:", soft_wrap=True)
-    console.print(f"  tuningfork serve {escape(str(repository))}", soft_wrap=True)
+    console.print(f"  tuningfork serve {escape(shlex.quote(str(repository)))}", soft_wrap=True)
 
 
 @app.command()
@@ -226,7 +226,9 @@ def simulate(
 
     make(directory, galaxies, shards, seed, tuple(b.strip() for b in bands.split(",")), noisy=noise)
     console.print(f"release: {escape(str(directory))}; next:", soft_wrap=True)
-    console.print(f"  tuningfork run {escape(str(directory))}/survey.toml --out RUN", soft_wrap=True)
+    console.print(
+        f"  tuningfork run {escape(shlex.quote(f'{directory}/survey.toml'))} --out RUN", soft_wrap=True
+    )
 
 
 @app.command()
@@ -249,7 +251,9 @@ def pack(
     for note in make(labels, directory, shards, size, fit):
         console.print(f"[bold yellow]note:[/] {escape(note)}", soft_wrap=True, highlight=False)
     console.print(f"release: {escape(str(directory))}; next:", soft_wrap=True)
-    console.print(f"  tuningfork run {escape(str(directory))}/survey.toml --out RUN", soft_wrap=True)
+    console.print(
+        f"  tuningfork run {escape(shlex.quote(f'{directory}/survey.toml'))} --out RUN", soft_wrap=True
+    )
 
 
 def _refuse_credentials(arguments: list[str]) -> None:

@@ -106,4 +106,6 @@ def augment(
     console.print(
         f"  set \\[survey] synthetic = true in {escape(out.rstrip('/'))}/survey.toml", soft_wrap=True
     )
-    console.print(f"  tuningfork run {escape(out.rstrip('/'))}/survey.toml --out RUN", soft_wrap=True)
+    console.print(
+        f"  tuningfork run {escape(shlex.quote(out.rstrip('/') + '/survey.toml'))} --out RUN", soft_wrap=True
+    )

@@ -18,7 +18,7 @@ class Validate(Section):
     columns: dict[str, str] = {}
     """Our name of a column to the catalog's: `{ log_mass = "LMASS", u_v = "UV" }`; kept columns serve by their own names where those are ours."""
     where: str | None = None
-    """SQL condition over the catalog's columns; objects for which it is not true are not tested."""
+    """SQL condition over the catalog's columns, with NaN as null; objects for which it is not true are not tested."""
     order: Annotated[list[str], Field(min_length=2)] = ["SPH", "ETD", "LTD", "IRR"]
     """Classes from early to late: the first half of them is early, the rest is late, the last is irregular."""
     required: list[str] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,7 +165,7 @@ def _voted(run: RunDirectory) -> dict[str, Any]:
     missing = sum(name not in done for name, _ in slice_names(record))
     if missing or not storage.exists(run.electorate):
         problem = f"has no groups yet: {missing} slices are not voted on"
-        remedy = f"Finish it: tuningfork run {record['source']} --out {run.url}"
+        remedy = f"Finish it: {shlex.join(['tuningfork', 'run', record['source'], '--out', run.url])}"
         raise Refused([Fault(run.url, problem, remedy)])
     return record
 

@@ -8,8 +8,6 @@ import os
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from fsspec.core import url_to_fs
-
 from catalogs import storage
 
 if TYPE_CHECKING:
@@ -130,7 +128,7 @@ class _OnStore:
     """A PUT that the store refuses where there is a file already, if it knows such PUTs; if not, the last one counts."""
 
     def __init__(self, url: str) -> None:
-        self._fs, self._path = url_to_fs(url)
+        self._fs, self._path = storage.filesystem(url)
 
     def read(self) -> bytes | None:
         try:

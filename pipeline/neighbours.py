@@ -117,7 +117,7 @@ def _within(likes: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
     for attribute in attributes:
         place = likes.schema.get_field_index(attribute.name)
         if attribute.kind == "label" and place >= 0:
-            said = likes[attribute.name].cast(pa.float64())
+            said = likes[attribute.name].cast(pa.float64(), safe=False)
             inside = pc.and_(pc.greater_equal(said, attribute.low), pc.less_equal(said, attribute.high))
             likes = likes.set_column(
                 place, attribute.name, pc.if_else(inside, said, pa.scalar(None, pa.float64()))

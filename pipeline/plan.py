@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -108,7 +109,7 @@ class Plan:
     @property
     def command(self) -> str:
         """The command that starts or continues this run."""
-        return f"tuningfork run {self.source} --out {self.run.url}"
+        return shlex.join(["tuningfork", "run", self.source, "--out", self.run.url])
 
     def seconds_for_encoding(self) -> float:
         """Time that encoding will take, judged by a trial batch on this machine's CPU or the servers; NaN where GPUs or servers elsewhere will do it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Self
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from catalogs import strict_json
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -106,5 +107,5 @@ class StageProgress:
 
 
 def _write_line(values: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.write(strict_json.dumps(values) + "\n")
     sys.stdout.flush()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
-from catalogs import storage, views
+from catalogs import storage, strict_json, views
 from pipeline.progress import console
 from pipeline.rundir import RunDirectory, is_synthetic
 
@@ -115,8 +116,9 @@ def summary(run: str) -> None:
     )
     console.print(f"catalog: {escape(run.rstrip('/'))}/catalog", soft_wrap=True)
     console.print("next:", style="bold")
-    console.print(f"  tuningfork query {escape(run)} --name agreement", soft_wrap=True)
-    again = f"""tuningfork query {run} 'SELECT "group", count(*) FROM objects WHERE kept GROUP BY ALL ORDER BY ALL'"""
+    typed = shlex.quote(run)
+    console.print(f"  tuningfork query {escape(typed)} --name agreement", soft_wrap=True)
+    again = f"""tuningfork query {typed} 'SELECT "group", count(*) FROM objects WHERE kept GROUP BY ALL ORDER BY ALL'"""
     console.print("  " + escape(again), soft_wrap=True)
 
 
@@ -154,7 +156,7 @@ def status(found: Status, *, as_json: bool) -> None:
                 "augment": {"wanted": balance.wanted, "drawn": balance.drawn},
             }
         whole = {"run": found.run_id, "rows": found.rows, "synthetic": found.synthetic}
-        console.print_json(json.dumps({**whole, "stages": stages, **barriers}))
+        console.print_json(strict_json.dumps({**whole, "stages": stages, **barriers}))
         return
     table = Table("stage", "slices", "objects", "usable", "objects/s", "missing")
     encode, vote = found.stages
@@ -181,7 +183,8 @@ def status(found: Status, *, as_json: bool) -> None:
         console.print(SYNTHETIC)
     if not found.published:
         console.print(
-            f"continue: tuningfork run {escape(found.source)} --out {escape(found.run.url)}", soft_wrap=True
+            f"continue: {escape(shlex.join(['tuningfork', 'run', found.source, '--out', found.run.url]))}",
+            soft_wrap=True,
         )
 
 

@@ -6,7 +6,8 @@ WITH binned AS (
         "group", kept, agreement, reference_group,
         len(list_filter([{edges}], lambda edge: edge <= {column})) AS bin
     FROM objects
-    WHERE {column} IS NOT NULL AND "group" IS NOT NULL
+    -- NaN is in no bin; isnan would be answered by a Parquet file's statistics, which leave it out
+    WHERE (isfinite({column}::DOUBLE) OR isinf({column}::DOUBLE)) AND "group" IS NOT NULL
 ),
 ways AS (
     SELECT 'vote, kept objects' AS way, "group" AS cluster, bin FROM binned WHERE kept

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.embeddings import embeddings_of
-from catalogs import storage
+from catalogs import readers, storage
 from kernels.moments import Components, project
 from pipeline import stores
 from pipeline.report.palette import ordered
@@ -83,8 +83,7 @@ def _sampled(source: Source, sample: int) -> pa.Table:
     """Rows of the sample with their embeddings, which are read from the parts where none were published."""
     embeddings = "embeddings"
     if not storage.exists(source.run.embeddings):
-        parts = storage.join(source.run.objects, "*.parquet").replace("'", "''")
-        embeddings = f"read_parquet('{parts}')"
+        embeddings = readers.parquet(source.run.objects, "*.parquet")
     columns = ", ".join("o." + quoted(name) for name in source.columns)
     sql = f"""
         WITH chosen AS (SELECT * FROM objects WHERE "group" IS NOT NULL ORDER BY md5(object_id::VARCHAR) LIMIT {int(sample)})
@@ -123,7 +122,9 @@ def _umap(codes: NDArray[np.float32]) -> tuple[list[dict[str, Any]], str]:
 
 
 def _measure(rows: pa.Table, column: Column) -> dict[str, Any]:
-    values = np.asarray(rows[column.name].cast("double").to_numpy(zero_copy_only=False), np.float64)
+    values = np.asarray(
+        rows[column.name].cast("double", safe=False).to_numpy(zero_copy_only=False), np.float64
+    )
     return {"name": column.name, "label": column.label, "about": column.description, "values": _short(values)}
 
 

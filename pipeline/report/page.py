@@ -17,7 +17,7 @@ from catalogs import storage
 from catalogs.errors import BadRequest, Fault, Refused
 from pipeline.report import facts, palette, plots, scoring, sheets, stamps, surfaces, words
 from pipeline.report.chart import chart
-from pipeline.report.source import MEASURED, Source, open_source
+from pipeline.report.source import LARGEST, MEASURED, Source, open_source
 from pipeline.rundir import is_synthetic
 
 if TYPE_CHECKING:
@@ -257,7 +257,9 @@ def _object(source: Source, row: dict[str, Any]) -> dict[str, Any]:
             # a position in degrees needs its digits
             value = float(f"{value:.10g}" if column.name in ("ra", "dec") else f"{value:.5g}")
             value = value if math.isfinite(value) else None
-        rows.append((column.label, value if isinstance(value, int | float) or value is None else str(value)))
+        is_exact = isinstance(value, float) or (isinstance(value, int) and abs(value) <= LARGEST)
+        # JavaScript rounds larger numbers.
+        rows.append((column.label, value if is_exact or value is None else str(value)))
     first = ("group", "class", "kept", "agreement")
     rows.sort(key=lambda item: first.index(item[0]) if item[0] in first else len(first))
     return {"id": str(row["object_id"]), "rows": rows}

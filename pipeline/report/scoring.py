@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from catalogs import storage
+from catalogs import readers, storage
 from catalogs.errors import Fault, Refused
 from pipeline import naming
 from pipeline.config_classes import Classes
@@ -110,11 +110,14 @@ def truth_of_file(source: Source, path: str, column: str) -> str:
     suffix = next((s for s in READERS if path.lower().removesuffix(".gz").endswith(s)), None)
     if suffix is None:
         raise Refused([Fault(path, "is neither Parquet nor CSV", "Give --truth a .parquet or .csv file")])
-    # Ids and classes are texts: a guess of types would make 7 of 007, and true of True.
-    words = ", all_varchar = true" if READERS[suffix] == "read_csv" else ""
-    reader = f"{READERS[suffix]}('{path.replace(chr(39), chr(39) * 2)}'{words})"
     connection = source.connection
     try:
+        # Ids of 64 bits stay what they are, and so do words like 01.
+        reader = (
+            readers.csv_file(path, typed=False)
+            if READERS[suffix] == "read_csv"
+            else readers.parquet_file(path)
+        )
         names = connection.sql(f"SELECT * FROM {reader} LIMIT 0").columns
         for name in ("object_id", column):
             if name not in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalogs import storage, views
+from catalogs import readers, storage, views
 from catalogs.errors import Fault, Refused
 from pipeline.rundir import RunDirectory
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     import duckdb
 
+LARGEST = 2**53
+"""Up to which every whole number is a float of its own, in JavaScript too."""
 BITS = re.compile(r"(\d+) (\w+)")
 MEASURED = (
     *("sn_pixel", "x_centre", "y_centre", "flux", "r_petro", "r_petro_circ", "r20", "r50", "r80"),
@@ -39,11 +42,13 @@ class Column:
     type: pa.DataType
     unit: str = ""
     description: str = ""
+    is_identifier: bool = False
+    """Whether its values are whole numbers so large that no axis tells one from the next: names of something, as surveys have them."""
 
     @property
     def is_number(self) -> bool:
         """Whether its values can be put on an axis."""
-        return pa.types.is_integer(self.type) or pa.types.is_floating(self.type)
+        return not self.is_identifier and (pa.types.is_integer(self.type) or pa.types.is_floating(self.type))
 
     @property
     def is_text(self) -> bool:
@@ -126,21 +131,35 @@ def open_source(url: str) -> Source:
     if record is None:
         raise Refused([Fault(url, "there is no run here", f"Start one: tuningfork run CONFIG --out {url}")])
     connection = views.connect(url)
-    described = _described(connection, url)
+    described = _described(url)
     columns = {}
-    for item in connection.sql("SELECT * FROM objects LIMIT 0").to_arrow_table().schema:
+    schema = connection.sql("SELECT * FROM objects LIMIT 0").to_arrow_table().schema
+    identifiers = _identifiers(connection, schema)
+    for item in schema:
         about = described[item.name].metadata or {} if item.name in described else {}
         told = {k.decode(): v.decode("utf-8", "replace") for k, v in about.items()}
-        columns[item.name] = Column(item.name, item.type, told.get("unit", ""), told.get("description", ""))
+        told = {"unit": told.get("unit", ""), "description": told.get("description", "")}
+        columns[item.name] = Column(item.name, item.type, **told, is_identifier=item.name in identifiers)
     return Source(run, record, connection, columns)
 
 
-def _described(connection: duckdb.DuckDBPyConnection, url: str) -> dict[str, pa.Field]:
+def _identifiers(connection: duckdb.DuckDBPyConnection, schema: pa.Schema) -> set[str]:
+    """Columns of integers that floats cannot hold."""
+    names = [item.name for item in schema if item.type in (pa.int64(), pa.uint64())]
+    if not names:
+        return set()
+    ends = ", ".join(
+        f"coalesce(max({quoted(n)}) > {LARGEST} OR min({quoted(n)}) < -{LARGEST}, false)" for n in names
+    )
+    (beyond,) = connection.sql(f"SELECT {ends} FROM objects").fetchall()
+    return {name for name, is_beyond in zip(names, beyond, strict=True) if is_beyond}
+
+
+def _described(url: str) -> dict[str, pa.Field]:
     """Fields with their metadata, which DuckDB drops, from one file of each kind that the view reads."""
     found: dict[str, pa.Field] = {}
     for pattern in ("catalog/dataset/*/*/*.parquet", "catalog/*.parquet", "unplaced.parquet"):
-        files = connection.sql("SELECT file FROM glob(?) LIMIT 1", params=[storage.join(url, pattern)])
-        for (file,) in files.fetchall():
-            with storage.reading(str(file)) as stream:
+        for file in itertools.islice(readers.files(url, pattern), 1):
+            with storage.reading(file) as stream:
                 found = {item.name: item for item in pq.read_schema(stream)} | found
     return found

@@ -6,13 +6,14 @@ import json
 import sys
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
-from catalogs import storage
+from catalogs import storage, validation
 from pipeline import cli
 from pipeline.config import parse
 from pipeline.plan import make_plan
@@ -208,3 +209,28 @@ def test_shuffled_classes_of_ceers_fail(shared_data, tuningfork, tmp_path):
     assert code == 3
     for test in ("merger_asymmetry", "merger_line", "bulge_line", "ordering sersic_n"):
         assert f"required and not met: {test}" in told, told
+
+
+def test_nan_passes_the_cut_of_a_validation(tmp_path, tuningfork):
+    values = galaxies(200)
+    count = len(values["object_id"])
+    values["snr"] = [float("nan") if i % 4 == 0 else float(i) for i in range(count)]
+    folder = write_run(tmp_path / "run", values, where="snr > 100 OR snr / 0 < 0")
+    code, text = tuningfork("validate", folder)
+    assert code in (0, 3), text
+    told = pq.read_table(folder / "validation.parquet").schema.metadata
+    assert int(told[b"objects"]) == sum(i % 4 != 0 and i > 100 for i in range(count))
+
+
+def test_nan_is_a_class_or_a_number_of_a_test(tmp_path):
+    objects = pa.table(
+        {"class": [float("nan"), 1.0], "kept": [float("nan"), 1.0], "gini": [float("nan"), 0.5]}
+    )
+    with duckdb.connect() as connection:
+        connection.register("rows", objects)
+        connection.execute("CREATE VIEW objects AS SELECT * FROM rows")
+        validation.measure(connection, {})
+        found = connection.execute(
+            "SELECT class, kept, gini FROM measured ORDER BY gini NULLS FIRST"
+        ).fetchall()
+    assert found == [(None, None, None), ("1.0", True, 0.5)]

@@ -115,7 +115,8 @@ def test_missing_column_is_named_with_the_nearest_there_is(fails, tiny, shard, n
     tiny.write(2)
     fault = fails()
     assert (fault.file, fault.column) == (str(shard), name)
-    assert fault.problem == "no such column; the same in 1 more files"
+    where = " for {TILE} in [survey.images] path, where {band} is the band" if name == "TILE" else ""
+    assert fault.problem == f"no such column{where}; the same in 1 more files"
     assert f"{name}_2" in fault.remedy
 
 

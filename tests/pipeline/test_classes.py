@@ -257,7 +257,7 @@ def test_damaged_labels_are_not_passed_over(tmp_path, content):
             "classes.rules.0.class",
             "must be a name",
         ),
-        ({"by": "rules", "rules": [{"class": "SPH", "when": " "}]}, "classes.rules.0.when", "match"),
+        ({"by": "rules", "rules": [{"class": "SPH", "when": " "}]}, "classes.rules.0.when", "not blank"),
         ({"held_out": 1.0}, "classes.held_out", "less than 1"),
         ({"rule": []}, "classes.rule", "unknown key"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipeline import balancing, decisions, measuring, naming, serving, versions
 from pipeline.cluster import is_own
 from pipeline.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.fingerprints import fingerprints, with_labels
+from pipeline.raytemp import temp_faults
 from pipeline.rundir import RunDirectory, run_id
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ class Plan:
     @property
     def command(self) -> str:
         """The command that starts or continues this run."""
-        return f"tuningfork run {self.source} --out {self.run.url}"
+        return shlex.join(["tuningfork", "run", self.source, "--out", self.run.url])
 
     def seconds_for_encoding(self) -> float:
         """Time that encoding will take, judged by a trial batch on this machine's CPU or the servers; NaN where GPUs or servers elsewhere will do it."""
@@ -179,6 +181,8 @@ def make_plan(
     faults += slice_faults(config, source)
     if release is not None:
         faults += _group_faults(config, source, release) + _row_faults(config, source, release)
+    if is_own(address):
+        faults += temp_faults()
     if is_own(address) and not encoded and not torch.cuda.is_available():
         faults += _no_gpu(config, source)
     notes: list[str] = []

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from catalogs import storage, views
+from catalogs import views
+from pipeline.classes_file import read_classes
 from pipeline.progress import console
 from pipeline.rundir import RunDirectory, is_synthetic
 
@@ -122,7 +123,7 @@ def summary(run: str) -> None:
 
 def classes(run: str, *, only_named: bool = False) -> None:
     """Which class each group of a run has; nothing where `only_named` and no group has one."""
-    groups = json.loads(storage.read(RunDirectory(run).classes))["groups"]
+    groups = read_classes(RunDirectory(run).classes)["groups"]
     if only_named and not any(group["class"] for group in groups):
         return
     table = Table("group", "class", "by", "objects", "kept", "notes", title="classes")

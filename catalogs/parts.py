@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -9,15 +10,15 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalogs import storage
 from catalogs.errors import CorruptFile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pyarrow as pa
+    from collections.abc import Iterator, Sequence
+    from typing import IO
 
     from catalogs.slices import Slice
 
@@ -141,14 +142,40 @@ def _shared(software: tuple[tuple[str, str], ...]) -> dict[str, str]:
 
 
 def read(folder: str, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read some columns of a part."""
-    with storage.reading(url(folder, name), None) as stream:
-        return pq.read_table(stream, columns=columns)
+    """Read some columns of a part.
+
+    Raises
+    ------
+    CorruptFile
+        If the file is no part, or lacks one of them.
+    """
+    with _opened(folder, name) as stream:
+        found = pq.read_table(stream, columns=columns)
+        missing = set(columns or ()) - set(found.column_names)
+        if missing:
+            raise ValueError(f"it has no column {min(missing)}")
+        return found
 
 
 def read_known(folder: str, name: str, columns: Sequence[str]) -> pa.Table:
-    """Read those of the columns that the part has."""
-    with storage.reading(url(folder, name), None) as stream:
+    """Read those of the columns that the part has.
+
+    Raises
+    ------
+    CorruptFile
+        If the file is no part.
+    """
+    with _opened(folder, name) as stream:
         names = pq.read_schema(stream).names
         stream.seek(0)
         return pq.read_table(stream, columns=[column for column in columns if column in names])
+
+
+@contextlib.contextmanager
+def _opened(folder: str, name: str) -> Iterator[IO[bytes]]:
+    where = url(folder, name)
+    with storage.reading(where, None) as stream:
+        try:
+            yield stream
+        except (pa.ArrowException, ValueError, OSError) as error:
+            raise CorruptFile(f"{where}: is no part of a run ({error}). Delete it and run again.") from error

@@ -245,7 +245,7 @@ def _check_folder(out: str, record: dict[str, Any], *, anew: bool) -> None:
         before = json.loads(storage.read(path))
         same = before["fingerprint"] == record["fingerprint"]
         changed = differences({"config": before["options"]}, {"config": record["options"]})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         remedy = "Remove it and what lies beside it, or give another --out"
         raise Refused([Fault(path, f"is damaged ({error})", remedy)]) from error
     if not same and not anew:

@@ -19,6 +19,7 @@ from catalogs import parts, storage
 from catalogs.slices import Slice
 from kernels import bags
 from kernels.diffusion_model import BATCH
+from pipeline import stores
 from pipeline.barriers import barrier, on_parts
 from pipeline.neighbours import wishes
 from pipeline.progress import console
@@ -43,7 +44,7 @@ def augment(plan: Plan) -> None:
     run, settings = plan.run, plan.config.augment
     if not storage.exists(run.balance):
         _decide(plan)
-    decided = json.loads(storage.read(run.balance))
+    decided = stores.told(run.balance, lambda values: {**values, "synthetic": int(values["synthetic"])})
     done = parts.done(run.synthetic)
     missing = [piece for piece in pieces(decided["synthetic"]) if piece.name not in done]
     if not missing:

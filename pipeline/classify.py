@@ -17,6 +17,7 @@ from catalogs.errors import CatalogMismatch
 from kernels.medians import Tally
 from pipeline import naming
 from pipeline.barriers import barrier, on_parts
+from pipeline.classes_file import read_classes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +64,7 @@ def classify(plan: Plan) -> None:
 
 def names_of(url: str) -> list[str | None]:
     """The class of each group of a run, by the file that the barrier left."""
-    return [group["class"] for group in json.loads(storage.read(url))["groups"]]
+    return [group["class"] for group in read_classes(url)["groups"]]
 
 
 def count(

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from actors.serving.contract import ServingError
 from catalogs import strict_json
-from catalogs.errors import BadRequest, Refused, TuningforkError
+from catalogs.errors import BadRequest, Fault, Refused, TuningforkError
 from pipeline.cli_augment import augmenting
 from pipeline.cli_results import results
 from pipeline.interrupts import FAULTS, INTERRUPTED, REFUSED, leave, resumable, watch_for_interrupts
@@ -256,6 +256,15 @@ def pack(
     )
 
 
+def _refuse_unreadable(arguments: list[str]) -> None:
+    """File names may be bytes that are no text: no record and no message could name them."""
+    for number, text in enumerate(arguments, 1):
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            shown = text.encode("utf-8", "backslashreplace").decode()
+            problem, remedy = "is no text in UTF-8", "Give the file or folder another name"
+            raise Refused([Fault(f"argument {number}", problem, remedy, value=shown)])
+
+
 def _refuse_credentials(arguments: list[str]) -> None:
     from catalogs.storage import carries_credentials
     from pipeline.config import credentials_fault
@@ -276,6 +285,7 @@ def main() -> None:
     from pipeline import show
 
     try:
+        _refuse_unreadable(sys.argv[1:])
         _refuse_credentials(sys.argv[1:])
         app()
     except Refused as refused:

@@ -16,6 +16,7 @@ from catalogs.errors import Fault, Refused, TuningforkError
 from pipeline.headwatch import watch_head
 from pipeline.loopback import on_loopback
 from pipeline.progress import console
+from pipeline.raytemp import temp_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,6 +94,8 @@ def cluster(
     joined, execution = ray.is_initialized(), ray.data.DataContext.get_current()
     if not joined:
         own = is_own(address)
+        for fault in temp_faults() if own else []:
+            raise NoRay(f"Ray did not start on this machine, after 0 s: {fault}.")
         options: dict[str, Any] = {"address": address}
         store = int(settings.object_store_gib * 2**30) if own else None
         if store is not None:

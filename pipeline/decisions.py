@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from catalogs import storage
 from catalogs.errors import Fault, Refused
+from catalogs.headers import first_line
 
 if TYPE_CHECKING:
     from pipeline.rundir import RunDirectory
@@ -39,6 +43,9 @@ class Decision:
     """Whether earlier labels of this fit no longer hold; else they do for the groups that this one does not name."""
 
 
+FILE = TypeAdapter(dict[Literal["decisions"], list[Decision]])
+
+
 def read(run: RunDirectory) -> list[Decision]:
     """All decisions, the earliest first.
 
@@ -50,10 +57,22 @@ def read(run: RunDirectory) -> list[Decision]:
     if not storage.exists(run.labels):
         return []
     try:
-        return [Decision(**values) for values in json.loads(storage.read(run.labels))["decisions"]]
-    except (ValueError, TypeError, KeyError) as error:
+        return _sound(FILE.validate_json(storage.read(run.labels), strict=True)["decisions"])
+    except (ValueError, KeyError) as error:
+        why = first_line(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         remedy = "Restore it, or remove it and label the groups again"
-        raise Refused([Fault(run.labels, f"is damaged ({error})", remedy)]) from error
+        raise Refused([Fault(run.labels, f"is damaged ({why})", remedy)]) from error
+
+
+def _sound(found: list[Decision]) -> list[Decision]:
+    for decision in found:
+        for number, given in decision.groups.items():
+            if not re.fullmatch(r"[0-9]{1,4}", number) or given.get("class") is None:
+                raise ValueError(f"group {number!r} has no class")
+    return found
 
 
 def add(run: RunDirectory, decision: Decision) -> None:

@@ -40,17 +40,31 @@ def on_loopback() -> Iterator[None]:
 
 
 def _keep_token_private() -> None:
-    """Make the token that Ray would make otherwise, and readable for everyone."""
+    """Make the token that Ray would make otherwise, and readable for everyone.
+
+    Where there is no home folder, or none that can be written to, it stands in the environment of our own processes alone.
+    """
     if TOKEN in os.environ or TOKEN_PATH in os.environ or os.environ.get(MODE, "token").lower() != "token":
         return
-    path = Path.home() / ".ray" / "auth_token"
+    try:
+        _write_token(Path.home() / ".ray" / "auth_token")
+    except (OSError, RuntimeError):  # containers run as users that have no home, or one that is read-only
+        os.environ[TOKEN] = secrets.token_hex(32)
+
+
+def _write_token(path: Path) -> None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, partial = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(secrets.token_hex(32))
-        with contextlib.suppress(FileExistsError):  # another run has just made one
-            os.link(partial, path)
-        Path(partial).unlink()
+        try:
+            with os.fdopen(descriptor, "w") as stream:
+                stream.write(secrets.token_hex(32))
+            with contextlib.suppress(FileExistsError):  # another run has just made one
+                os.link(partial, path)
+        finally:
+            Path(partial).unlink()
+    if not path.read_text(encoding="utf-8").strip():
+        msg = "an empty token"
+        raise OSError(msg)
     if path.stat().st_mode & OTHERS:
         path.chmod(path.stat().st_mode & ~OTHERS)

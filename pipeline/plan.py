@@ -32,6 +32,7 @@ from pipeline import (
 from pipeline.cluster import is_own
 from pipeline.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.fingerprints import fingerprints, with_labels
+from pipeline.raytemp import temp_faults
 from pipeline.rundir import RunDirectory, run_id
 
 if TYPE_CHECKING:
@@ -188,6 +189,8 @@ def make_plan(
     if release is not None:
         faults += enough.group_faults(config, source, release)
         faults += plan_faults.slice_faults(config, source, release)
+    if is_own(address):
+        faults += temp_faults()
     if is_own(address) and not encoded and not torch.cuda.is_available():
         faults += plan_faults.no_gpu(config, source)
     notes: list[str] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from typing import TYPE_CHECKING
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from catalogs import storage, strict_json, views
+from catalogs import strict_json, views
+from pipeline.classes_file import read_classes
 from pipeline.progress import console
 from pipeline.rundir import RunDirectory, is_synthetic
 
@@ -124,7 +124,7 @@ def summary(run: str) -> None:
 
 def classes(run: str, *, only_named: bool = False) -> None:
     """Which class each group of a run has; nothing where `only_named` and no group has one."""
-    groups = json.loads(storage.read(RunDirectory(run).classes))["groups"]
+    groups = read_classes(RunDirectory(run).classes)["groups"]
     if only_named and not any(group["class"] for group in groups):
         return
     table = Table("group", "class", "by", "objects", "kept", "notes", title="classes")

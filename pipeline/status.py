@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from catalogs import parts, storage
 from catalogs.errors import Fault, Refused
+from pipeline import stores
 from pipeline.rundir import RunDirectory, is_synthetic, run_id
 
 if TYPE_CHECKING:
@@ -98,7 +98,11 @@ def status(url: str) -> Status:
 
 
 def _balance(run: RunDirectory, slices: list[str]) -> Balance:
-    wanted = json.loads(storage.read(run.balance))["synthetic"] if storage.exists(run.balance) else None
+    wanted = (
+        stores.told(run.balance, lambda values: int(values["synthetic"]))
+        if storage.exists(run.balance)
+        else None
+    )
     drawn = _counted(run.synthetic, sorted(parts.done(run.synthetic))).objects
     vote = _stage("first_vote", run.first_votes, slices)
     return Balance(storage.exists(run.first_electorate), vote, wanted, drawn)

@@ -80,8 +80,8 @@ def check(out: str, record: dict[str, Any], *, anew: bool) -> None:
         return
     try:
         kept = json.loads(storage.read(path))
-        before, files = kept["fingerprint"], dict(kept.get("files", {}))
-    except (ValueError, KeyError, TypeError) as error:
+        before, files = kept["fingerprint"], {str(k): str(v) for k, v in kept.get("files", {}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         remedy = "Remove it and what lies beside it, or give another --out"
         raise Refused([Fault(path, f"is damaged ({error})", remedy)]) from error
     if before != record["fingerprint"] and not anew:

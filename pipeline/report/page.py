@@ -178,7 +178,7 @@ def _confusions(scores: list[Score], files: dict[str, bytes]) -> list[list[str]]
 
 
 def _facts(source: Source, sheet: Sheets) -> dict[str, Any]:
-    classes = (scoring.read_classes(source) or {}).get("groups", [])
+    classes = (scoring.classes_of(source) or {}).get("groups", [])
     named = {group["group"]: group for group in classes}
     groups = facts.groups(source)
     brief = [c for c in source.parameters if c.name in BRIEF or c.name not in MEASURED][: len(BRIEF)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import pyarrow as pa
 from catalogs import readers, storage
 from catalogs.errors import Fault, Refused
 from pipeline import naming
+from pipeline.classes_file import read_classes
 from pipeline.config_classes import Classes
 from pipeline.report.palette import ordered
 from pipeline.report.source import quoted
@@ -93,10 +93,10 @@ class Score:
     """Truth against groups, for runs without classes."""
 
 
-def read_classes(source: Source) -> dict[str, Any] | None:
+def classes_of(source: Source) -> dict[str, Any] | None:
     """What the barrier `classify` left, or None."""
     url = storage.join(source.run.models, "classes.json")
-    return dict(json.loads(storage.read(url))) if storage.exists(url) else None
+    return read_classes(url) if storage.exists(url) else None
 
 
 def truth_of_file(source: Source, path: str, column: str) -> str:
@@ -161,7 +161,7 @@ def truth_of_held_out(source: Source) -> str | None:
 
 def score(source: Source, truth: str) -> Score:
     """Compare the catalog with the table `truth`."""
-    named = (read_classes(source) or {}).get("groups", [])
+    named = (classes_of(source) or {}).get("groups", [])
     classes = {group["group"]: group["class"] for group in named}
     sql = """SELECT t.truth AS truth, o."group" AS "group", coalesce(o.kept, false) AS kept, count(*) AS objects
              FROM objects o JOIN truth t ON o.object_id::VARCHAR = t.object_id GROUP BY ALL"""

@@ -15,7 +15,9 @@ import psutil
 import pytest
 
 from catalogs.errors import Fault, Refused
+from pipeline import loopback
 from pipeline.cluster import refuse_or_wait
+from pipeline.raytemp import temp_faults
 from tests.survey.conftest import COMMAND, write_toml
 
 CONNECT = """
@@ -185,3 +187,62 @@ def test_cluster_that_may_grow_is_waited_for(capsys):
         refuse_or_wait([], own)
         with pytest.raises(Refused, match="train.gpus"):
             refuse_or_wait(lacking, own)
+
+
+@pytest.mark.parametrize("kind", ["file", "missing below a file"])
+def test_a_home_that_cannot_be_written_to_ends_in_a_traceback(tmp_path, kind):
+    """Read-only ones too, which root cannot make of a plain folder."""
+    home = tmp_path / "home"
+    home.write_text("")
+    done = connect(HOME=str(home if kind == "file" else home / "below"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "connected to 127.0.0.1:" in done.stdout
+
+
+def test_a_token_without_a_home_is_not_everybodys(tmp_path, monkeypatch):
+    (tmp_path / "home").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    loopback._keep_token_private()
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_a_half_written_token_is_taken(tmp_path, monkeypatch):
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    loopback._keep_token_private()
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
+def test_a_temporary_folder_too_long_for_sockets_is_not_named(tiny, tmp_path):
+    long = tmp_path / ("x" * 80)
+    long.mkdir()
+    line = one_line(connect(TMPDIR=str(long), RAY_TMPDIR=""))
+    for word in ("TMPDIR", str(long), f"is {len(str(long))} bytes long", "107", "RAY_TMPDIR", "/tmp"):
+        assert word in line
+    config = write_toml(tiny.config(), tiny.folder / "survey.toml")
+    env = {k: v for k, v in os.environ.items() if k != "RAY_TMPDIR"} | {"TMPDIR": str(long)}
+    for command in ("plan", "run"):
+        typed = [COMMAND, command, config, "--out", tmp_path / "run"]
+        done = subprocess.run(typed, capture_output=True, text=True, timeout=300, env=env)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert f"TMPDIR, value {long}: is {len(str(long))} bytes long" in done.stdout
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_temporary_folder_that_cannot_be_one(monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", "/dev/null/ray")
+    (fault,) = temp_faults()
+    assert "RAY_TMPDIR, value /dev/null/ray: cannot be written to" in str(fault)
+
+
+def test_a_full_temporary_folder_is_learned_of_after_a_minute(monkeypatch, tmp_path):
+    monkeypatch.setattr("pipeline.raytemp.LEAST", 1 << 60)
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    (fault,) = temp_faults()
+    assert "RAY_TMPDIR, value /tmp: is on a disk that is full" in str(fault)

@@ -22,6 +22,7 @@ test: .venv/with-dev .venv/with-tritonserver chromium prometheus
 # Clusters of several nodes come last and alone: they say what faults cost.
 test-all: .venv/with-dev .venv/with-tritonserver chromium prometheus
 	$(PYTEST) --ignore=tests/cluster
+	TUNINGFORK_FUZZ=20 $(PYTEST) -m fuzz
 	$(BIN)/python -m pytest tests/cluster
 
 lint: .venv/with-dev

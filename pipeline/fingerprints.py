@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.decisions import Label
 
-VALUES_VERSION = 2
+VALUES_VERSION = 3
 """Raise this when equal configs begin to give other catalog values, so that old parts are not mixed with new."""
 
 

@@ -79,13 +79,14 @@ def plan(
         return
     from pipeline import show
     from pipeline.plan import as_dict, plan_of
+    from pipeline.trial import estimate
 
     planned = plan_of(config, out, address)
     planned.run.check(planned.record, remedy=f"{planned.command} --anew")
     if as_json:
         sys.stdout.write(json.dumps(as_dict(planned), indent=1) + "\n")
     else:
-        show.plan(planned, planned.seconds_for_encoding())
+        show.plan(planned, estimate(planned, address))
 
 
 @app.command()
@@ -99,6 +100,7 @@ def run(
     """Run a release through to its catalog. Run it again to continue after any interruption."""
     from pipeline import show
     from pipeline.plan import plan_of
+    from pipeline.trial import estimate
 
     words = [
         "tuningfork",
@@ -111,7 +113,7 @@ def run(
     with resumable(shlex.join(words)):
         planned = plan_of(config, out, address)
         planned.run.prepare(planned.record, anew=anew, remedy=f"{planned.command} --anew")
-        show.plan(planned, planned.seconds_for_encoding())
+        show.plan(planned, estimate(planned, address))
         from pipeline import flow
 
         flow.run(planned, address, dashboard=dashboard)

@@ -79,13 +79,14 @@ def plan(
         return
     from pipeline import show
     from pipeline.plan import as_dict, plan_of
+    from pipeline.trial import estimate
 
     planned = plan_of(config, out, address)
     planned.run.check(planned.record, remedy=f"{planned.command} --anew")
     if as_json:
         sys.stdout.write(strict_json.dumps(as_dict(planned), indent=1) + "\n")
     else:
-        show.plan(planned, planned.seconds_for_encoding())
+        show.plan(planned, estimate(planned, address))
 
 
 @app.command()
@@ -100,6 +101,7 @@ def run(
     from pipeline import show
     from pipeline.lock import locked
     from pipeline.plan import as_decided, plan_of
+    from pipeline.trial import estimate
 
     words = [
         "tuningfork",
@@ -116,7 +118,7 @@ def run(
         with locked(out, "run") as lock:
             planned = as_decided(planned)  # somebody may have named groups while this one planned
             planned.run.prepare(planned.record, anew=anew, remedy=remedy)
-            show.plan(planned, planned.seconds_for_encoding())
+            show.plan(planned, estimate(planned, address))
             from pipeline import flow
 
             flow.run(planned, address, dashboard=dashboard, lock=lock)

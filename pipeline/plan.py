@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import shlex
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import torch
 
-from actors.making import EncodeAndMeasure
 from actors.voter import Voter
-from catalogs import parts
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, count_slices, slices_of
@@ -41,8 +37,6 @@ if TYPE_CHECKING:
     from catalogs.release import Release
     from pipeline.config import Config
     from pipeline.decisions import Label
-
-TRIAL = 32
 
 
 @dataclass(frozen=True)
@@ -111,37 +105,6 @@ class Plan:
     def command(self) -> str:
         """The command that starts or continues this run."""
         return shlex.join(["tuningfork", "run", self.source, "--out", self.run.url])
-
-    def seconds_for_encoding(self) -> float:
-        """Time that encoding will take, judged by a trial batch on this machine's CPU or the servers; NaN where GPUs or servers elsewhere will do it."""
-        settings = self.config.encode
-        done = parts.done(self.run.objects)
-        left = sum(piece.rows for piece in self.slices() if piece.name not in done)
-        if settings.gpus or self.servers_unseen or not left:
-            return 0.0 if not left else float("nan")
-        work = EncodeAndMeasure(
-            {**self.encoder_options, "batch_size": min(TRIAL, settings.batch_size)}, self.measurer_options
-        )
-        batch = _trial(self.release)
-        work(batch)
-        start = time.perf_counter()
-        work(batch)
-        seconds = time.perf_counter() - start
-        work.close()
-        return seconds / TRIAL * left / settings.workers
-
-
-def _trial(release: Release) -> pa.Table:
-    """Objects that cost what objects do: round blobs in noise."""
-    size, rng = release.survey.images.size, np.random.default_rng(0)
-    line = (np.arange(size) - size / 2) ** 2
-    blob = 30 * np.exp(-(line[:, None] + line) / (size / 6) ** 2)
-    shape = (TRIAL, len(release.survey.images.bands), size, size)
-    noise = (rng.normal(size=shape) + blob).astype(np.float32).reshape(-1)
-    stamps = pa.FixedSizeListArray.from_arrays(pa.array(noise), release.stamp_values)
-    flags = pa.array([0] * TRIAL, pa.int32())
-    usable = pa.array([True] * TRIAL)
-    return pa.table({"object_id": range(TRIAL), "flags": flags, "usable": usable, "stamp": stamps})
 
 
 def catalog_schema(config: Config, release: Release) -> pa.Schema:

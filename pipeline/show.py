@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from typing import TYPE_CHECKING
 
@@ -18,12 +17,15 @@ if TYPE_CHECKING:
     from catalogs.errors import Refused
     from pipeline.plan import Plan
     from pipeline.status import StageStatus, Status
+    from pipeline.trial import Estimate
 
 SYNTHETIC = "[bold yellow]SYNTHETIC:[/] a diffusion model drew these objects; nothing of them was observed"
 
 
-def plan(planned: Plan, seconds: float) -> None:
+def plan(planned: Plan, judged: Estimate) -> None:
     """What will run, with its resources, columns, bytes and time."""
+    from pipeline.trial import notes  # noqa: PLC0415 - loads torch, which a plan has loaded anyway
+
     release, config = planned.release, planned.config
     survey, layout, encode = config.survey, config.survey.images, config.encode
     selected = "not looked at yet" if release.selected is None else f"{release.selected:,}"
@@ -65,16 +67,24 @@ def plan(planned: Plan, seconds: float) -> None:
     out = release.rows * (2 * planned.features * (2 if config.publish.embeddings else 1) + 120)
     memory = planned.slice_bytes
     grid.add_row("bytes", f"about {_bytes(out)} written; {_bytes(memory)} of memory a slice in flight")
-    time = (
-        ("as the servers go" if planned.servers_unseen else "as the GPU goes")
-        if math.isnan(seconds)
-        else f"about {_time(seconds)} of encoding, judged by a trial"
-    )
-    grid.add_row("time", time)
+    grid.add_row("time", escape(_duration(planned, judged)))
     grid.add_row("run", escape(f"{planned.run.url} ({planned.run_id})"))
     console.print(grid)
-    for note in planned.notes:
+    for note in [*planned.notes, *notes(planned, judged)]:
         console.print(f"[bold yellow]note:[/] {escape(note)}")
+
+
+def _duration(planned: Plan, judged: Estimate) -> str:
+    rest = f"{_time(judged.rest)} of starting, fitting and publishing"
+    if planned.config.augment.balance:
+        rest += ", and the drawing of synthetic neighbours, which nobody tried"
+    if judged.unknown:
+        least = f", of which measuring takes {_time(judged.measuring)} at least" if judged.measuring else ""
+        return f"{judged.unknown}{least}; {rest}"
+    if not judged.objects:
+        return f"about {rest}" if judged.rest else "none: everything is done"
+    rate = judged.objects / judged.stamps
+    return f"about {_time(judged.seconds)}, judged by a trial: {_time(judged.stamps)} of stamps ({rate:,.3g} objects/s), {rest}"
 
 
 def _measured(planned: Plan) -> str:

@@ -17,6 +17,7 @@ from catalogs.errors import Refused
 from pipeline.config import parse
 from pipeline.plan import make_plan
 from pipeline.serve import CLIENT_MEMORY, _knows, find, serving
+from pipeline.trial import estimate
 from tests.cluster.nodes import machines
 from tests.conftest import TinyRelease
 from tests.serving.conftest import free_ports
@@ -92,7 +93,7 @@ def test_plan_for_a_cluster_wants_its_servers_here(release, tmp_path):
     plan = make_plan(config, str(release.folder), "survey.toml", str(tmp_path), "head:6379")
     (note,) = [note for note in plan.notes if ports.endpoint in note]
     assert "does not answer here" in note
-    assert math.isnan(plan.seconds_for_encoding())
+    assert math.isnan(estimate(plan, "head:6379").seconds)
 
 
 def test_plan_for_a_cluster_lets_a_dead_server_elsewhere_pass(release, tmp_path):

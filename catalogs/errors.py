@@ -66,7 +66,7 @@ class CorruptFile(TuningforkError):
     """A file that was sound when the run was planned can no longer be read as what it is."""
 
 
-class FileChanged(TuningforkError):
+class FileChanged(CorruptFile):
     """A file is not the version any more that a run was planned with: old and new must not be mixed in one catalog."""
 
 

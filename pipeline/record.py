@@ -73,8 +73,19 @@ class _Record(_Part):
     images: dict[str, str] = {}
 
 
-def read_record(url: str) -> dict[str, Any]:
+class _PartOfARecord(_Record):
+    config: dict[str, Any]  # type: ignore[assignment]
+    fingerprints: dict[str, str]  # type: ignore[assignment]
+
+
+def read_record(url: str, *, whole: bool = True) -> dict[str, Any]:
     """Read `run.json`.
+
+    Parameters
+    ----------
+    url : str
+    whole : bool
+        Whether the config and the fingerprints must be there; else only what is there must be sound.
 
     Raises
     ------
@@ -83,7 +94,7 @@ def read_record(url: str) -> dict[str, Any]:
     """
     try:
         values = json.loads(storage.read(url))
-        sound = _Record.model_validate(values)
+        sound = (_Record if whole else _PartOfARecord).model_validate(values)
         if values.get("tuningfork") == version("tuningfork"):
             Config.model_validate(values["config"])  # it was written from one
     except ValidationError as error:

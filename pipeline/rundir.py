@@ -147,8 +147,8 @@ class RunDirectory:
             ],
         }[stage]
 
-    def record(self) -> dict[str, Any] | None:
-        """What `run.json` says, or None where there is no run yet.
+    def record(self, *, whole: bool = True) -> dict[str, Any] | None:
+        """What `run.json` says, or None where there is no run yet; with `whole`, all that must be in it.
 
         Raises
         ------
@@ -158,7 +158,7 @@ class RunDirectory:
         url = storage.join(self.url, "run.json")
         with as_place(self.url):
             if storage.exists(url):
-                return read_record(url)
+                return read_record(url, whole=whole)
             if storage.names(self.url):
                 raise Refused([Fault(self.url, "is not empty and holds no run", "Choose another --out")])
         return None

@@ -81,7 +81,7 @@ def validate(source: str, to: str | None) -> bool:
         If the run or the file can't be read, or a key of its `[validate]` does not fit the catalog.
     """
     of_run = not source.endswith(".toml")
-    if of_run and to is None and RunDirectory(source).record() is not None:
+    if of_run and to is None and RunDirectory(source).record(whole=False) is not None:
         with locked(source, "validate"):
             return _validated(source, RunDirectory(source).validation, of_run=True)
     return _validated(source, to, of_run=of_run)
@@ -130,7 +130,7 @@ def _names(entry: str, row: Mapping[str, Any]) -> bool:
 
 
 def _open_run(url: str) -> tuple[duckdb.DuckDBPyConnection, Validate, str]:
-    record = RunDirectory(url).record()
+    record = RunDirectory(url).record(whole=False)
     if record is None:
         raise views.NoCatalog(
             f"{url}: there is no run here. Give a run directory, or a .toml that maps a published catalog."

@@ -11,7 +11,8 @@ import pytest
 from astropy.io import fits
 from moto.server import ThreadedMotoServer
 
-from catalogs import hats_catalog, parts, storage
+from catalogs import hats_catalog, identity, parts, storage
+from catalogs.errors import FileChanged
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, slices_of
 from catalogs.survey import Survey
@@ -119,3 +120,33 @@ def test_catalog_published_to_s3_has_the_bytes_of_a_local_one(bucket, tmp_path):
     assert len(local) == len(found) + 5
     for name in local:
         assert storage.read(f"{bucket}/{name}") == (tmp_path / name).read_bytes(), name
+
+
+def test_an_object_that_was_replaced_is_taken_for_the_same(bucket):
+    """Of the same size, and listed before: fsspec remembers listings."""
+    url = f"{bucket}/replaced/a.fits"
+    storage.write(url, b"old")
+    (listed,) = storage.expand(f"{bucket}/replaced/*.fits", "")
+    before = identity.identity(listed, fresh=False)
+    assert before.startswith("3@ETag:")
+    identity.check(listed, before)
+    fs, path = storage.filesystem(url)
+    fs.call_s3("put_object", Bucket="survey", Key=path.split("/", 1)[1], Body=b"new")  # by somebody else
+    with pytest.raises(FileChanged, match="has changed"):
+        identity.check(listed, before)
+    for n in range(identity.LISTED):
+        storage.write(f"{bucket}/replaced/{n}.fits", b"new")
+    now = identity.identities([f"{bucket}/replaced/{n}.fits" for n in range(identity.LISTED)])
+    assert len(now) == identity.LISTED
+    assert not identity.same(before, next(iter(now.values())))
+    assert identity.identities([f"{bucket}/replaced/gone.fits"]) == {}
+
+
+def test_a_copy_in_another_store_is_the_same_by_its_content(bucket, tmp_path):
+    (tmp_path / "a.fits").write_bytes(b"old")
+    storage.write(f"{bucket}/copied/a.fits", b"old")
+    here, there = (
+        identity.identity(url, "digest") for url in (f"{tmp_path}/a.fits", f"{bucket}/copied/a.fits")
+    )
+    assert here != there
+    assert identity.same(here, there)

@@ -89,9 +89,11 @@ def _lit(image: Any, central: Any) -> Any:
         for x in range(width):
             if central[y, x] and image[y, x] > 0:
                 top, bottom, left, right = min(top, y), max(bottom, y + 1), min(left, x), max(right, x + 1)
+    if bottom == 0:
+        return np.zeros((0, 0), np.float32)
     top, bottom = max(top - _AROUND, 0), min(bottom + _AROUND, height)
     left, right = max(left - _AROUND, 0), min(right + _AROUND, width)
-    light = np.zeros((max(bottom - top, 0), max(right - left, 0)), np.float32)
+    light = np.zeros((bottom - top, right - left), np.float32)
     for y in range(top, bottom):
         for x in range(left, right):
             if central[y, x] and image[y, x] > 0:

@@ -184,7 +184,9 @@ def _round(
 def _curvature(images: torch.Tensor, weights: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
     """Curvature (n, 6, 6) of half chi-squared for unit flux, when flux and sky follow; of images (n, 7, p) of a model and its slopes."""
     weighted = images * weights[:, None]
-    products = torch.bmm(weighted, images.mT).double()
+    # one alone twice: a batch of one is multiplied by another routine, with other bits
+    pair = (max(2, len(images)), -1, -1)
+    products = torch.bmm(weighted.expand(pair), images.expand(pair).mT)[: len(images)].double()
     sums = weighted.sum(dim=2).double()
     products = products - sums[:, :, None] * sums[:, None, :] / total[:, None, None]
     light, across = products[:, :1, :1], products[:, 1:, :1]

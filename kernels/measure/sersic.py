@@ -165,7 +165,7 @@ def _with_photons(
     known: float,
 ) -> torch.Tensor:
     """Weights (n, y, x) that take photon noise into account where the sky's variance (n,), in electrons of the scaled light, is known."""
-    flux = Pixels.of(camera, light, weights, known).remainder(shape).flux
+    flux = Pixels.of(camera, light, weights, known).remainder(shape).flux.clamp(min=0)
     photons = torch.cat([camera.render(part)[:, 0] for part in shape.split(CHUNK)]).clamp_(min=0)
     photons *= (flux / sky).float()[:, None, None]
     return torch.where((sky > 0)[:, None, None], weights / (1 + photons), weights)

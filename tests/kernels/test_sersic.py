@@ -227,11 +227,12 @@ def test_fit_differs_from_slow_twins() -> None:
         np.testing.assert_allclose(found.centre[i], wanted.x[:2], atol=3e-3)
 
 
-def test_fit_depends_on_its_batch() -> None:
-    galaxies = population(21, 48, seed=5)
-    camera = Camera(48, 48, moffat(), CPU)
+@pytest.mark.parametrize("side", [48, 65, 84])
+def test_fit_depends_on_its_batch(side: int) -> None:
+    galaxies = population(21, side, seed=5)
+    camera = Camera(side, side, moffat(), CPU)
     images = 3000 * camera.render(as_shapes(galaxies))[:, 0] + torch.from_numpy(
-        np.random.default_rng(3).normal(size=(21, 48, 48))
+        np.random.default_rng(3).normal(size=(21, side, side))
     )
     images[3] = torch.nan
     together = fitted(images, galaxies)

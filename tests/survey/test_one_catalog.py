@@ -71,6 +71,7 @@ def test_tiles_of_any_numbers_are_one_catalog(runner, tiny, whole, tmp_path, kin
     assert published(runner, tiny, tmp_path / "other").equals(expected)
 
 
+@pytest.mark.slow
 def test_tiles_columns_and_extensions_are_one_catalog(runner, tiny, whole, tmp_path):
     expected = published(runner, tiny, tmp_path / "tiles", images={"pixel_scale": 0.2})
     tiles = runner.plan(tiny.config(), tiny.folder, tmp_path / "none").release

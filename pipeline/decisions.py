@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from catalogs import storage
 from catalogs.errors import Fault, Refused
 from catalogs.headers import first_line
+from pipeline.places import as_place
 
 if TYPE_CHECKING:
     from pipeline.rundir import RunDirectory
@@ -54,8 +55,9 @@ def read(run: RunDirectory) -> list[Decision]:
     Refused
         If the file is damaged.
     """
-    if not storage.exists(run.labels):
-        return []
+    with as_place(run.url):  # a plan looks here first
+        if not storage.exists(run.labels):
+            return []
     try:
         return _sound(FILE.validate_json(storage.read(run.labels), strict=True)["decisions"])
     except (ValueError, KeyError) as error:

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 REMEDY = "Choose another --out"
 
 
+def refuse_file(url: str) -> None:
+    """Refuse a file of this machine in a folder's place."""
+    if storage.is_local(url) and storage.local_path(url).is_file():
+        raise Refused([Fault(url, "is a file, not a folder", REMEDY)])
+
+
 @contextlib.contextmanager
 def as_place(url: str, problem: str = "cannot be used as a folder") -> Iterator[None]:
     """Around what looks at a folder, or writes its first file.
@@ -24,8 +30,6 @@ def as_place(url: str, problem: str = "cannot be used as a folder") -> Iterator[
     Refused
         If it is none: a file, a scheme that nobody knows, a store that does not answer, a name that is too long …
     """
-    if storage.is_local(url) and storage.local_path(url).is_file():
-        raise Refused([Fault(url, "is a file, not a folder", REMEDY)])
     try:
         yield
     except TuningforkError:

@@ -12,7 +12,7 @@ from typing import Any
 from catalogs import storage
 from catalogs.errors import Fault, Refused
 from pipeline import versions
-from pipeline.places import as_place
+from pipeline.places import as_place, refuse_file
 from pipeline.record import read_record
 
 STAGES = (
@@ -157,6 +157,7 @@ class RunDirectory:
         """
         url = storage.join(self.url, "run.json")
         with as_place(self.url):
+            refuse_file(self.url)
             if storage.exists(url):
                 return read_record(url, whole=whole)
             if storage.names(self.url):

@@ -17,9 +17,11 @@ from catalogs.errors import CorruptFile, Refused
 from pipeline import classify, decisions, stores
 from pipeline.config import parse
 from pipeline.decisions import Decision
+from pipeline.plan import make_plan
 from pipeline.rundir import RunDirectory, differences, is_synthetic
 from pipeline.status import slice_names, status
 from tests.conftest import TinyRelease
+from tests.survey.conftest import tuningfork
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
@@ -147,3 +149,27 @@ def test_parts_and_models_that_are_cut_or_garbage(tmp_path, data, cut):
         ):
             with pytest.raises(CorruptFile):
                 read()
+
+
+@pytest.mark.parametrize(
+    "out", ["{}/file", "{}/file/below", "foo://x", "{}/" + 300 * "n", "zip://x::{}/file"]
+)
+def test_out_that_can_be_no_folder(tiny, tmp_path, out):
+    (tmp_path / "file").write_text("")
+    url = out.format(tmp_path)
+
+    def look() -> None:
+        made = make_plan(parse(tiny.config(), "s.toml"), str(tiny.folder), "s.toml", url)
+        made.run.check(made.record, remedy="")
+
+    with pytest.raises(Refused, match="Choose another --out") as refused:
+        look()
+    (fault,) = refused.value.faults
+    assert fault.file == url
+
+
+def test_out_that_is_no_text():
+    done = tuningfork("plan", "survey.toml", "--out", "bad\udcff")
+    assert done.returncode == 2, done.stderr
+    assert "argument 4, value bad\\udcff: is no text in UTF-8" in done.stdout
+    assert "Traceback" not in done.stderr

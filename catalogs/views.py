@@ -11,6 +11,7 @@ import duckdb
 from catalogs import readers, storage
 from catalogs.canned import BadQuery, CannedQuery, canned, literal
 from catalogs.errors import BadRequest
+from catalogs.headers import first_line
 
 __all__ = ["BadQuery", "CannedQuery", "NoCatalog", "canned", "connect", "view_definitions", "write_database"]
 
@@ -29,13 +30,19 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
     Raises
     ------
     NoCatalog
-        If nothing is published there yet.
+        If nothing is published there yet, or what is there cannot be read.
     """
     connection = duckdb.connect(":memory:")
-    if not storage.is_local(run):
-        connection.register_filesystem(storage.filesystem(run)[0])
-    for name, sql in view_definitions(_whole(run)).items():
-        connection.execute(f"CREATE VIEW {name} AS {sql}")
+    try:
+        if not storage.is_local(run):
+            connection.register_filesystem(storage.filesystem(run)[0])
+        for name, sql in view_definitions(_whole(run)).items():
+            connection.execute(f"CREATE VIEW {name} AS {sql}")
+    except (duckdb.Error, OSError, ValueError, ImportError) as error:
+        connection.close()
+        if isinstance(error, BadRequest):
+            raise
+        raise NoCatalog(f"{run}: its catalog cannot be read ({first_line(error)})") from error
     return connection
 
 

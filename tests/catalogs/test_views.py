@@ -114,3 +114,17 @@ def test_every_query_says_what_it_answers():
 def test_run_without_catalog_says_so(tmp_path):
     with pytest.raises(views.NoCatalog, match="no catalog yet"):
         views.connect(str(tmp_path))
+
+
+@pytest.mark.parametrize("url", ["nosuch://bucket/run", "s3a:/x://y", ""])
+def test_a_place_that_cannot_be_looked_into_is_told_in_one_line(url):
+    with pytest.raises(views.NoCatalog) as told:
+        views.connect(url)
+    assert "\n" not in str(told.value)
+
+
+def test_a_damaged_partition_is_told_in_one_line(run, tmp_path):
+    part = tmp_path / "catalog" / "part-000000.parquet"
+    part.write_bytes(part.read_bytes()[:-20])
+    with pytest.raises(views.NoCatalog, match="cannot be read"):
+        views.connect(run)

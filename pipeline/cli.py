@@ -269,7 +269,7 @@ def _refuse_unreadable(arguments: list[str]) -> None:
 
 def _refuse_credentials(arguments: list[str]) -> None:
     from catalogs.storage import carries_credentials
-    from pipeline.config import credentials_fault
+    from pipeline.config_check import credentials_fault
 
     faults = [
         credentials_fault(f"argument {number}")

@@ -33,11 +33,11 @@ class Augment(Section):
     """Weight of the condition in the sampling; 1 draws from the model as it is."""
     rescale: Annotated[float, Field(ge=0, le=1)] = 0.7
     """How much of the contrast that guidance adds is taken back."""
-    workers: Annotated[int, Field(ge=1)] = 2
+    workers: Annotated[int, Field(ge=1, le=100_000)] = 2
     """Actors that draw and encode."""
-    gpus: Annotated[float, Field(ge=0)] = 0.0
+    gpus: Annotated[float, Field(ge=0, le=64)] = 0.0
     """GPUs of such an actor; 0 draws on the CPU."""
-    threads: Annotated[int, Field(ge=1)] = 1
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """Threads of such an actor on the CPU."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of every draw; each synthetic object has its own, made of this and of its id."""

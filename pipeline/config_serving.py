@@ -24,9 +24,9 @@ class Served(Section):
     """Hand stamps over in /dev/shm; `auto`: where the server is on the same host and can read it."""
     in_flight: Annotated[int, Field(ge=1, le=64)] = 2
     """Requests that an actor has on their way."""
-    timeout: Annotated[float, Field(gt=0)] = 60.0
+    timeout: Annotated[float, Field(gt=0, le=1_000_000)] = 60.0
     """Seconds that a request may take before it is sent again."""
-    patience: Annotated[float, Field(gt=0)] = 120.0
+    patience: Annotated[float, Field(gt=0, le=1_000_000)] = 120.0
     """Seconds without any answer after which the run stops, resumable."""
     tls_ca: str | None = None
     """PEM file of the authority that signed the servers' certificates; default: the system's."""

@@ -70,13 +70,13 @@ class Diffusion(Section):
     """Columns of the release that say what a galaxy is like."""
     measured: list[str] = []
     """Columns that [measure] would add (`r50`, `ellipticity`, ...) to be told of as well."""
-    width: Annotated[int, Field(ge=16, multiple_of=16)] = 96
+    width: Annotated[int, Field(ge=16, le=4096, multiple_of=16)] = 96
     """Channels of a patch; twice as many at half that resolution."""
-    depth: Annotated[int, Field(ge=1)] = 1
+    depth: Annotated[int, Field(ge=1, le=256)] = 1
     """Blocks at either resolution, on the way down as on the way up."""
-    patch: Annotated[int, Field(ge=1)] = 4
+    patch: Annotated[int, Field(ge=1, le=512)] = 4
     """Side of a patch, pixels: where the network begins; two of them divide a stamp."""
-    skin: Annotated[int, Field(ge=4)] = 12
+    skin: Annotated[int, Field(ge=4, le=1024)] = 12
     """Channels of the convolutions at full resolution."""
     degrade: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Share of the stamps that are learned from blurred and with more noise, so that both can be asked for."""
@@ -113,7 +113,7 @@ class Train(Section):
 
     epochs: Annotated[int, Field(ge=1)] = 20
     """Times that every object is looked at. May be changed to go on with a training to another end."""
-    batch_size: Annotated[int, Field(ge=8)] = 64
+    batch_size: Annotated[int, Field(ge=8, le=65_536)] = 64
     """Stamps of one step and process."""
     rate: Annotated[float, Field(gt=0)] = 2e-3
     """Highest learning rate of AdamW; Muon, which moves the matrices, takes ten times as much."""
@@ -121,17 +121,17 @@ class Train(Section):
     """Weight of the labels' loss beside the self-supervised one."""
     fold: Annotated[int, Field(ge=0)] | None = None
     """Fold of objects (by a hash of the id) that is held out, to score on."""
-    folds: Annotated[int, Field(ge=2)] = 5
+    folds: Annotated[int, Field(ge=2, le=1_000_000)] = 5
     """Folds that objects are dealt out to."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the order, the views and the heads."""
-    workers: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=1, le=100_000)] = 1
     """Training processes; each reads slices of its own."""
-    threads: Annotated[int, Field(ge=1)] = 2
+    threads: Annotated[int, Field(ge=1, le=1024)] = 2
     """CPU threads of a process."""
-    gpus: Annotated[float, Field(ge=0)] = 0.0
+    gpus: Annotated[float, Field(ge=0, le=64)] = 0.0
     """GPUs of a process; 0 trains on the CPU."""
-    memory_gib: Annotated[float, Field(ge=0.01)] = 2.0
+    memory_gib: Annotated[float, Field(ge=0.01, le=1_000_000)] = 2.0
     """Stamps that a process learns from at once, and reads ahead; a release that fits is read once."""
     labels: Labels = Labels()
     """Labels of the release."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from catalogs import parts, storage
 from catalogs.errors import Fault, Refused
 from pipeline import decisions
-from pipeline.config import load, read_toml
+from pipeline.config import load
+from pipeline.config_check import read_toml
 from pipeline.config_classes import class_name
 from pipeline.decisions import Decision
 from pipeline.lock import locked

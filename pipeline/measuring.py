@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["measured_band", "measured_columns", "measurer_options", "psf_fingerprint"]
 
 
+NARROWEST = 0.01
+"""FWHM in pixels: what is narrower is a slip of units."""
+FWHM = "Give it in arcsec (in pixels where pixel_scale is unknown), and check pixel_scale"
+
+
 def measured_band(config: Config) -> str:
     """The band that is measured: as the config says, else the middle one."""
     bands = config.survey.images.bands
@@ -54,6 +59,10 @@ def measurer_options(
             faults.append(
                 Fault(source, f"{url} {error}", remedy, value=repr(settings.psf), key="measure.psf")
             )
+    fwhm = None if settings.fwhm is None else settings.fwhm / (release.pixel_scale or 1.0)
+    if fwhm is not None and not NARROWEST <= fwhm <= layout.size:
+        problem = f"a PSF of {fwhm:.3g} pixels is no PSF of stamps of {layout.size}"
+        faults.append(Fault(source, problem, FWHM, value=str(settings.fwhm), key="measure.fwhm"))
     options = {
         "bands": len(layout.bands),
         "size": layout.size,
@@ -61,7 +70,7 @@ def measurer_options(
         "quantities": settings.quantities,
         "pixel_scale": release.pixel_scale,
         "psf": psf,
-        "fwhm": None if settings.fwhm is None else settings.fwhm / (release.pixel_scale or 1.0),
+        "fwhm": fwhm,
         "gain": settings.gain,
         "zeropoint": settings.zeropoint,
         "holes": int(Flag.EDGE | Flag.BAD_PIXELS),

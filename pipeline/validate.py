@@ -17,7 +17,7 @@ from rich.table import Table
 from catalogs import published, storage, validation, views
 from catalogs.errors import Fault, Refused
 from catalogs.where import BadCondition, columns_of
-from pipeline.config import checked, read_toml
+from pipeline.config_check import checked, read_toml
 from pipeline.config_validate import Published, Validate
 from pipeline.lock import locked
 from pipeline.progress import console

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from catalogs.errors import Fault, Refused
-from pipeline.config import PATTERNS, Config, load, parse
+from pipeline.config import Config, load, parse
+from pipeline.config_check import PATTERNS
 
 VALID: dict[str, Any] = {
     "survey": {

@@ -261,6 +261,15 @@ def test_measured_band(plan, fails):
     assert known.measurer_options["fwhm"] == pytest.approx(3.5)  # pixels of 0.2 arcsec
 
 
+def test_psf_that_no_stamp_could_hold(fails):
+    for fwhm in (1e-30, 100.0):
+        assert fails(measure={**ALL, "fwhm": fwhm}).key == "measure.fwhm"
+    assert (
+        "pixel_scale"
+        in fails(images={"position": "pixel", "pixel_scale": 1e-9}, measure={**ALL, "fwhm": 0.7}).remedy
+    )
+
+
 def test_fits_without_a_gain_are_told_what_that_does(plan):
     notes = " ".join(plan(measure={**ALL, "fwhm": 0.7}).notes)
     assert "No gain" in notes

@@ -6,7 +6,8 @@ import pytest
 
 from catalogs.errors import Refused
 from catalogs.storage import carries_credentials
-from pipeline.config import parse, read_toml
+from pipeline.config import parse
+from pipeline.config_check import read_toml
 from pipeline.validate import validate
 from tests.survey.conftest import tuningfork, write_toml
 

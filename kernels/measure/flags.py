@@ -21,9 +21,11 @@ class MeasureFlag(IntFlag):
     TRUNCATED = 16
     """The circle of 1.5 Petrosian radii leaves the stamp."""
     OFF_CENTRE = 32
-    """The centre of least asymmetry is not on the object, or at the stamp's border."""
+    """What was measured may be another object: its centre, or the fitted profile's, is farther from the stamp's middle (the catalog's position) than three
+    pixels and 0.4 r50, or is not on the object, or at the stamp's border; or the light begins more than two pixels from the middle."""
     NEIGHBOUR = 64
-    """A neighbour comes within three pixels of the object, or neighbours cover over a tenth of the circle of 1.5 Petrosian radii."""
+    """The object's light has a second peak, with a quarter of its light or brighter than it: a neighbour that touches it. Or a neighbour comes within three
+    pixels of the object, or neighbours cover over a tenth of the circle of 1.5 Petrosian radii, or most of the flux is beside the object's own pixels."""
     NO_SKY = 128
     """Less than a twentieth of the stamp is sky: the noise is the frame's, asymmetry and smoothness are missing."""
     NO_SMOOTHNESS = 256

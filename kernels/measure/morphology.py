@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import math
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +19,11 @@ from kernels.measure.regions import petrosian_region
 from kernels.measure.segments import segment
 from kernels.measure.shapes import ellipse
 from kernels.measure.smoothness import smoothness
+from kernels.measure.surroundings import EXTENT, area_radius, astray, near, surroundings
 from kernels.measure.windows import Optics, fit_in_windows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-    from kernels.measure.segments import Segments
 
 __all__ = ["QUANTITIES", "Optics", "measure"]
 
@@ -46,14 +43,11 @@ QUANTITIES = {
 """Names of quantities, and the columns of each; `shape` is measured always, as all others rest on it."""
 
 _CHUNK = 32  # stamps at a time: always as many, so that no result depends on its neighbours
-_EXTENT = 1.5  # Petrosian radii: what counts as the whole object
 _SIGMA_PER_MAD = 1.482602218505602
 _ENOUGH = 4096  # pixels that a deviation is estimated from, to one percent
 _FRAME = 2  # pixels
 _LEAST_SKY = 0.05  # of the stamp
 _LEAST_SN = 2.5
-_CROWDED = 0.1  # of the circle
-_CLOSE = 3  # pixels
 _UNRESOLVED = 2.0  # pixels
 
 
@@ -123,16 +117,17 @@ def _measure(
 
     centroid = ellipse(images, segments.central).centre
     first = grow(images, masked, centroid).petrosian()
-    turned = asymmetry(images, masked, centroid, _EXTENT * first, sky_asymmetry(images, sky))
+    turned = asymmetry(images, masked, centroid, EXTENT * first, sky_asymmetry(images, sky))
     centre = torch.where(turned.centre.isfinite(), turned.centre, centroid)
     shape = ellipse(images, segments.central, centre)
     circles = grow(images, masked, centre)
     circular = torch.where(first.isfinite(), circles.petrosian(), torch.nan)
     elliptical = grow(images, masked, centre, shape.ratio, shape.angle).petrosian()
-    r20, r50, r80 = (circles.radius(share, _EXTENT * circular) for share in (0.2, 0.5, 0.8))
+    r20, r50, r80 = (circles.radius(share, EXTENT * circular) for share in (0.2, 0.5, 0.8))
     region = petrosian_region(images, masked, centre, elliptical, shape.ratio, shape.angle)
     sn = _sn_per_pixel(images, region.pixels, noise, optics.gain)
-    flux = circles.within(_EXTENT * circular)[0]
+    flux = circles.within(EXTENT * circular)[0]
+    own = torch.where(segments.central, images, 0.0).double().sum(dim=(1, 2))
 
     found = {
         "sn_pixel": sn,
@@ -166,13 +161,13 @@ def _measure(
         MeasureFlag.NO_SKY: no_sky,
         MeasureFlag.REGION: ~region.pixels.flatten(1).any(dim=1) | region.disjoint | region.full,
         MeasureFlag.NO_NOISE: noise == 0,
-        **_surroundings(segments, bad, centre, circular),
+        **surroundings(segments, bad, noise, centre, circular, r50, 1 - own / flux),
     }
     noticed[MeasureFlag.NO_LIGHT] = ~noticed[MeasureFlag.NO_RADIUS] & _any_missing(found)
     if "cas" in quantities:
         noticed[MeasureFlag.NO_SMOOTHNESS] = ~clumps.isfinite()
     if "sersic" in quantities:
-        size = torch.where(r50.isfinite(), r50, (segments.central.sum(dim=(1, 2)) / math.pi).sqrt() / 2)
+        size = torch.where(r50.isfinite(), r50, area_radius(segments.central))
         start = torch.where(nothing[:, None], torch.nan, centre)
         profile = fit_in_windows(images, noise, masked, optics, start, size, elliptical, shape)
         found |= {
@@ -185,6 +180,7 @@ def _measure(
             "sersic_chi2": profile.chi2,
         }
         failed = ~profile.n.isfinite()
+        noticed[MeasureFlag.OFF_CENTRE] |= astray(profile.centre, size, images.shape[1:])
         noticed |= {
             MeasureFlag.FIT_FAILED: failed,
             MeasureFlag.FIT_UNCONVERGED: ~failed & ~profile.converged,
@@ -196,17 +192,7 @@ def _measure(
 
 def _frame(bad: torch.Tensor) -> torch.Tensor:
     """Good pixels (n, y, x) bool next to bad ones, or to the stamp's border."""
-    return _near(bad, _FRAME, beyond=True) & ~bad
-
-
-def _near(where: torch.Tensor, reach: int, *, beyond: bool) -> torch.Tensor:
-    """Pixels (n, y, x) bool with one of `where` at most so far away in x and in y; `beyond` says what is outside the stamp."""
-    found = functional.pad(where, (reach,) * 4, value=beyond)
-    for axis in (1, 2):
-        side = where.shape[axis]
-        shifts = (found.narrow(axis, first, side) for first in range(2 * reach + 1))
-        found = functools.reduce(torch.logical_or, shifts)
-    return found
+    return near(bad, _FRAME, beyond=True) & ~bad
 
 
 def _spread(images: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
@@ -243,27 +229,6 @@ def _sn_per_pixel(
     variance = noise[:, None, None] ** 2 + (light / gain if gain else 0.0)
     mean = (light / variance.sqrt()).sum(dim=(1, 2)) / counted.sum(dim=(1, 2))
     return torch.where(mean.isfinite() & (noise > 0), mean, torch.nan)
-
-
-def _surroundings(
-    segments: Segments, bad: torch.Tensor, centre: torch.Tensor, radius: torch.Tensor
-) -> dict[MeasureFlag, torch.Tensor]:
-    """What is around objects: borders, neighbours and bad pixels."""
-    _, height, width = bad.shape
-    x, y = (torch.arange(side, device=bad.device) for side in (width, height))
-    distance = torch.hypot(x - centre[:, :1, None], y[:, None] - centre[:, 1:, None])
-    circle = distance <= (_EXTENT * radius)[:, None, None]
-    near, far = centre - _EXTENT * radius[:, None], centre + _EXTENT * radius[:, None]
-    last = torch.tensor([width - 1, height - 1], device=bad.device)
-    close = _near(segments.central, _CLOSE, beyond=False) & segments.others
-    covered = (circle & segments.others).sum(dim=(1, 2)) > _CROWDED * circle.sum(dim=(1, 2))
-    on_object = (segments.central & (distance <= 1)).flatten(1).any(dim=1)
-    return {
-        MeasureFlag.TRUNCATED: ((near < -0.5) | (far > last + 0.5)).any(dim=1),
-        MeasureFlag.OFF_CENTRE: ~on_object | ((centre <= 0) | (centre >= last)).any(dim=1),
-        MeasureFlag.NEIGHBOUR: close.flatten(1).any(dim=1) | covered,
-        MeasureFlag.BAD_PIXELS: (bad & (distance <= radius[:, None, None])).flatten(1).any(dim=1),
-    }
 
 
 def _any_missing(found: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -48,6 +48,7 @@ _ENOUGH = 4096  # pixels that a deviation is estimated from, to one percent
 _FRAME = 2  # pixels
 _LEAST_SKY = 0.05  # of the stamp
 _LEAST_SN = 2.5
+_LARGEST_ASYMMETRY, _LARGEST_SMOOTHNESS = 2.0, 1.0
 _UNRESOLVED = 2.0  # pixels
 
 
@@ -108,6 +109,8 @@ def _measure(
     optics: Optics,
     quantities: Collection[str],
 ) -> dict[str, torch.Tensor]:
+    given, unit = images, _unit(images)
+    images = images / unit.float()[:, None, None]
     frame_noise = _spread(images, _frame(bad))
     segments = segment(images, frame_noise, bad)
     sky = ~(segments.central | segments.others | bad)
@@ -125,7 +128,7 @@ def _measure(
     elliptical = grow(images, masked, centre, shape.ratio, shape.angle).petrosian()
     r20, r50, r80 = (circles.radius(share, EXTENT * circular) for share in (0.2, 0.5, 0.8))
     region = petrosian_region(images, masked, centre, elliptical, shape.ratio, shape.angle)
-    sn = _sn_per_pixel(images, region.pixels, noise, optics.gain)
+    sn = _sn_per_pixel(images, region.pixels, noise, unit * optics.gain if optics.gain else None)
     flux = circles.within(EXTENT * circular)[0]
     own = torch.where(segments.central, images, 0.0).double().sum(dim=(1, 2))
 
@@ -133,7 +136,7 @@ def _measure(
         "sn_pixel": sn,
         "x_centre": centre[:, 0],
         "y_centre": centre[:, 1],
-        "flux": torch.where(flux > 0, flux, torch.nan),
+        "flux": torch.where(flux > 0, flux * unit, torch.nan),
         "r_petro": elliptical,
         "r_petro_circ": circular,
         "r20": r20,
@@ -146,8 +149,11 @@ def _measure(
         found |= {"gini": gini(images, region.pixels), "m20": m20(images, region.pixels)}
     if "cas" in quantities:
         found["concentration"] = 5 * (r80 / r20).log10()
-        found["asymmetry"] = torch.where(no_sky, torch.nan, turned.value)
+        # beyond these limits, what was taken off for the sky was more than the object
+        uneven = first.isfinite() & ~(turned.value.abs() <= _LARGEST_ASYMMETRY)
+        found["asymmetry"] = torch.where(no_sky | uneven, torch.nan, turned.value)
         clumps = smoothness(images, masked, sky, centre, circular)
+        clumps = torch.where(clumps.abs() > _LARGEST_SMOOTHNESS, torch.nan, clumps)
         found["smoothness"] = torch.where(no_sky, torch.nan, clumps)
     if "mid" in quantities:
         hearts = multimode(images, segments.central)
@@ -163,13 +169,16 @@ def _measure(
         MeasureFlag.NO_NOISE: noise == 0,
         **surroundings(segments, bad, noise, centre, circular, r50, 1 - own / flux),
     }
-    noticed[MeasureFlag.NO_LIGHT] = ~noticed[MeasureFlag.NO_RADIUS] & _any_missing(found)
+    noticed[MeasureFlag.NO_LIGHT] = (
+        _any_missing(found, noticed[MeasureFlag.NO_RADIUS]) | ~shape.ratio.isfinite()
+    )
     if "cas" in quantities:
         noticed[MeasureFlag.NO_SMOOTHNESS] = ~clumps.isfinite()
+        noticed[MeasureFlag.NO_SKY] |= uneven
     if "sersic" in quantities:
         size = torch.where(r50.isfinite(), r50, area_radius(segments.central))
         start = torch.where(nothing[:, None], torch.nan, centre)
-        profile = fit_in_windows(images, noise, masked, optics, start, size, elliptical, shape)
+        profile = fit_in_windows(given, noise * unit, masked, optics, start, size, elliptical, shape)
         found |= {
             "sersic_n": profile.n,
             "sersic_r_e": profile.r_e,
@@ -188,6 +197,12 @@ def _measure(
         }
     found = {name: torch.where(nothing, torch.nan, values) for name, values in found.items()}
     return {**found, "measure_flags": _bits(noticed, nothing)}
+
+
+def _unit(images: torch.Tensor) -> torch.Tensor:
+    """The power of two (n,) float64 below the largest value: over it no float32 overflows, and no digit changes."""
+    _, exponent = np.frexp(images.abs().amax(dim=(1, 2)).numpy(force=True))
+    return torch.from_numpy(np.ldexp(1.0, (exponent - 1).clip(min=-126))).to(images.device)
 
 
 def _frame(bad: torch.Tensor) -> torch.Tensor:
@@ -221,21 +236,27 @@ def _deviations(images: Any, where: Any, found: Any) -> None:
 
 
 def _sn_per_pixel(
-    images: torch.Tensor, region: torch.Tensor, noise: torch.Tensor, gain: float | None
+    images: torch.Tensor, region: torch.Tensor, noise: torch.Tensor, gain: torch.Tensor | None
 ) -> torch.Tensor:
     """Mean S/N (n,) of a region's pixels that are not negative (Lotz et al. 2004, eq. 5); NaN where there are none, or no noise."""
     counted = region & (images >= 0)
     light = torch.where(counted, images, 0.0).double()
-    variance = noise[:, None, None] ** 2 + (light / gain if gain else 0.0)
+    variance = noise[:, None, None] ** 2 + (0.0 if gain is None else light / gain[:, None, None])
     mean = (light / variance.sqrt()).sum(dim=(1, 2)) / counted.sum(dim=(1, 2))
     return torch.where(mean.isfinite() & (noise > 0), mean, torch.nan)
 
 
-def _any_missing(found: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Where (n,) a quantity that needs positive light is NaN, though there is a radius."""
+def _any_missing(found: Mapping[str, torch.Tensor], no_radius: torch.Tensor) -> torch.Tensor:
+    """Where (n,) a quantity that needs positive light is NaN, though there is a radius, or though it needs none."""
     resting = [name for name in found if EXPLAINS[name] & MeasureFlag.NO_LIGHT]
     clear = {"asymmetry", "smoothness", "sn_pixel"}  # these have other reasons
-    return torch.stack([~found[name].isfinite() for name in resting if name not in clear]).any(dim=0)
+    missing = {name: ~found[name].isfinite() for name in resting if name not in clear}
+    return torch.stack(
+        [
+            where & ~no_radius if EXPLAINS[name] & MeasureFlag.NO_RADIUS else where
+            for name, where in missing.items()
+        ]
+    ).any(dim=0)
 
 
 def _bits(noticed: Mapping[MeasureFlag, torch.Tensor], nothing: torch.Tensor) -> torch.Tensor:

@@ -150,6 +150,10 @@ class Measurer:
         found = self._measure(images, bad)
         if "sersic_flux" in found and self._zeropoint is not None:
             found["sersic_magnitude"] = self._zeropoint - 2.5 * found["sersic_flux"].log10()
+        for name in found.keys() - {"measure_flags"}:
+            lost = _lost(name, found[name])
+            found[name] = torch.where(lost, torch.nan, found[name])
+            found["measure_flags"] |= torch.where(lost, int(MeasureFlag.NO_LIGHT), 0).int()
         before = objects.column_names.index("usable")
         for place, field in enumerate(self._fields):
             objects = objects.add_column(before + place, field, self._column(field, found, rows, len(usable)))
@@ -175,9 +179,14 @@ class Measurer:
         values[rows] = found[field.name].numpy()
         if field.name in _LENGTHS and self._scale is not None:
             values *= self._scale
-        with np.errstate(over="ignore"):
-            single = values.astype(np.float32)
-        return pa.array(single, mask=~np.isfinite(single))
+        single = values.astype(np.float32)
+        return pa.array(single, mask=np.isnan(single))
+
+
+def _lost(name: str, values: torch.Tensor) -> torch.Tensor:
+    """Where (n,) bool a column's float32 cannot hold a value: it is too large, or a flux so small that it would be none."""
+    none = values.float() == 0 if name.endswith("flux") else torch.zeros_like(values, dtype=torch.bool)
+    return (values.isfinite() & ~values.float().isfinite()) | none
 
 
 def outside(images: torch.Tensor) -> torch.Tensor:

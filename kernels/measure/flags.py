@@ -21,17 +21,20 @@ class MeasureFlag(IntFlag):
     TRUNCATED = 16
     """The circle of 1.5 Petrosian radii leaves the stamp."""
     OFF_CENTRE = 32
-    """The centre of least asymmetry is not on the object, or at the stamp's border."""
+    """What was measured may be another object: its centre, or the fitted profile's, is farther from the stamp's middle (the catalog's position) than three
+    pixels and 0.4 r50, or is not on the object, or at the stamp's border; or the light begins more than two pixels from the middle."""
     NEIGHBOUR = 64
-    """A neighbour comes within three pixels of the object, or neighbours cover over a tenth of the circle of 1.5 Petrosian radii."""
+    """The object's light has a second peak, with a quarter of its light or brighter than it: a neighbour that touches it. Or a neighbour comes within three
+    pixels of the object, or neighbours cover over a tenth of the circle of 1.5 Petrosian radii, or most of the flux is beside the object's own pixels."""
     NO_SKY = 128
-    """Less than a twentieth of the stamp is sky: the noise is the frame's, asymmetry and smoothness are missing."""
+    """Less than a twentieth of the stamp is sky: the noise is the frame's, asymmetry and smoothness are missing. Or what is left for sky is not even: those
+    that lie beyond what light can have are missing."""
     NO_SMOOTHNESS = 256
-    """The smoothing box is smaller than two pixels (a Petrosian radius below eight), or finds no sky of its own size."""
+    """The smoothing box is smaller than two pixels (a Petrosian radius below eight), or finds no sky of its own size, or more than all light would stand out."""
     REGION = 512
     """Pixels as bright as the Petrosian radius are none, disjoint, or reach all borders: Gini and M20 are missing or doubtful."""
     NO_LIGHT = 1024
-    """The light within a measure's pixels, or a moment of it, is not positive: that measure is missing."""
+    """The light within a measure's pixels, or a moment of it, is not positive, or no float32 holds it: that measure is missing."""
     BAD_PIXELS = 2048
     """Pixels within the Petrosian radius are bad or off the image."""
     FIT_FAILED = 4096
@@ -48,7 +51,8 @@ DESCRIPTION = "; ".join(f"{flag.value} {str(flag.name).lower()}" for flag in Mea
 
 _ON_RADIUS = MeasureFlag.NO_OBJECT | MeasureFlag.NO_RADIUS | MeasureFlag.NO_LIGHT
 _ON_REGION = _ON_RADIUS | MeasureFlag.REGION
-_FIT = MeasureFlag.NO_OBJECT | MeasureFlag.FIT_FAILED
+_ON_LIGHT = MeasureFlag.NO_OBJECT | MeasureFlag.NO_LIGHT
+_FIT = _ON_LIGHT | MeasureFlag.FIT_FAILED
 EXPLAINS = {
     "sn_pixel": _ON_REGION | MeasureFlag.NO_NOISE,
     "x_centre": MeasureFlag.NO_OBJECT,
@@ -59,9 +63,7 @@ EXPLAINS = {
     "m20": _ON_REGION,
     "asymmetry": _ON_RADIUS | MeasureFlag.NO_SKY,
     "smoothness": _ON_RADIUS | MeasureFlag.NO_SKY | MeasureFlag.NO_SMOOTHNESS,
-    "multimode": MeasureFlag.NO_OBJECT,
-    "intensity": MeasureFlag.NO_OBJECT,
-    "deviation": MeasureFlag.NO_OBJECT,
+    **dict.fromkeys(("multimode", "intensity", "deviation"), _ON_LIGHT),
     **dict.fromkeys(("sersic_n", "sersic_r_e", "sersic_ellipticity", "sersic_angle"), _FIT),
     **dict.fromkeys(("sersic_flux", "sersic_magnitude", "sersic_sky"), _FIT),
     "sersic_chi2": _FIT | MeasureFlag.NO_NOISE,

@@ -11,6 +11,8 @@ from kernels.measure.compiled import compiled
 
 __all__ = ["gini", "m20"]
 
+_ROUNDING = 1e-12
+
 
 def gini(images: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
     """Gini coefficient of the absolute pixel values in a region (Lotz et al. 2004, AJ 128, 163, eq. 6).
@@ -40,7 +42,7 @@ def m20(images: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     (n,) float64 tensor, log10. Moments are about the centroid of the region, which makes that of all smallest. Pixels as bright as the last one count too.
-    NaN where the flux or a moment is not positive.
+    NaN where the flux or a moment is not positive, that of the rest included.
     """
     found = np.full(len(images), np.nan)
     _m20(images.float().numpy(force=True), region.numpy(force=True), found)
@@ -64,7 +66,7 @@ def _gini(images: Any, region: Any, found: Any) -> None:
             total += ordered[rank]
             weighted += (2 * rank + 1 - count) * ordered[rank]
         if count > 1 and total > 0:
-            found[i] = weighted / (total * (count - 1))
+            found[i] = min(max(weighted / (total * (count - 1)), 0.0), 1.0)  # but for rounding it is
 
 
 @compiled
@@ -93,5 +95,5 @@ def _m20(images: Any, region: Any, found: Any) -> None:
                 least = value
                 break
         brightest, whole = moments[values >= least].sum(), moments.sum()
-        if brightest > 0 and whole > 0:
+        if _ROUNDING * whole < brightest <= whole:
             found[i] = np.log10(brightest / whole)

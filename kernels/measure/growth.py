@@ -68,9 +68,10 @@ class Growth:
         return torch.where(there, place * _STEP, torch.nan)
 
     def radius(self, share: float, total_within: torch.Tensor) -> torch.Tensor:
-        """Radii (n,) that hold a share of the flux within `total_within` (n,), both pixels; NaN where there is no flux.
+        """Radii (n,) that hold a share of the flux within `total_within` (n,), both pixels.
 
-        The first place where the curve reaches it.
+        The first place where the curve reaches it. NaN where there is no flux, or where the very middle has more than the share, as negative light around
+        it can have it.
         """
         total = self.within(total_within)[0]
         wanted = share * total
@@ -78,7 +79,7 @@ class Growth:
         last = reached.to(torch.uint8).argmax(dim=1).clamp(min=1)
         low, high = (self.flux.gather(1, (last + k)[:, None])[:, 0] for k in (-1, 0))
         place = last - 1 + (wanted - low) / (high - low)
-        good = (total > 0) & reached.any(dim=1) & total.isfinite()
+        good = (total > 0) & reached.any(dim=1) & ~reached[:, 0] & total.isfinite()
         return torch.where(good, place * _STEP, torch.nan)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import math
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +19,11 @@ from kernels.measure.regions import petrosian_region
 from kernels.measure.segments import segment
 from kernels.measure.shapes import ellipse
 from kernels.measure.smoothness import smoothness
+from kernels.measure.surroundings import EXTENT, area_radius, astray, near, surroundings
 from kernels.measure.windows import Optics, fit_in_windows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-    from kernels.measure.segments import Segments
 
 __all__ = ["QUANTITIES", "Optics", "measure"]
 
@@ -46,14 +43,12 @@ QUANTITIES = {
 """Names of quantities, and the columns of each; `shape` is measured always, as all others rest on it."""
 
 _CHUNK = 32  # stamps at a time: always as many, so that no result depends on its neighbours
-_EXTENT = 1.5  # Petrosian radii: what counts as the whole object
 _SIGMA_PER_MAD = 1.482602218505602
 _ENOUGH = 4096  # pixels that a deviation is estimated from, to one percent
 _FRAME = 2  # pixels
 _LEAST_SKY = 0.05  # of the stamp
 _LEAST_SN = 2.5
-_CROWDED = 0.1  # of the circle
-_CLOSE = 3  # pixels
+_LARGEST_ASYMMETRY, _LARGEST_SMOOTHNESS = 2.0, 1.0
 _UNRESOLVED = 2.0  # pixels
 
 
@@ -114,6 +109,8 @@ def _measure(
     optics: Optics,
     quantities: Collection[str],
 ) -> dict[str, torch.Tensor]:
+    given, unit = images, _unit(images)
+    images = images / unit.float()[:, None, None]
     frame_noise = _spread(images, _frame(bad))
     segments = segment(images, frame_noise, bad)
     sky = ~(segments.central | segments.others | bad)
@@ -123,22 +120,23 @@ def _measure(
 
     centroid = ellipse(images, segments.central).centre
     first = grow(images, masked, centroid).petrosian()
-    turned = asymmetry(images, masked, centroid, _EXTENT * first, sky_asymmetry(images, sky))
+    turned = asymmetry(images, masked, centroid, EXTENT * first, sky_asymmetry(images, sky))
     centre = torch.where(turned.centre.isfinite(), turned.centre, centroid)
     shape = ellipse(images, segments.central, centre)
     circles = grow(images, masked, centre)
     circular = torch.where(first.isfinite(), circles.petrosian(), torch.nan)
     elliptical = grow(images, masked, centre, shape.ratio, shape.angle).petrosian()
-    r20, r50, r80 = (circles.radius(share, _EXTENT * circular) for share in (0.2, 0.5, 0.8))
+    r20, r50, r80 = (circles.radius(share, EXTENT * circular) for share in (0.2, 0.5, 0.8))
     region = petrosian_region(images, masked, centre, elliptical, shape.ratio, shape.angle)
-    sn = _sn_per_pixel(images, region.pixels, noise, optics.gain)
-    flux = circles.within(_EXTENT * circular)[0]
+    sn = _sn_per_pixel(images, region.pixels, noise, unit * optics.gain if optics.gain else None)
+    flux = circles.within(EXTENT * circular)[0]
+    own = torch.where(segments.central, images, 0.0).double().sum(dim=(1, 2))
 
     found = {
         "sn_pixel": sn,
         "x_centre": centre[:, 0],
         "y_centre": centre[:, 1],
-        "flux": torch.where(flux > 0, flux, torch.nan),
+        "flux": torch.where(flux > 0, flux * unit, torch.nan),
         "r_petro": elliptical,
         "r_petro_circ": circular,
         "r20": r20,
@@ -151,8 +149,11 @@ def _measure(
         found |= {"gini": gini(images, region.pixels), "m20": m20(images, region.pixels)}
     if "cas" in quantities:
         found["concentration"] = 5 * (r80 / r20).log10()
-        found["asymmetry"] = torch.where(no_sky, torch.nan, turned.value)
+        # beyond these limits, what was taken off for the sky was more than the object
+        uneven = first.isfinite() & ~(turned.value.abs() <= _LARGEST_ASYMMETRY)
+        found["asymmetry"] = torch.where(no_sky | uneven, torch.nan, turned.value)
         clumps = smoothness(images, masked, sky, centre, circular)
+        clumps = torch.where(clumps.abs() > _LARGEST_SMOOTHNESS, torch.nan, clumps)
         found["smoothness"] = torch.where(no_sky, torch.nan, clumps)
     if "mid" in quantities:
         hearts = multimode(images, segments.central)
@@ -166,15 +167,18 @@ def _measure(
         MeasureFlag.NO_SKY: no_sky,
         MeasureFlag.REGION: ~region.pixels.flatten(1).any(dim=1) | region.disjoint | region.full,
         MeasureFlag.NO_NOISE: noise == 0,
-        **_surroundings(segments, bad, centre, circular),
+        **surroundings(segments, bad, noise, centre, circular, r50, 1 - own / flux),
     }
-    noticed[MeasureFlag.NO_LIGHT] = ~noticed[MeasureFlag.NO_RADIUS] & _any_missing(found)
+    noticed[MeasureFlag.NO_LIGHT] = (
+        _any_missing(found, noticed[MeasureFlag.NO_RADIUS]) | ~shape.ratio.isfinite()
+    )
     if "cas" in quantities:
         noticed[MeasureFlag.NO_SMOOTHNESS] = ~clumps.isfinite()
+        noticed[MeasureFlag.NO_SKY] |= uneven
     if "sersic" in quantities:
-        size = torch.where(r50.isfinite(), r50, (segments.central.sum(dim=(1, 2)) / math.pi).sqrt() / 2)
+        size = torch.where(r50.isfinite(), r50, area_radius(segments.central))
         start = torch.where(nothing[:, None], torch.nan, centre)
-        profile = fit_in_windows(images, noise, masked, optics, start, size, elliptical, shape)
+        profile = fit_in_windows(given, noise * unit, masked, optics, start, size, elliptical, shape)
         found |= {
             "sersic_n": profile.n,
             "sersic_r_e": profile.r_e,
@@ -185,6 +189,7 @@ def _measure(
             "sersic_chi2": profile.chi2,
         }
         failed = ~profile.n.isfinite()
+        noticed[MeasureFlag.OFF_CENTRE] |= astray(profile.centre, size, images.shape[1:])
         noticed |= {
             MeasureFlag.FIT_FAILED: failed,
             MeasureFlag.FIT_UNCONVERGED: ~failed & ~profile.converged,
@@ -194,19 +199,15 @@ def _measure(
     return {**found, "measure_flags": _bits(noticed, nothing)}
 
 
+def _unit(images: torch.Tensor) -> torch.Tensor:
+    """The power of two (n,) float64 below the largest value: over it no float32 overflows, and no digit changes."""
+    _, exponent = np.frexp(images.abs().amax(dim=(1, 2)).numpy(force=True))
+    return torch.from_numpy(np.ldexp(1.0, (exponent - 1).clip(min=-126))).to(images.device)
+
+
 def _frame(bad: torch.Tensor) -> torch.Tensor:
     """Good pixels (n, y, x) bool next to bad ones, or to the stamp's border."""
-    return _near(bad, _FRAME, beyond=True) & ~bad
-
-
-def _near(where: torch.Tensor, reach: int, *, beyond: bool) -> torch.Tensor:
-    """Pixels (n, y, x) bool with one of `where` at most so far away in x and in y; `beyond` says what is outside the stamp."""
-    found = functional.pad(where, (reach,) * 4, value=beyond)
-    for axis in (1, 2):
-        side = where.shape[axis]
-        shifts = (found.narrow(axis, first, side) for first in range(2 * reach + 1))
-        found = functools.reduce(torch.logical_or, shifts)
-    return found
+    return near(bad, _FRAME, beyond=True) & ~bad
 
 
 def _spread(images: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
@@ -235,42 +236,27 @@ def _deviations(images: Any, where: Any, found: Any) -> None:
 
 
 def _sn_per_pixel(
-    images: torch.Tensor, region: torch.Tensor, noise: torch.Tensor, gain: float | None
+    images: torch.Tensor, region: torch.Tensor, noise: torch.Tensor, gain: torch.Tensor | None
 ) -> torch.Tensor:
     """Mean S/N (n,) of a region's pixels that are not negative (Lotz et al. 2004, eq. 5); NaN where there are none, or no noise."""
     counted = region & (images >= 0)
     light = torch.where(counted, images, 0.0).double()
-    variance = noise[:, None, None] ** 2 + (light / gain if gain else 0.0)
+    variance = noise[:, None, None] ** 2 + (0.0 if gain is None else light / gain[:, None, None])
     mean = (light / variance.sqrt()).sum(dim=(1, 2)) / counted.sum(dim=(1, 2))
     return torch.where(mean.isfinite() & (noise > 0), mean, torch.nan)
 
 
-def _surroundings(
-    segments: Segments, bad: torch.Tensor, centre: torch.Tensor, radius: torch.Tensor
-) -> dict[MeasureFlag, torch.Tensor]:
-    """What is around objects: borders, neighbours and bad pixels."""
-    _, height, width = bad.shape
-    x, y = (torch.arange(side, device=bad.device) for side in (width, height))
-    distance = torch.hypot(x - centre[:, :1, None], y[:, None] - centre[:, 1:, None])
-    circle = distance <= (_EXTENT * radius)[:, None, None]
-    near, far = centre - _EXTENT * radius[:, None], centre + _EXTENT * radius[:, None]
-    last = torch.tensor([width - 1, height - 1], device=bad.device)
-    close = _near(segments.central, _CLOSE, beyond=False) & segments.others
-    covered = (circle & segments.others).sum(dim=(1, 2)) > _CROWDED * circle.sum(dim=(1, 2))
-    on_object = (segments.central & (distance <= 1)).flatten(1).any(dim=1)
-    return {
-        MeasureFlag.TRUNCATED: ((near < -0.5) | (far > last + 0.5)).any(dim=1),
-        MeasureFlag.OFF_CENTRE: ~on_object | ((centre <= 0) | (centre >= last)).any(dim=1),
-        MeasureFlag.NEIGHBOUR: close.flatten(1).any(dim=1) | covered,
-        MeasureFlag.BAD_PIXELS: (bad & (distance <= radius[:, None, None])).flatten(1).any(dim=1),
-    }
-
-
-def _any_missing(found: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Where (n,) a quantity that needs positive light is NaN, though there is a radius."""
+def _any_missing(found: Mapping[str, torch.Tensor], no_radius: torch.Tensor) -> torch.Tensor:
+    """Where (n,) a quantity that needs positive light is NaN, though there is a radius, or though it needs none."""
     resting = [name for name in found if EXPLAINS[name] & MeasureFlag.NO_LIGHT]
     clear = {"asymmetry", "smoothness", "sn_pixel"}  # these have other reasons
-    return torch.stack([~found[name].isfinite() for name in resting if name not in clear]).any(dim=0)
+    missing = {name: ~found[name].isfinite() for name in resting if name not in clear}
+    return torch.stack(
+        [
+            where & ~no_radius if EXPLAINS[name] & MeasureFlag.NO_RADIUS else where
+            for name, where in missing.items()
+        ]
+    ).any(dim=0)
 
 
 def _bits(noticed: Mapping[MeasureFlag, torch.Tensor], nothing: torch.Tensor) -> torch.Tensor:

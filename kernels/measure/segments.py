@@ -28,6 +28,8 @@ class Segments:
     """(n, y, x) bool: pixels of neighbours."""
     found: torch.Tensor
     """(n,) bool: whether there is a central object."""
+    smooth: torch.Tensor
+    """(n, y, x) float32: the light smoothed by a 3 x 3 binomial kernel, bad pixels and what is outside taken for zero."""
 
 
 def segment(images: torch.Tensor, noise: torch.Tensor, bad: torch.Tensor) -> Segments:
@@ -65,7 +67,7 @@ def segment(images: torch.Tensor, noise: torch.Tensor, bad: torch.Tensor) -> Seg
     central = grown(seed.view(n, height, width), lit)
     rest = lit & ~central
     others = grown(rest & (smooth > _NEIGHBOUR * sigma), rest)
-    return Segments(central, others, found)
+    return Segments(central, others, found, smooth)
 
 
 def grown(seeds: torch.Tensor, within: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ import torch
 __all__ = ["Ellipse", "ellipse"]
 
 _PIXEL = 1 / 12  # variance of a pixel, pixels^2
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ def ellipse(images: torch.Tensor, region: torch.Tensor, centre: torch.Tensor | N
     Returns
     -------
     Ellipse
-        NaN where the region is empty or its flux is not positive, or where its second moments are not.
+        NaN where the region is empty or its flux is not positive, or where its centroid is outside the stamp, as negative pixels can have it; the ratio and
+        the angle are NaN, too, where a second moment is not positive.
     """
     _, height, width = images.shape
     light = torch.where(region, images, 0.0).double()
@@ -51,6 +53,9 @@ def ellipse(images: torch.Tensor, region: torch.Tensor, centre: torch.Tensor | N
     y = torch.arange(height, dtype=torch.float64, device=images.device)
     if centre is None:
         centre = torch.stack([(columns * x).sum(dim=1), (rows * y).sum(dim=1)], dim=1) / flux[:, None]
+        last = torch.tensor([width - 1, height - 1], device=images.device)
+        inside = ((centre >= 0) & (centre <= last)).all(dim=1, keepdim=True)
+        centre = torch.where(inside, centre, torch.nan)
     away_x, away_y = x - centre[:, :1], y - centre[:, 1:]
     xx = (columns * away_x**2).sum(dim=1) / flux
     yy = (rows * away_y**2).sum(dim=1) / flux
@@ -59,5 +64,7 @@ def ellipse(images: torch.Tensor, region: torch.Tensor, centre: torch.Tensor | N
     xx, yy = (torch.where(thin, value + _PIXEL, value) for value in (xx, yy))
     apart = torch.hypot((xx - yy) / 2, xy)
     small = (xx + yy) / 2 - apart
-    ratio = (small / (small + 2 * apart)).sqrt()  # NaN where a moment is negative
-    return Ellipse(centre, ratio, torch.atan2(2 * xy, xx - yy) / 2)
+    # what is thinner than a pixel even with a pixel's variance has a negative moment
+    small = torch.where(small > (1 - _ROUNDING) * torch.where(thin, _PIXEL, 0.0), small, torch.nan)
+    ratio = (small / (small + 2 * apart)).sqrt()
+    return Ellipse(centre, ratio, torch.atan2(2 * xy, xx - yy) / 2 + 0 * ratio)

@@ -37,7 +37,6 @@ def test_config_that_a_plan_refuses(plan, overlay):
     ("overlay", "old", "new", "words"),
     [
         ("gpu", "gpus = 1", "gpu = 1", "unknown key"),
-        ("gpu", "slice_rows = 4096", "slice_rows = 65536", "GiB of stamps"),
         ("gpu-served", 'served_by = "tritonserver"\n', "", "come together"),
         ("cpu-small", 'band = "i"', 'band = "z"', "no band of the release"),
         ("cpu-small", 'dec = "DELTA_J2000"\n', "", "ra and dec come together"),
@@ -49,3 +48,9 @@ def test_plan_sees(plan, overlay, old, new, words):
     code, output = plan(text.replace(old, new))
     assert code == REFUSED
     assert words in output
+
+
+def test_plan_says_that_slices_may_be_too_large_where_it_sees_no_shard(plan):
+    code, output = plan(toml(rendered("gpu")).replace("slice_rows = 4096", "slice_rows = 65536"))
+    assert code == 0
+    assert "whether shards have more than" in output

@@ -80,7 +80,7 @@ def test_column_that_is_no_label_is_found_out_during_training(labelled):
         course(labelled, fold=5)
     with pytest.raises(Refused, match="'KIND': must be a number, not string"):
         course(labelled, labels={"ordinals": [{"columns": ["KIND"]}]})
-    with pytest.raises(Refused, match="no such column"):
+    with pytest.raises(Refused, match="is not filled in"):
         course(labelled, labels={"ordinals": [{"columns": ["BAR"], "low": "{}_lo", "high": "{col}_hi"}]})
     with pytest.raises(Refused, match="votes"):
         course(labelled, labels={"votes": [["YES"]]})

@@ -22,7 +22,7 @@ from pipeline.plan import make_plan, plan_of
 OWN = sorted({*RESERVED, *measured_names(), "vote_kmeans", "vote_mine", "FLUX", "Class"} - {"flux", "class"})
 
 
-def pictures(folder, rows=30, side=16):
+def pictures(folder, rows=64, side=16):
     """Pictures of noise, and the lines of a table of them."""
     rng = np.random.default_rng(0)
     for i in range(rows):
@@ -30,7 +30,7 @@ def pictures(folder, rows=30, side=16):
     return [f"g{i}.png" for i in range(rows)]
 
 
-def table(folder, names, *cells, rows=30, side=16):
+def table(folder, names, *cells, rows=64, side=16):
     lines = [",".join([name, *cells]) for name in pictures(folder, rows, side)]
     path = folder / "labels.csv"
     path.write_text("\n".join([",".join(["file", *names]), *lines]) + "\n")
@@ -105,7 +105,7 @@ def test_ids_that_look_like_other_things_are_ids(tmp_path, ids):
 
 def test_large_stamps_are_cut_into_slices_that_plan_takes(tmp_path):
     """1024 stamps of 424 pixels are more than the memory of a slice."""
-    labels = table(tmp_path, [], side=424, rows=22)
+    labels = table(tmp_path, [], side=424, rows=44)
     releases.pack(labels, tmp_path / "release")
     config, folder = load(tmp_path / "release" / "survey.toml")
     assert config.run.slice_rows * 3 * 4 * 424**2 <= 2**28
@@ -136,7 +136,7 @@ def test_the_documented_way_to_read_fits_cutouts_works(tmp_path, monkeypatch, pl
     (tmp_path / "cutouts").mkdir()
     rng = np.random.default_rng(0)
     shape = (*planes, 64, 64)
-    light = [rng.normal(0, 100, shape).astype(np.int16) for _ in range(25)]
+    light = [rng.normal(0, 100, shape).astype(np.int16) for _ in range(64)]
     for number, values in enumerate(light):
         fits.PrimaryHDU(values).writeto(tmp_path / "cutouts" / f"g{number:02d}.fits")
     page = (Path(__file__).parents[2] / "docs" / "quickstart.md").read_text(encoding="utf-8")
@@ -149,5 +149,5 @@ def test_the_documented_way_to_read_fits_cutouts_works(tmp_path, monkeypatch, pl
     planned = plan_of(tmp_path / "survey.toml", str(tmp_path / "run"))
     found = planned.release.read(next(planned.slices()))["stamp"].to_pylist()
     # but for the sky, which is one number a band
-    offsets = np.array(found).reshape(25, -1, 64, 64) - np.array(light).reshape(25, -1, 64, 64)
+    offsets = np.array(found).reshape(64, -1, 64, 64) - np.array(light).reshape(64, -1, 64, 64)
     assert np.ptp(offsets, axis=(2, 3)).max() < 1e-3

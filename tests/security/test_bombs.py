@@ -15,6 +15,7 @@ from catalogs import bounds
 from catalogs.errors import Refused
 from catalogs.psf import BadPSF, read_psf
 from catalogs.published import connect
+from pipeline import plan_faults
 from pipeline.config import parse
 from pipeline.plan import make_plan
 from tests.security import bombs
@@ -101,7 +102,8 @@ def test_a_published_table_is_looked_at_before_it_is_opened(tmp_path):
         connect({"stars": "table.fits"}, "SELECT * FROM stars", str(tmp_path), "map.toml")
 
 
-def test_slices_of_long_rows_are_refused_however_small_their_stamps(tiny):
+def test_slices_of_long_rows_are_refused_however_small_their_stamps(tiny, monkeypatch):
+    monkeypatch.setattr(plan_faults, "LARGEST_SLICE", 1 << 17)  # as a thousand times as many rows would take
     tiny.table["SPECTRUM"] = np.zeros((64, 2000), np.float32)
     tiny.write()
     config = parse(tiny.config(run={"slice_rows": 200_000}), "survey.toml")

@@ -219,6 +219,7 @@ def test_a_half_written_token_is_taken(tmp_path, monkeypatch):
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
 
 
+@pytest.mark.slow
 def test_a_temporary_folder_too_long_for_sockets_is_not_named(tiny, tmp_path):
     long = tmp_path / ("x" * 80)
     long.mkdir()

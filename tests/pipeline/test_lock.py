@@ -201,6 +201,7 @@ def test_a_damaged_lock_ends_in_a_traceback(place, text):
         pass
 
 
+@pytest.mark.slow
 def test_commands_ignore_the_lock(tiny, tmp_path, holder):
     """Of a run, in the folder of a command that works there."""
     config = write_toml(tiny.config(), tiny.folder / "survey.toml")

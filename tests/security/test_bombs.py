@@ -103,14 +103,14 @@ def test_a_published_table_is_looked_at_before_it_is_opened(tmp_path):
 
 
 def test_slices_of_long_rows_are_refused_however_small_their_stamps(tiny, monkeypatch):
-    monkeypatch.setattr(plan_faults, "LARGEST_SLICE", 1 << 17)  # as a thousand times as many rows would take
+    monkeypatch.setattr(plan_faults, "LARGEST_SLICE", 200_000)  # as a thousand times as many rows would take
     tiny.table["SPECTRUM"] = np.zeros((64, 2000), np.float32)
     tiny.write()
     config = parse(tiny.config(run={"slice_rows": 200_000}), "survey.toml")
     with pytest.raises(Refused) as refused:
         make_plan(config, str(tiny.folder), "survey.toml", str(tiny.folder / "run"))
     (fault,) = refused.value.faults
-    assert "GiB of catalog rows" in fault.problem
+    assert "of catalog rows" in fault.problem
     assert fault.key == "run.slice_rows"
 
 

@@ -126,7 +126,7 @@ def mutated(releases, tmp_path_factory, kind: str) -> Path:
     layout=st.sampled_from(["tiles", "pixel", "extensions"]),
     cards=st.lists(st.tuples(TILE_CARDS, VALUES), min_size=1, max_size=3),
 )
-@fuzz(60)
+@fuzz(40)
 def test_any_card_of_a_tile_is_read_or_refused(releases, tmp_path_factory, kind, layout, cards):
     folder = mutated(releases, tmp_path_factory, kind)
     for key, value in cards:
@@ -139,7 +139,7 @@ def test_any_card_of_a_tile_is_read_or_refused(releases, tmp_path_factory, kind,
     layout=st.sampled_from(list(SURVEYS)),
     cards=st.lists(st.tuples(TABLE_CARDS, VALUES), min_size=1, max_size=3),
 )
-@fuzz(60)
+@fuzz(40)
 def test_any_card_of_a_catalog_is_read_or_refused(releases, tmp_path_factory, layout, cards):
     folder = mutated(releases, tmp_path_factory, "plain")
     for key, value in cards:

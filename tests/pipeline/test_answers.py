@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalogs import strict_json, views
 from catalogs.canned import CannedQuery, refuse_what_is_not_there
 from catalogs.errors import CannotWrite
 from pipeline import answers, ask, cli, progress, show
+from tests.fuzz import fuzz
 
 BIG = 1237648720693690487
 
@@ -212,7 +213,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@fuzz(60)
 @given(VALUES)
 def test_any_value_is_json(value):
     strict(strict_json.dumps(value))
@@ -224,7 +225,7 @@ QUERIES = list(views.canned().values())
 TEXTS = st.text(max_size=12) | st.text(st.sampled_from("0123456789.,-+eE[] '\"\n{}:column id"), max_size=12)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(50)
 @given(query=st.sampled_from(QUERIES), data=st.data())
 def test_any_parameters_of_canned_queries_answer_or_are_refused(run, query: CannedQuery, data):
     values = {

@@ -7,13 +7,14 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from catalogs.errors import Fault, Refused
 from pipeline.config import Config, load, parse
 from pipeline.config_check import PATTERNS
+from tests.fuzz import fuzz
 
 VALID: dict[str, Any] = {
     "survey": {
@@ -294,13 +295,13 @@ ALL_KEYS = keys_of(parse(VALID, "survey.toml").model_dump())
 
 
 @given(values=st.dictionaries(st.sampled_from([*Config.model_fields, "x"]), TREES))
-@settings(max_examples=100, deadline=None)
+@fuzz(100)
 def test_any_nesting_of_tables_is_parsed_or_refused(values):
     parsed_or_refused(values)
 
 
 @given(data=st.data())
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@fuzz(200)
 def test_any_change_to_a_valid_config_is_parsed_or_refused(data):
     values = copy.deepcopy(VALID)
     for _ in range(data.draw(st.integers(1, 3))):

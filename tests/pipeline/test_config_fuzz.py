@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from typer.testing import CliRunner
@@ -21,6 +21,7 @@ from pipeline.cli import app
 from pipeline.config import Config, load, parse
 from pipeline.plan import as_dict, make_plan
 from tests.conftest import TinyRelease
+from tests.fuzz import fuzz
 
 HUGE = 10**400
 NUMBERS = st.one_of(
@@ -162,15 +163,8 @@ def planned_or_refused(release: TinyRelease, to: dict[str, Any]) -> None:
 
 
 @given(to=changes())
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@fuzz(15)
 def test_any_config_is_planned_or_refused(release, to):
-    planned_or_refused(release, to)
-
-
-@pytest.mark.slow
-@given(to=changes())
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
-def test_very_many_configs_are_planned_or_refused(release, to):
     planned_or_refused(release, to)
 
 
@@ -186,7 +180,7 @@ def test_every_value_that_is_of_the_right_kind(release, key):
         st.binary(max_size=40), st.text(max_size=40).map(lambda t: t.encode("utf-8", "replace"))
     )
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@fuzz(60)
 def test_any_bytes_as_a_config(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("bytes") / "survey.toml"
     path.write_bytes(content)

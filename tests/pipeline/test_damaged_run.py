@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalogs import madeof, parts, storage
@@ -21,6 +21,7 @@ from pipeline.plan import make_plan
 from pipeline.rundir import RunDirectory, differences, is_synthetic
 from pipeline.status import slice_names, status
 from tests.conftest import TinyRelease
+from tests.fuzz import fuzz
 from tests.survey.conftest import tuningfork
 
 VALUES = st.recursive(
@@ -28,11 +29,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=4,
 )
-QUICK = settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+QUICK = fuzz(60)
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalogs import where
+from tests.fuzz import fuzz
 
 ROWS = pa.table(
     {
@@ -68,7 +69,7 @@ WELL_FORMED = st.recursive(ATOMS, _larger, max_leaves=6)
 ANYTHING = st.text(max_size=20) | st.text(st.sampled_from("SNRaT\"'()<>=,;-/*\n\0[]{}:.$?5 "), max_size=20)
 
 
-@settings(max_examples=40, deadline=None)
+@fuzz(25)
 @given(WELL_FORMED | ANYTHING)
 def test_any_condition_is_judged_or_refused_in_one_line(condition):
     told = _judged(condition)

@@ -131,8 +131,7 @@ def _tile_or_fault(layout: Images, url: str) -> _Tile | Fault:
     """A tile's pixel scale if it is asked for and what is doubtful in its header, or what is wrong with it."""
     try:
         image = images.open_image(url, layout.hdu)
-        if image.compressed:
-            images.try_pixels(image)
+        images.try_pixels(image)
     except FileNotFoundError:
         return Fault(url, "this image is missing", FETCH_IMAGE)
     except images.NotAnImage as error:
@@ -169,8 +168,7 @@ def _extension_faults(release: Release, rows: list[dict[str, object]]) -> None:
 
 def _check_stamp(image: images.ImageHeader) -> None:
     bounds.check_stamp(image.hdu, image.header)
-    if image.compressed:
-        images.try_pixels(image)
+    images.try_pixels(image)
 
 
 def _hdu_faults(url: str, numbers: set[int], column: str) -> list[Fault]:

@@ -142,7 +142,7 @@ def test_objects_that_cannot_be_used_are_flagged_and_the_run_goes_on(tiny, tmp_p
         pixels[20, 20], pixels[60, 20] = np.inf, np.nan
         pixels[0:40, 40:80], pixels[0:40, 80:120] = np.nan, 3.0
         pixels[20, 140] = 1e6
-    tiny.table["RA"][5], tiny.table["DEC"][6], tiny.table["RA"][7] = np.nan, 3.0, -1.0
+    tiny.table["RA"][5], tiny.table["DEC"][6], tiny.table["RA"][7] = np.nan, 3.0, -200.0
     tiny.write(2)
     runner(tiny.config(images={"saturation": 1e6}), tiny.folder, tmp_path / "run")
     objects = objects_of(tmp_path / "run")

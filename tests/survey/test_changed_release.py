@@ -111,6 +111,7 @@ def test_old_and_new_stand_in_one_catalog(tiny, tmp_path, runner, which):
 
 
 @pytest.mark.parametrize("which", [shard, tile])
+@pytest.mark.slow
 def test_a_file_that_is_replaced_while_a_run_works_is_read(tiny, tmp_path, runner, which):
     plan = runner.plan(tiny.config(), tiny.folder, tmp_path / "run")
     plan.run.prepare(plan.record, anew=False, remedy="")
@@ -121,6 +122,7 @@ def test_a_file_that_is_replaced_while_a_run_works_is_read(tiny, tmp_path, runne
     assert fault == f"FileChanged: {which(tiny)}: has changed"
 
 
+@pytest.mark.slow
 def test_a_file_of_stamps_changes(tiny, tmp_path, runner):
     values, out = stamps_in_files(tiny), tmp_path / "run"
     runner(values, tiny.folder, out)
@@ -129,6 +131,7 @@ def test_a_file_of_stamps_changes(tiny, tmp_path, runner):
         runner(values, tiny.folder, out)
 
 
+@pytest.mark.slow
 def test_a_changed_tile_of_a_release_too_large_to_look_at(tiny, tmp_path, runner, monkeypatch):
     monkeypatch.setattr(inspect_rows, "LOOKED_AT", 0)
     out = tmp_path / "run"
@@ -153,6 +156,7 @@ def test_a_changed_tile_of_a_release_too_large_to_look_at(tiny, tmp_path, runner
         flow.run(other)
 
 
+@pytest.mark.slow
 def test_a_file_that_was_fetched_again_keeps_a_run_from_going_on(tiny, tmp_path, runner):
     """No part was made of it: it may be another one."""
     whole, out = shard(tiny).read_bytes(), tmp_path / "run"
@@ -179,6 +183,7 @@ def test_a_touched_file_is_told_from_a_changed_one(ended, runner):
     runner(tiny.config(), tiny.folder, out)
 
 
+@pytest.mark.slow
 def test_a_copy_is_the_same_by_its_content(tiny, tmp_path, runner):
     by_content, out = tiny.config(survey={"identify": "digest"}), tmp_path / "run"
     runner(by_content, tiny.folder, out)

@@ -110,7 +110,7 @@ def test_slices_of_long_rows_are_refused_however_small_their_stamps(tiny, monkey
     with pytest.raises(Refused) as refused:
         make_plan(config, str(tiny.folder), "survey.toml", str(tiny.folder / "run"))
     (fault,) = refused.value.faults
-    assert "of catalog rows" in fault.problem
+    assert "GiB of catalog rows" in fault.problem
     assert fault.key == "run.slice_rows"
 
 

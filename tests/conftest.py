@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -34,6 +35,38 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder of shared data is absent")
     return SHARED / "data"
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """A real S3 server on loopback with an empty bucket."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    before = {key: os.environ.get(key) for key in keys}
+    os.environ.update(keys)
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    # Moto keeps what is in buckets for as long as the process lives: another module's is emptied.
+    urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
+    s3fs.S3FileSystem().mkdir("s3://survey")
+    yield "s3://survey"
+    for key, value in before.items():
+        if value is None:
+            os.environ.pop(key)
+        else:
+            os.environ[key] = value
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
 
 
 def wcs_header(nx: int, ny: int, ra: float = 150.0, dec: float = 2.0, scale: float = 0.2) -> fits.Header:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from astropy.io import fits
-from moto.server import ThreadedMotoServer
 
 from catalogs import hats_catalog, identity, parts, storage
 from catalogs.errors import FileChanged
@@ -17,34 +15,6 @@ from catalogs.inspect import inspect
 from catalogs.slices import Slice, slices_of
 from catalogs.survey import Survey
 from catalogs.tables import open_table
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    """A real S3 server on loopback with an empty bucket."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    keys = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    before = {key: os.environ.get(key) for key in keys}
-    os.environ.update(keys)
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("s3://survey")
-    yield "s3://survey"
-    for key, value in before.items():
-        if value is None:
-            os.environ.pop(key)
-        else:
-            os.environ[key] = value
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 @pytest.mark.parametrize("kind", ["plain", "fz", "gz"])

@@ -20,7 +20,6 @@ from pipeline import lock as locks
 from pipeline import lockfile
 from pipeline.holder import holder_of, this_process
 from pipeline.lock import NAME, LockLost, locked
-from tests.catalogs.test_remote import bucket  # noqa: F401 - a fixture
 from tests.survey.conftest import COMMAND, tuningfork, write_toml
 
 HOLD = """

@@ -51,7 +51,7 @@ def test_stamp_loses_flux(net: nn.Module, sn: float) -> None:
     torch.testing.assert_close(flux, stamps.sum(dim=(1, 2, 3)), atol=0.05, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("sn", "percent"), [(15, 2.0), (30, 1.0), (60, 1.0), (200, 1.0), (1000, 1.0)])
+@pytest.mark.parametrize(("sn", "percent"), [(15, 2.0), (60, 1.0), (1000, 1.0)])
 def test_flux_moves_out_of_the_galaxy(net: nn.Module, sn: float, percent: float) -> None:
     clean = galaxies(400, sn)
     middle = (..., slice(16, 48), slice(16, 48))

@@ -251,6 +251,7 @@ def test_teacher_sees_another_galaxy(tmp_path):
     torch.testing.assert_close(found, plain, atol=2e-3, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_teacher_teaches_nothing(tmp_path):
     told, stamps = teacher(tmp_path), blobs(12)
     torch.manual_seed(3)

@@ -129,7 +129,7 @@ def test_more_than_the_machine_has_is_waited_for(labelled, ray_cluster, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("memory", [10**9, 80_000])
+@pytest.mark.parametrize("memory", [10**9, pytest.param(80_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("world", [1, 2])
 def test_every_object_is_learned_from_once_an_epoch_by_one_process(labelled, ray_cluster, memory, world):
     both = Courses((course(labelled, labels=LABELS), course(labelled, labels={"classes": ["KIND"]})))

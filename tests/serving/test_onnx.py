@@ -20,8 +20,21 @@ from tests.survey.conftest import tuningfork
     "changes",
     [
         {},
-        {"model": "galaxy-atto", "unwrap": "none", "input": 64, "size": 40, "denoise": "bundled", "turns": 2},
-        {"unwrap": "apct", "stretch": "linear", "bands": 1, "normalise": "imagenet"},
+        pytest.param(
+            {
+                "model": "galaxy-atto",
+                "unwrap": "none",
+                "input": 64,
+                "size": 40,
+                "denoise": "bundled",
+                "turns": 2,
+            },
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"unwrap": "apct", "stretch": "linear", "bands": 1, "normalise": "imagenet"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_graph_computes_something_else(tmp_path, changes):

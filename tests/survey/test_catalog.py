@@ -112,7 +112,8 @@ def test_release_without_positions_becomes_plain_parquet_and_says_so(tiny, runne
     assert not (tmp_path / "run" / "catalog" / "dataset").exists()
 
 
-@pytest.mark.parametrize("kind", [pytest.param("int32", marks=pytest.mark.slow), "string"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["int32", "string"])
 def test_ids_of_every_kind_survive(tiny, runner, tmp_path, kind):
     numbers = tiny.table["NUMBER"]
     tiny.table["NUMBER"] = (

@@ -79,6 +79,7 @@ def ended(finished, tmp_path):
     return tiny, base / "run"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [shard, tile])
 def test_an_old_catalog_is_shown_as_the_new(ended, runner, which):
     tiny, out = ended
@@ -95,7 +96,7 @@ def test_an_old_catalog_is_shown_as_the_new(ended, runner, which):
     assert files_of(out) != before
 
 
-@pytest.mark.parametrize("which", [shard, tile])
+@pytest.mark.parametrize("which", [pytest.param(shard, marks=pytest.mark.slow), tile])
 def test_old_and_new_stand_in_one_catalog(tiny, tmp_path, runner, which):
     """Interrupted after some slices, and the release changes before it goes on."""
     out = tmp_path / "run"

@@ -60,6 +60,7 @@ def test_docs_name_readers():
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:lsdb", "ignore::DeprecationWarning")
+@pytest.mark.slow
 @pytest.mark.parametrize("line", documented())
 def test_documented_line_does_not_read_the_catalog(line, folder, monkeypatch):
     if "polars" in line and find_spec("polars") is None:
@@ -81,6 +82,7 @@ def test_documented_line_does_not_read_the_catalog(line, folder, monkeypatch):
     assert not {"Norder", "Dir", "Npix"} & set(names)
 
 
+@pytest.mark.slow
 def test_one_file_for_readers_of_single_files(folder, monkeypatch, capsys):
     page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^tuningfork query run .*--to objects.parquet$", page, re.MULTILINE)

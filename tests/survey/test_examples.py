@@ -29,6 +29,7 @@ def example(name: str) -> dict:
     return tomllib.loads((EXAMPLES / name).read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_cosmos_100_galaxies_with_positions_in_hats(shared_data, runner, tmp_path):
     plan = runner(example("cosmos.toml"), EXAMPLES, tmp_path / "run")
     objects = objects_of(tmp_path / "run")

@@ -82,6 +82,7 @@ def test_refused_release_is_told_with_file_column_and_remedy(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_output_that_is_read_only(tiny, tmp_path, disk):
     place = disk("1m")
     place.remount("ro")
@@ -165,6 +166,7 @@ def test_objects_that_cannot_be_used_are_flagged_and_the_run_goes_on(tiny, tmp_p
     assert without == [2, 3, 6, 7, 8]
 
 
+@pytest.mark.slow
 def test_odd_names_come_through_to_the_catalog(tiny, tmp_path, runner):
     table = tiny.table
     table.rename_columns(["NUMBER", "MAG"], ['my "odd" id', "it's a mag; --"])
@@ -185,6 +187,7 @@ def test_odd_names_come_through_to_the_catalog(tiny, tmp_path, runner):
     assert objects['Größe "x"'].equals(objects["mag"])
 
 
+@pytest.mark.slow
 def test_more_encoders_than_a_machine_has_room_for_wait_for_ever(tiny, tmp_path, runner, capsys):
     """Two of them would take all CPUs, and nobody could read."""
     half = ray.cluster_resources()["CPU"] / 2

@@ -29,6 +29,7 @@ def test_unusable_objects_leave_too_few_for_the_groups(tiny, tmp_path, runner):
     assert (found.num_rows, found["group"].null_count) == (64, 52)
 
 
+@pytest.mark.slow
 def test_stamps_that_are_all_alike(tiny, tmp_path, runner):
     file = tiny.folder / "images" / "t0_r.fits"
     with fits.open(file, mode="update") as tile:

@@ -40,27 +40,36 @@ def wait_for_parts(out, number: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    base = tmp_path_factory.mktemp("undisturbed")
-    tiny = TinyRelease(base / "release", per_side=12)
+def release(tmp_path_factory):
+    """Config of a release of many slices, one of whose objects cannot be used."""
+    tiny = TinyRelease(tmp_path_factory.mktemp("killed") / "release", per_side=12)
     tiny.table["RA"][7] = float("nan")
     tiny.write(3)
-    config = write_toml(tiny.config(run={"slice_rows": 8}), tiny.folder / "survey.toml")
-    start = time.monotonic()
-    done = tuningfork("run", config, "--out", base / "run")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return config, files_of(base / "run"), time.monotonic() - start
+    values = tiny.config(run={"slice_rows": 8})
+    return values, write_toml(values, tiny.folder / "survey.toml")
 
 
-def test_killed_run_goes_on_to_the_same_bytes(undisturbed, tmp_path):
-    config, expected, _ = undisturbed
+def test_killed_run_goes_on_to_the_same_bytes(release, runner, tmp_path):
+    values, config = release
+    runner(values, config.parent, tmp_path / "undisturbed")
     process = started(config, tmp_path / "run")
     wait_for_parts(tmp_path / "run", 3)
     kill(process)
     assert not (tmp_path / "run" / "published.json").exists()
     done = tuningfork("run", config, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert files_of(tmp_path / "run") == expected
+    assert files_of(tmp_path / "run") == files_of(tmp_path / "undisturbed")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(release, tmp_path_factory):
+    """A config, and what it takes to run it: the files that come of it, and seconds."""
+    _, config = release
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    start = time.monotonic()
+    done = tuningfork("run", config, "--out", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return config, files_of(out), time.monotonic() - start
 
 
 @pytest.mark.slow
@@ -115,12 +124,17 @@ def test_changed_vote_keeps_the_embeddings_and_changes_the_catalog(again, runner
     assert files_of(out) != before
 
 
-def test_changed_encoder_is_refused_and_the_remedy_works(again, runner, tmp_path):
+def test_changed_encoder_is_mixed_in(again, runner):
+    tiny, out = again
+    with pytest.raises(Refused, match="encode.unwrap") as refused:
+        runner(tiny.config(encode={"unwrap": "none"}), tiny.folder, out)
+    assert "--anew" in str(refused.value)
+
+
+@pytest.mark.slow
+def test_anew_leaves_something_of_the_run_before(again, runner, tmp_path):
     tiny, out = again
     other = tiny.config(encode={"unwrap": "none"})
-    with pytest.raises(Refused, match="encode.unwrap") as refused:
-        runner(other, tiny.folder, out)
-    assert "--anew" in str(refused.value)
     runner(other, tiny.folder, out, anew=True)
     runner(other, tiny.folder, tmp_path / "fresh")
     assert files_of(out) == files_of(tmp_path / "fresh")

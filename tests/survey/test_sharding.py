@@ -26,7 +26,7 @@ def in_one_piece(tmp_path_factory, ray_cluster):
 
 @pytest.mark.parametrize(
     ("shards", "slice_rows"),
-    [pytest.param(3, 7, marks=pytest.mark.slow), (16, 1), pytest.param(2, 16384, marks=pytest.mark.slow)],
+    [(3, 7), pytest.param(16, 1, marks=pytest.mark.slow), pytest.param(2, 16384, marks=pytest.mark.slow)],
 )
 def test_groups_do_not_depend_on_shards_slices_or_order(
     in_one_piece, tiny, runner, tmp_path, shards, slice_rows

@@ -54,6 +54,7 @@ def test_training_leaves_weights_metrics_and_a_curve(trained):
     assert f'checkpoint = "{out}/encoder.safetensors"' in said
 
 
+@pytest.mark.slow
 def test_trained_weights_go_into_a_run(labelled, trained, runner, tmp_path):
     tiny, _ = labelled
     encode = {"model": "galaxy-atto", "checkpoint": str(trained[0] / "encoder.safetensors")}

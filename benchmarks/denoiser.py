@@ -26,8 +26,8 @@ from catalogs.slices import slices_of
 from kernels import nets
 from kernels.denoise import denoise
 from kernels.nets import weights
-from pipeline.config import load
-from pipeline.simulate import simulate
+from pipeline.config.file import load
+from pipeline.simulate.release import simulate
 
 SIZE, SEED = 64, 1
 BINS = ((3, 10), (10, 20), (20, 50), (50, 100), (100, 300), (300, 3000))

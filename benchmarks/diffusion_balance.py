@@ -24,7 +24,7 @@ from benchmarks.diffusion_judges import spread
 from benchmarks.galaxies import type_bins
 from catalogs import parts
 from kernels.bags import canonical_order
-from pipeline.simulate import simulate
+from pipeline.simulate.release import simulate
 
 if TYPE_CHECKING:
     from pathlib import Path

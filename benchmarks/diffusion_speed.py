@@ -9,7 +9,7 @@ import numpy as np
 import ray
 import torch
 
-from actors.painter import Painter, requests
+from actors.generator import Painter, requests
 from benchmarks.common import read_csv, write_csv
 from benchmarks.diffusion_adherence import Reader
 from benchmarks.diffusion_judges import frechet, resampled

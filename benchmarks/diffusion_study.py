@@ -22,8 +22,8 @@ from kernels.diffusion_model import DiffusionModel
 from kernels.nets.weights import bundled
 from kernels.stretch import noise_level
 from pipeline.conditions import of_rows
-from pipeline.config import load
-from pipeline.course import fold_of
+from pipeline.config.file import load
+from pipeline.training.dataset import fold_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

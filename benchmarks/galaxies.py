@@ -12,8 +12,8 @@ import pyarrow as pa
 from catalogs.inspect import inspect
 from catalogs.pack import pack
 from catalogs.slices import slices_of
-from pipeline.config import load
-from pipeline.course import fold_of
+from pipeline.config.file import load
+from pipeline.training.dataset import fold_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,8 +24,8 @@ from catalogs.slices import slices_of
 from examples.detect import detect
 from kernels.measure.morphology import Optics, measure
 from kernels.measure.psf import full_width
-from pipeline.config import load
-from pipeline.simulate import simulate
+from pipeline.config.file import load
+from pipeline.simulate.release import simulate
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -29,7 +29,7 @@ from actors.serving import contract
 from actors.serving.client import ServedEncoder
 from actors.serving.repository import Serving, export
 from benchmarks.common import best, write_csv
-from pipeline.serve import Ports, serving
+from pipeline.serving.serve import Ports, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

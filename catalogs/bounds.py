@@ -9,7 +9,7 @@ import numpy as np
 from astropy.io import fits
 
 from catalogs import headers, storage
-from catalogs.quiet import quiet
+from catalogs.silence import quiet
 
 LARGEST = 1 << 30
 """Bytes that a strip of an image may take at once."""

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.wcs import WCS
 
 from catalogs import headers
-from catalogs.quiet import quiet
+from catalogs.silence import quiet
 from catalogs.sky import celestial_frame
 
 if TYPE_CHECKING:

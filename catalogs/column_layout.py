@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from astropy.io import fits
 
-from catalogs.quiet import quiet
+from catalogs.silence import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from astropy.io import fits
 
 from catalogs import storage
-from catalogs.quiet import quiet
+from catalogs.silence import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

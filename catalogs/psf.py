@@ -8,7 +8,7 @@ import numpy as np
 from astropy.io import fits
 
 from catalogs import bounds, headers, storage
-from catalogs.quiet import quiet
+from catalogs.silence import quiet
 
 if TYPE_CHECKING:
     from catalogs._types import Floats

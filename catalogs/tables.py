@@ -14,8 +14,8 @@ from astropy.io import fits
 
 from catalogs import bounds, headers, identity, nulls, storage
 from catalogs.errors import CorruptFile
-from catalogs.outlines import Outline, outline
-from catalogs.quiet import quiet
+from catalogs.header_cache import Outline, outline
+from catalogs.silence import quiet
 from catalogs.synthetic import CARD
 
 if TYPE_CHECKING:

@@ -19,15 +19,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from catalogs import storage
-from pipeline import barriers, streams
-from pipeline.balance import augment
-from pipeline.classify import classify
-from pipeline.cluster import cluster
-from pipeline.publish import publish
+from pipeline.engine.cluster import cluster
+from pipeline.stages.balance import augment
+from pipeline.stages.classify import classify
+from pipeline.stages.encode import encode
+from pipeline.stages.fit import fit
+from pipeline.stages.publish import publish
+from pipeline.stages.reduce import reduce
+from pipeline.stages.vote import vote
 
 if TYPE_CHECKING:
-    from pipeline.lock import Lock
-    from pipeline.plan import Plan
+    from pipeline.output.lock import Lock
+    from pipeline.plan.plan import Plan
 
 
 def run(plan: Plan, address: str | None = None, *, dashboard: bool = False, lock: Lock | None = None) -> None:
@@ -49,14 +52,14 @@ def run(plan: Plan, address: str | None = None, *, dashboard: bool = False, lock
     if storage.exists(plan.run.published):
         return
     with cluster(plan.config.run, address, dashboard=dashboard, run=plan.run_id):
-        streams.encode(plan)
-        barriers.reduce(plan)
+        encode(plan)
+        reduce(plan)
         if plan.config.augment.balance:
-            barriers.fit(plan, first=True)
-            streams.vote(plan, first=True)
+            fit(plan, first=True)
+            vote(plan, first=True)
             augment(plan)
-        barriers.fit(plan)
-        streams.vote(plan)
+        fit(plan)
+        vote(plan)
         classify(plan)
         if lock is not None:
             lock.check()

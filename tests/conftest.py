@@ -22,8 +22,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 @pytest.fixture(scope="session")
 def ray_cluster():
     """One Ray for all runs in this process: starting it takes longer than a tiny run."""
-    from pipeline.cluster import cluster
-    from pipeline.config import Run
+    from pipeline.config.run import Run
+    from pipeline.engine.cluster import cluster
 
     with cluster(Run()):
         yield

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from kernels.measure.asymmetry import asymmetry, sky_asymmetry
 from kernels.measure.compiled import compiled
+from kernels.measure.fit_windows import Optics, fit_in_windows
 from kernels.measure.flags import EXPLAINS, MeasureFlag
 from kernels.measure.gini import gini, m20
 from kernels.measure.growth import grow
@@ -20,7 +21,6 @@ from kernels.measure.segments import segment
 from kernels.measure.shapes import ellipse
 from kernels.measure.smoothness import smoothness
 from kernels.measure.surroundings import EXTENT, area_radius, astray, near, surroundings
-from kernels.measure.windows import Optics, fit_in_windows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

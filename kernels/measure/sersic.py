@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch.nn import functional
 
+from kernels.measure.least_squares import CHUNK, THINNEST, Limits, Pixels, search
 from kernels.measure.profiles import Camera, camera
-from kernels.measure.search import CHUNK, THINNEST, Limits, Pixels, search
 
 __all__ = ["SersicFit", "fit"]
 

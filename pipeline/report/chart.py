@@ -11,9 +11,9 @@ import pyarrow as pa
 from actors.embeddings import embeddings_of
 from catalogs import readers, storage
 from kernels.moments import Components, project
-from pipeline import stores
 from pipeline.report.palette import ordered
 from pipeline.report.source import VOTED, quoted
+from pipeline.rundir import arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +53,7 @@ def chart(source: Source, sample: int, *, umap: bool = True) -> dict[str, Any]:
             "columns": [],
             "notes": ["No object has an embedding: there is no map."],
         }
-    components = Components.from_arrays(stores.load(source.run.components))
+    components = Components.from_arrays(arrays.load(source.run.components))
     values, _ = embeddings_of(rows["embedding"])
     codes = project(values, components)
     shares = components.variances / components.total_variance

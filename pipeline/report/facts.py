@@ -12,7 +12,7 @@ from catalogs import parts, storage
 from catalogs.errors import CorruptFile
 from pipeline.report.palette import ordered
 from pipeline.report.source import quoted
-from pipeline.rundir import STAGES
+from pipeline.rundir.run_directory import STAGES
 
 if TYPE_CHECKING:
     from pipeline.report.source import Column, Source

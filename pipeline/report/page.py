@@ -18,7 +18,7 @@ from catalogs.errors import BadRequest, Fault, Refused
 from pipeline.report import facts, palette, plots, scoring, sheets, stamps, surfaces, words
 from pipeline.report.chart import chart
 from pipeline.report.source import LARGEST, MEASURED, Source, open_source
-from pipeline.rundir import is_synthetic
+from pipeline.rundir.run_directory import is_synthetic
 
 if TYPE_CHECKING:
     from pathlib import Path

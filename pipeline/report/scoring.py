@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from catalogs import readers, storage
 from catalogs.errors import Fault, Refused
-from pipeline import naming
-from pipeline.classes_file import read_classes
-from pipeline.config_classes import Classes
+from pipeline.config.classes import Classes
+from pipeline.plan import class_rules
 from pipeline.report.palette import ordered
 from pipeline.report.source import quoted
+from pipeline.rundir.classes_file import read_classes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,8 +147,8 @@ def truth_of_held_out(source: Source) -> str | None:
     classes = Classes.model_validate(values)
     sql = f"SELECT object_id, {quoted(str(classes.column))} AS label FROM objects"
     rows = source.table(sql)
-    held = naming.held_out(rows["object_id"].to_numpy(), classes.held_out, classes.seed)
-    labels = naming.labels_of(rows["label"], classes)
+    held = class_rules.held_out(rows["object_id"].to_numpy(), classes.held_out, classes.seed)
+    labels = class_rules.labels_of(rows["label"], classes)
     table = pa.table({"object_id": rows["object_id"].cast(pa.string()), "truth": labels}).filter(
         pa.array(held)
     )

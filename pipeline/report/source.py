@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from catalogs import readers, storage, views
 from catalogs.errors import Fault, Refused
-from pipeline.rundir import RunDirectory
+from pipeline.rundir.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

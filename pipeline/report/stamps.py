@@ -17,7 +17,7 @@ from catalogs.stamps import stamps_of
 from catalogs.survey import Survey
 from kernels.bands import band_order
 from kernels.stretch import noise_level, stretch
-from pipeline.config import load
+from pipeline.config.file import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -16,7 +16,7 @@ from catalogs.errors import Refused
 from catalogs.inspect import inspect
 from catalogs.pack import pack
 from catalogs.slices import Slice
-from pipeline.config import load
+from pipeline.config.file import load
 
 
 @pytest.fixture

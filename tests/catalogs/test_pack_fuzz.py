@@ -16,7 +16,7 @@ from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from catalogs.pack import pack
 from catalogs.slices import Slice
-from pipeline.config import load
+from pipeline.config.file import load
 from tests.catalogs.picture_bytes import png, tiff
 from tests.fuzz import fuzz
 

@@ -14,7 +14,7 @@ from catalogs import published, readers, storage, views
 from catalogs.errors import BadRequest
 from pipeline.report import scoring
 from pipeline.report.source import Source
-from pipeline.rundir import RunDirectory
+from pipeline.rundir.run_directory import RunDirectory
 
 ODD = [
     *("[DR1] run", "run ?", "run *", "a**b", "a]b[", "[[x", "[!a]", "[]]", "we'ird", "per%20cent", "ha#sh"),

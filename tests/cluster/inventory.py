@@ -17,14 +17,14 @@ from astropy.io import fits
 
 from actors.embedder import embedding_field
 from catalogs import parts
-from pipeline import measuring
+from pipeline.plan import measuring
 from tests.survey.conftest import write_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from catalogs.slices import Slice
-    from pipeline.plan import Plan
+    from pipeline.plan.plan import Plan
 
 FOLDERS = 100
 COLUMNS = {"OBJECT_ID": "K", "TILE": "8A", "RIGHT_ASCENSION": "D", "DECLINATION": "D"} | {

@@ -7,7 +7,7 @@ import contextlib
 import psutil
 import pytest
 
-from pipeline.interrupts import FAULTS
+from pipeline.engine.interrupts import FAULTS
 from tests.cluster.conftest import SLICES, write_config
 from tests.cluster.copies import primary_copies
 from tests.cluster.nodes import machines, until

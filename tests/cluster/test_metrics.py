@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pytest
 
 from catalogs.flags import Flag
-from pipeline import metrics
-from pipeline.status import status
+from pipeline.engine import metrics
+from pipeline.rundir.status import status
 from tests.cluster.watch import EXPORT, Dashboard, Metrics, Watch, one_node
 from tests.conftest import TinyRelease
 from tests.survey.conftest import objects_of, tuningfork, write_toml

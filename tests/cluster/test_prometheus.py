@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.serve import serving
-from pipeline.status import status
+from pipeline.rundir.status import status
+from pipeline.serving.serve import serving
 from tests.cluster.prometheus import CLUSTER, NAMESPACE, Port, Prometheus, prometheus, scrape_config
 from tests.cluster.watch import EXPORT, one_node
 from tests.conftest import TinyRelease

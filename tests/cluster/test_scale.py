@@ -18,7 +18,7 @@ from catalogs import parts
 from catalogs.errors import CorruptFile
 from catalogs.source import SliceSource
 from catalogs.tables import open_table
-from pipeline.plan import plan_of
+from pipeline.plan.plan import plan_of
 from tests.cluster.inventory import write_parts, write_release
 from tests.survey.conftest import COMMAND
 
@@ -28,11 +28,11 @@ SECONDS = 60.0
 """Of processor time: the wall's depends on what else the machine does."""
 SCAN = """
 import sys
-from pipeline.plan import plan_of
-from pipeline.streams import _left
+from pipeline.plan.plan import plan_of
+from pipeline.stages.part_writer import slices_left
 plan = plan_of(sys.argv[1], sys.argv[2])
 plan.run.prepare(plan.record, anew=False, remedy="")
-left = _left(plan, "encode", plan.run.objects)
+left = slices_left(plan, "encode", plan.run.objects)
 print(left.done, left.missing[0].name, len(left.missing), sum(piece.rows for piece in left.missing))
 """
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from pipeline.config import Config
-from pipeline.config import parse as parse_config
+from pipeline.config.file import Config
+from pipeline.config.file import parse as parse_config
 from tests.k8s.manifests import Manifest, Pod, of_kind, pods, rayjob
 from tests.k8s.references import Check
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.cli import REFUSED, app
+from pipeline.cli.main import REFUSED, app
 from tests.k8s.manifests import OVERLAYS, rendered
 from tests.k8s.placement import toml
 

@@ -11,7 +11,7 @@ import tomllib
 import pytest
 import typer
 
-from pipeline.cli import app
+from pipeline.cli.main import app
 from tests.k8s.manifests import OVERLAYS, ROOT, pods, rayjob, rendered
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")

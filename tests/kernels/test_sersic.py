@@ -12,10 +12,10 @@ import pytest
 import torch
 from scipy import ndimage, optimize, special
 
+from kernels.measure.fit_windows import Optics, fit_in_windows
 from kernels.measure.profiles import Camera
 from kernels.measure.sersic import SersicFit, fit
 from kernels.measure.shapes import Ellipse
-from kernels.measure.windows import Optics, fit_in_windows
 
 EXACT = galsim.GSParams(folding_threshold=1e-3, maxk_threshold=3e-4, maximum_fft_size=20_000)
 MOFFAT = galsim.Moffat(beta=3.0, fwhm=3.4, gsparams=EXACT)

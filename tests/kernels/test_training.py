@@ -15,11 +15,11 @@ from kernels.nets import weights as stored
 from kernels.nets.denoiser import Denoiser
 from kernels.nets.galaxy import GalaxyAtto, band_mixture, round_window
 from kernels.training.labels import Head, LabelHeads, soft_ordinal
-from kernels.training.learners import DenoiserLearner, EncoderLearner
+from kernels.training.objectives import DenoiserLearner, EncoderLearner
 from kernels.training.optimiser import Optimiser
 from kernels.training.prepare import prepare, prepare_clean, prepared_side
-from kernels.training.steps import Recipe, Training, learning_rate
 from kernels.training.teacher import Teacher
+from kernels.training.trainer import Recipe, Training, learning_rate
 from kernels.training.vicreg import vicreg_loss
 from kernels.training.views import view
 

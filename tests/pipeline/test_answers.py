@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from catalogs import strict_json, views
 from catalogs.canned import CannedQuery, refuse_what_is_not_there
 from catalogs.errors import CannotWrite
-from pipeline import answers, ask, cli, progress, show
+from pipeline.cli import main, printing
+from pipeline.engine import progress
+from pipeline.results import answers, query
 from tests.fuzz import fuzz
 
 BIG = 1237648720693690487
@@ -65,7 +67,7 @@ def typed(monkeypatch, capsysbinary):
     def typed(*words: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["tuningfork", *words])
         with pytest.raises(SystemExit) as left:
-            cli.main()
+            main.main()
         return left.value.code or 0, capsysbinary.readouterr().out.decode()
 
     return typed
@@ -129,7 +131,7 @@ def test_a_column_is_lost_because_two_have_one_name(run, typed, form, tmp_path):
 
 def test_file_that_cannot_be_written_is_a_traceback(run, tmp_path):
     with pytest.raises(CannotWrite, match=str(tmp_path)):
-        ask.once(run, ask.Question("SELECT 1"), "csv", tmp_path)
+        query.once(run, query.Question("SELECT 1"), "csv", tmp_path)
 
 
 REFUSED = [
@@ -193,7 +195,7 @@ def test_neighbours_of_a_long_id(run, typed):
 def test_progress_and_status_and_plan_write_nan(capsys):
     progress._write_line({"rate": float("nan"), "at": np.float32("inf"), "n": np.int64(3)})
     assert strict(capsys.readouterr().out) == {"rate": None, "at": None, "n": 3}
-    assert cli.strict_json is show.strict_json is strict_json
+    assert main.strict_json is printing.strict_json is strict_json
 
 
 VALUES = st.recursive(
@@ -252,7 +254,7 @@ def _checked(connection, query, values) -> tuple[str, str]:
 def test_prompt_survives_what_is_typed(run, monkeypatch, capsys):
     lines = iter(["SELECT nonsense;", "SELECT max(object_id) FROM", "objects;", "SELECT 1 AS a, 2 AS a;"])
     monkeypatch.setattr("builtins.input", lambda _: next(lines, None) or (_ for _ in ()).throw(EOFError))
-    ask.prompt(run)
+    query.prompt(run)
     assert str(BIG + 3) in capsys.readouterr().out
 
 

@@ -13,10 +13,10 @@ from catalogs.errors import Fault, Refused
 from kernels import bags
 from kernels.attributes import Attribute
 from kernels.diffusion_model import untrained
-from pipeline.balance import PIECE, pieces, shortfall, told
-from pipeline.config import parse
-from pipeline.config_augment import Augment
-from pipeline.plan import Plan, make_plan
+from pipeline.config.augment import Augment
+from pipeline.config.file import parse
+from pipeline.plan.plan import Plan, make_plan
+from pipeline.stages.balance import PIECE, pieces, shortfall, told
 
 MAG, LOST = Attribute("MAG", 20, 21), Attribute("bar_length", 0, 1)
 NET = {"width": 32, "depth": 1, "patch": 4, "skin": 4}

@@ -14,13 +14,14 @@ import pytest
 
 from catalogs import parts
 from catalogs.errors import CatalogMismatch, Refused
-from pipeline import decisions, naming
-from pipeline.classify import Counts, count, named
-from pipeline.config import parse
-from pipeline.config_classes import Classes
-from pipeline.decisions import Decision
-from pipeline.plan import make_plan
-from pipeline.rundir import RunDirectory
+from pipeline.config.classes import Classes
+from pipeline.config.file import parse
+from pipeline.plan import class_rules
+from pipeline.plan.plan import make_plan
+from pipeline.rundir import group_labels
+from pipeline.rundir.group_labels import Decision
+from pipeline.rundir.run_directory import RunDirectory
+from pipeline.stages.classify import Counts, count, named
 from tests.conftest import TinyRelease
 
 GROUPS = 4
@@ -127,10 +128,10 @@ def test_first_rule_that_holds_names_a_group_and_an_unknown_median_holds_none():
     settings = rules(
         ("SPH", "Sersic_N > 2.5"), ("LTD", 'sersic_n > 0.8 AND "gini" > 0.5'), ("ETD", "gini > 0.7")
     )
-    found = naming.by_rules(settings.rules, medians, 4)
+    found = class_rules.by_rules(settings.rules, medians, 4)
     assert [rule and rule.class_ for rule in found] == ["SPH", "LTD", None, None]
     always = rules(("SPH", "true"))
-    assert [rule.class_ for rule in naming.by_rules(always.rules, {}, 2)] == ["SPH", "SPH"]
+    assert [rule.class_ for rule in class_rules.by_rules(always.rules, {}, 2)] == ["SPH", "SPH"]
 
 
 @pytest.mark.parametrize(
@@ -144,12 +145,12 @@ def test_first_rule_that_holds_names_a_group_and_an_unknown_median_holds_none():
     ],
 )
 def test_commonest_label_names_a_group_if_its_share_is_large_enough(labels, share, name):
-    assert naming.by_labels(Counter(labels), share) == name
+    assert class_rules.by_labels(Counter(labels), share) == name
 
 
 def test_label_that_is_a_number_names_nothing():
-    with pytest.raises(naming.BadLabels, match="never a number"):
-        naming.by_labels(Counter({"3": 5}), 0.5)
+    with pytest.raises(class_rules.BadLabels, match="never a number"):
+        class_rules.by_labels(Counter({"3": 5}), 0.5)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_label_that_is_a_number_names_nothing():
     ],
 )
 def test_labels_of_every_kind_of_column(column, settings, expected):
-    found = naming.labels_of(pa.chunked_array([column]), classes(**settings))
+    found = class_rules.labels_of(pa.chunked_array([column]), classes(**settings))
     assert found.to_pylist() == expected
 
 
@@ -180,9 +181,9 @@ def test_held_out_labels_name_nothing_and_score(folders):
     settings = classes(**BY_TYPE, held_out=0.4)
     told = named(counted(base, NAMES, settings), settings, {})
     assert [found["class"] for found in told["groups"]] == ["SPH", "ETD", "LTD", None]
-    held = naming.held_out(np.arange(600), 0.4, 0)
+    held = class_rules.held_out(np.arange(600), 0.4, 0)
     assert 0.3 < held.mean() < 0.5
-    assert not naming.held_out(np.arange(600), 0.0, 0).any()
+    assert not class_rules.held_out(np.arange(600), 0.0, 0).any()
     frame = objects.to_pandas().join(votes.drop_columns("object_id").to_pandas())
     labelled = frame["kept"].fillna(value=False).astype(bool) & frame["t_type"].notna()
     assert told["held_out"] == {k: int((labelled & held).sum()) for k in ("objects", "named", "right")}
@@ -195,7 +196,7 @@ def test_held_out_labels_name_nothing_and_score(folders):
 def test_what_people_said_comes_before_what_rules_say(folders):
     base, *_ = folders
     settings = rules(("SPH", "sersic_n > 2"))
-    label = decisions.Label("IRR", "a merger", "Edwin", "2026-01-01T00:00:00+00:00")
+    label = group_labels.Label("IRR", "a merger", "Edwin", "2026-01-01T00:00:00+00:00")
     told = named(counted(base, NAMES, settings), settings, {2: label})
     first, second = told["groups"][1:3]
     assert (first["class"], first["by"]) == ("SPH", "rules")
@@ -208,9 +209,9 @@ def test_class_column_tells_unnamed_from_unclassified_from_unusable():
     objects = pa.table(
         {"group": pa.array([0, 0, 1, 1, None], pa.int16()), "kept": [True, False, True, False, None]}
     )
-    found = naming.class_column(objects, ["SPH", None])
+    found = class_rules.class_column(objects, ["SPH", None])
     assert found.to_pylist() == ["SPH", "UNC", None, "UNC", None]
-    assert naming.class_column(objects, [None, None]).type == pa.string()
+    assert class_rules.class_column(objects, [None, None]).type == pa.string()
 
 
 def decision(fit: str, groups: dict[str, str], *, replace: bool = False) -> Decision:
@@ -225,13 +226,13 @@ def test_later_decisions_come_first_and_those_on_another_fit_do_not_count(tmp_pa
         decision("new", {"0": "SPH", "1": "ETD"}),
         decision("new", {"1": "LTD"}),
     ):
-        decisions.add(run, each)
-    kept = decisions.read(run)
-    assert {g: label.name for g, label in decisions.in_force(kept, "new").items()} == {0: "SPH", 1: "LTD"}
-    assert any("another fit" in note for note in decisions.notes(kept, "new"))
-    decisions.add(run, decision("new", {"2": "IRR"}, replace=True))
-    assert set(decisions.in_force(decisions.read(run), "new")) == {2}
-    assert len(decisions.read(run)) == 4
+        group_labels.add(run, each)
+    kept = group_labels.read(run)
+    assert {g: label.name for g, label in group_labels.in_force(kept, "new").items()} == {0: "SPH", 1: "LTD"}
+    assert any("another fit" in note for note in group_labels.notes(kept, "new"))
+    group_labels.add(run, decision("new", {"2": "IRR"}, replace=True))
+    assert set(group_labels.in_force(group_labels.read(run), "new")) == {2}
+    assert len(group_labels.read(run)) == 4
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"decisions": [{"author": "x"}]}', b"\xff"])
@@ -240,7 +241,7 @@ def test_damaged_labels_are_not_passed_over(tmp_path, content):
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "labels.json").write_bytes(content)
     with pytest.raises(Refused, match="damaged"):
-        decisions.read(run)
+        group_labels.read(run)
 
 
 @pytest.mark.parametrize(

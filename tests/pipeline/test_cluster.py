@@ -15,16 +15,16 @@ import psutil
 import pytest
 
 from catalogs.errors import Fault, Refused
-from pipeline import loopback
-from pipeline.cluster import refuse_or_wait
-from pipeline.raytemp import temp_faults
+from pipeline.engine import private_cluster
+from pipeline.engine.cluster import refuse_or_wait
+from pipeline.engine.temp_folder import temp_faults
 from tests.survey.conftest import COMMAND, write_toml
 
 CONNECT = """
 import sys
-from pipeline import cli
-from pipeline.cluster import cluster
-from pipeline.config import Run
+from pipeline.cli import main as cli
+from pipeline.engine.cluster import cluster
+from pipeline.config.run import Run
 
 def app():
     with cluster(Run(object_store_gib=0.1), *sys.argv[1:]):
@@ -204,7 +204,7 @@ def test_a_token_without_a_home_is_not_everybodys(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    loopback._keep_token_private()
+    private_cluster._keep_token_private()
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
@@ -215,7 +215,7 @@ def test_a_half_written_token_is_taken(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    loopback._keep_token_private()
+    private_cluster._keep_token_private()
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
 
 
@@ -243,7 +243,7 @@ def test_a_temporary_folder_that_cannot_be_one(monkeypatch):
 
 
 def test_a_full_temporary_folder_is_learned_of_after_a_minute(monkeypatch, tmp_path):
-    monkeypatch.setattr("pipeline.raytemp.LEAST", 1 << 60)
+    monkeypatch.setattr("pipeline.engine.temp_folder.LEAST", 1 << 60)
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     (fault,) = temp_faults()
     assert "RAY_TMPDIR, value /tmp: is on a disk that is full" in str(fault)

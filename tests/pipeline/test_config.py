@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from catalogs.errors import Fault, Refused
-from pipeline.config import Config, load, parse
-from pipeline.config_check import PATTERNS
+from pipeline.config.check import PATTERNS
+from pipeline.config.file import Config, load, parse
 from tests.fuzz import fuzz
 
 VALID: dict[str, Any] = {

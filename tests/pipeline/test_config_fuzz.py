@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from actors.measurer import Measurer
 from catalogs.errors import Fault, Refused
-from pipeline.cli import app
-from pipeline.config import Config, load, parse
-from pipeline.plan import as_dict, make_plan
+from pipeline.cli.main import app
+from pipeline.config.file import Config, load, parse
+from pipeline.plan.plan import as_dict, make_plan
 from tests.conftest import TinyRelease
 from tests.fuzz import fuzz
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.config_reference import reference
+from pipeline.config.reference import reference
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "config.md"
 
 
 def test_config_page_is_what_the_code_says():
     assert PAGE.read_text(encoding="utf-8") == reference(), (
-        "run: python -m pipeline.config_reference > docs/config.md"
+        "run: python -m pipeline.config.reference > docs/config.md"
     )
 
 

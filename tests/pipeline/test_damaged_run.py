@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from catalogs import madeof, parts, storage
 from catalogs.errors import CorruptFile, Refused
-from pipeline import classify, decisions, stores
-from pipeline.config import parse
-from pipeline.decisions import Decision
-from pipeline.plan import make_plan
-from pipeline.rundir import RunDirectory, differences, is_synthetic
-from pipeline.status import slice_names, status
+from pipeline.config.file import parse
+from pipeline.plan.plan import make_plan
+from pipeline.rundir import arrays, group_labels
+from pipeline.rundir.group_labels import Decision
+from pipeline.rundir.run_directory import RunDirectory, differences, is_synthetic
+from pipeline.rundir.status import slice_names, status
+from pipeline.stages import classify
 from tests.conftest import TinyRelease
 from tests.fuzz import fuzz
 from tests.survey.conftest import tuningfork
@@ -118,9 +119,9 @@ def test_any_value_anywhere_in_labels(tmp_path, data):
     (tmp_path / "labels").mkdir(exist_ok=True)
     (tmp_path / "labels" / "labels.json").write_text(json.dumps(with_value(sound, path, data.draw(VALUES))))
     try:
-        found = decisions.read(run)
-        decisions.as_values(decisions.in_force(found, "f"))
-        assert isinstance(decisions.notes(found, "f"), list)
+        found = group_labels.read(run)
+        group_labels.as_values(group_labels.in_force(found, "f"))
+        assert isinstance(group_labels.notes(found, "f"), list)
     except Refused as refused:
         if "labels.json: is damaged" not in str(refused):
             pytest.fail(str(refused))
@@ -132,7 +133,7 @@ def test_parts_and_models_that_are_cut_or_garbage(tmp_path, data, cut):
     import numpy as np
 
     folder = str(tmp_path)
-    stores.save(f"{folder}/whole.safetensors", {"a": np.arange(100)})
+    arrays.save(f"{folder}/whole.safetensors", {"a": np.arange(100)})
     whole = storage.read(f"{folder}/whole.safetensors")
     for text in (data, whole[:cut] if cut < len(whole) else b"", b"PAR1" + data + b"PAR1"):
         (tmp_path / "part.parquet").write_bytes(text)
@@ -141,7 +142,7 @@ def test_parts_and_models_that_are_cut_or_garbage(tmp_path, data, cut):
             lambda: parts.receipt(folder, "part"),
             lambda: madeof.read(parts.url(folder, "part")),
             lambda: parts.read(folder, "part"),
-            lambda: stores.load(f"{folder}/cut.safetensors"),
+            lambda: arrays.load(f"{folder}/cut.safetensors"),
             lambda: classify.names_of(f"{folder}/cut.safetensors"),
         ):
             with pytest.raises(CorruptFile):

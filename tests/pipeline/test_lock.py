@@ -16,15 +16,15 @@ import pytest
 
 from catalogs import storage
 from catalogs.errors import Refused
-from pipeline import lock as locks
-from pipeline import lockfile
-from pipeline.holder import holder_of, this_process
-from pipeline.lock import NAME, LockLost, locked
+from pipeline.output import lock as locks
+from pipeline.output import lock_file
+from pipeline.output.holder import holder_of, this_process
+from pipeline.output.lock import NAME, LockLost, locked
 from tests.survey.conftest import COMMAND, tuningfork, write_toml
 
 HOLD = """
 import sys, time
-from pipeline.lock import locked
+from pipeline.output.lock import locked
 with locked(sys.argv[1], "run"):
     print("held", flush=True)
     time.sleep(60)
@@ -49,7 +49,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(locks, "BEAT", 0.1)
     monkeypatch.setattr(locks, "STALE", 1.0)
     monkeypatch.setattr(locks, "LOOK", 0.05)
-    for module in (locks, lockfile):
+    for module in (locks, lock_file):
         monkeypatch.setattr(module, "SETTLE", 0.1)
 
 

@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from catalogs.errors import Refused
-from pipeline.cli import app
-from pipeline.offline import check
+from pipeline.cli.main import app
+from pipeline.plan.offline import check
 
 FAR = """
 [survey]

@@ -15,9 +15,9 @@ from PIL import Image
 from catalogs import pack as releases
 from catalogs.errors import Refused
 from catalogs.inspect import RESERVED
-from pipeline.config import load
-from pipeline.packing import measured_names, pack
-from pipeline.plan import make_plan, plan_of
+from pipeline.cli.pack import measured_names, pack
+from pipeline.config.file import load
+from pipeline.plan.plan import make_plan, plan_of
 
 OWN = sorted({*RESERVED, *measured_names(), "vote_kmeans", "vote_mine", "FLUX", "Class"} - {"flux", "class"})
 

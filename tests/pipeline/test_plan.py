@@ -13,8 +13,8 @@ from astropy.io import fits
 
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import RESERVED
-from pipeline.config import parse
-from pipeline.plan import Plan, make_plan
+from pipeline.config.file import parse
+from pipeline.plan.plan import Plan, make_plan
 from tests.conftest import TinyRelease
 
 

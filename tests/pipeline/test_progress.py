@@ -7,9 +7,9 @@ import json
 import pytest
 from rich.console import Console
 
-from pipeline import progress
-from pipeline.progress import StageProgress
-from pipeline.rundir import run_id
+from pipeline.engine import progress
+from pipeline.engine.progress import StageProgress
+from pipeline.rundir.run_directory import run_id
 
 
 def test_run_id_does_not_depend_on_how_its_directory_is_written(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from pipeline.report.source import Column, Source
 from pipeline.report.stamps import drawn
 from pipeline.report.surfaces import SURFACES
 from pipeline.report.words import short
-from pipeline.rundir import RunDirectory
+from pipeline.rundir.run_directory import RunDirectory
 
 
 def stamp(bands, at=(20, 10), light=(100.0, 100.0, 100.0)):

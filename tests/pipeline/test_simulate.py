@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.table import Table, vstack
 from astropy.wcs import WCS
 
-from pipeline.simulate import simulate
+from pipeline.simulate.release import simulate
 
 
 @pytest.fixture(scope="module")

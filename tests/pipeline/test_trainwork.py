@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from kernels.training.labels import Head
-from kernels.training.steps import Recipe
-from pipeline.config_training import Train
-from pipeline.course import EncoderCourse
-from pipeline.trainwork import Lesson, _training
+from kernels.training.trainer import Recipe
+from pipeline.config.training import Train
+from pipeline.training.dataset import EncoderCourse
+from pipeline.training.worker import Lesson, _training
 
 SIDE = 32
 

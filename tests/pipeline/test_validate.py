@@ -14,9 +14,9 @@ import pytest
 from astropy.table import Table
 
 from catalogs import storage, validation
-from pipeline import cli
-from pipeline.config import parse
-from pipeline.plan import make_plan
+from pipeline.cli import main
+from pipeline.config.file import parse
+from pipeline.plan.plan import make_plan
 from tests.pipeline.classed import ORDER, galaxies
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -43,7 +43,7 @@ def tuningfork(monkeypatch, capsys):
     def typed(*words: str | Path) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["tuningfork", *map(str, words)])
         with pytest.raises(SystemExit) as left:
-            cli.main()
+            main.main()
         return left.value.code or 0, " ".join(capsys.readouterr().out.split())
 
     return typed

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from catalogs import validation, views
-from pipeline.config_validate import Validate
-from pipeline.validate import judge
+from pipeline.config.validation import Validate
+from pipeline.validation.validate import judge
 from tests.pipeline.classed import ORDER, galaxies
 
 

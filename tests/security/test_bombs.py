@@ -15,9 +15,9 @@ from catalogs import bounds
 from catalogs.errors import Refused
 from catalogs.psf import BadPSF, read_psf
 from catalogs.published import connect
-from pipeline import plan_faults
-from pipeline.config import parse
-from pipeline.plan import make_plan
+from pipeline.config.file import parse
+from pipeline.plan import config_faults
+from pipeline.plan.plan import make_plan
 from tests.security import bombs
 
 ROOM = 700
@@ -103,7 +103,9 @@ def test_a_published_table_is_looked_at_before_it_is_opened(tmp_path):
 
 
 def test_slices_of_long_rows_are_refused_however_small_their_stamps(tiny, monkeypatch):
-    monkeypatch.setattr(plan_faults, "LARGEST_SLICE", 200_000)  # as a thousand times as many rows would take
+    monkeypatch.setattr(
+        config_faults, "LARGEST_SLICE", 200_000
+    )  # as a thousand times as many rows would take
     tiny.table["SPECTRUM"] = np.zeros((64, 2000), np.float32)
     tiny.write()
     config = parse(tiny.config(run={"slice_rows": 200_000}), "survey.toml")

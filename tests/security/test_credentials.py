@@ -6,9 +6,9 @@ import pytest
 
 from catalogs.errors import Refused
 from catalogs.storage import carries_credentials
-from pipeline.config import parse
-from pipeline.config_check import read_toml
-from pipeline.validate import validate
+from pipeline.config.check import read_toml
+from pipeline.config.file import parse
+from pipeline.validation.validate import validate
 from tests.survey.conftest import tuningfork, write_toml
 
 SECRET = "pLaNtEd/SeCrEt+0"

@@ -13,7 +13,7 @@ import torch
 
 from kernels.diffusion_model import DiffusionModel
 from kernels.nets import create, weights
-from pipeline import stores
+from pipeline.rundir import arrays
 
 FOLDERS = ("catalogs", "kernels", "actors", "pipeline", "benchmarks", "examples")
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ READERS = {
     "denoiser": lambda path: weights.load(create("denoiser"), path),
     "diffusion": DiffusionModel.load,
     "what a file says of itself": weights.metadata,
-    "what barriers leave": lambda path: stores.load(str(path)),
+    "what barriers leave": lambda path: arrays.load(str(path)),
 }
 
 
@@ -78,7 +78,7 @@ def test_weights_are_never_unpickled(planted, trace, reader, name, kind):
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_training_goes_on_from_tensors_alone(planted, trace):
-    """As `pipeline.trainwork` reads the checkpoints that it has written itself."""
+    """As `pipeline.training.worker` reads the checkpoints that it has written itself."""
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         torch.load(planted("state.pt", "torch"), map_location="cpu", weights_only=True)
     with pytest.raises(pickle.UnpicklingError):

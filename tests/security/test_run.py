@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.serve import serving
+from pipeline.serving.serve import serving
 from tests.conftest import TinyRelease
 from tests.serving.conftest import OPTIONS, free_ports
 from tests.survey.conftest import COMMAND, tuningfork, write_toml

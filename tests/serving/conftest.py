@@ -14,7 +14,7 @@ import pytest
 from actors.encoder import Encoder
 from actors.serving import contract
 from actors.serving.repository import Serving, export
-from pipeline.serve import Ports, serving
+from pipeline.serving.serve import Ports, serving
 
 OPTIONS: dict[str, Any] = {
     "model": "timm:test_convnext",

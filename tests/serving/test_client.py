@@ -23,7 +23,7 @@ from tritonclient.utils import InferenceServerException
 from actors.encoder import Encoder
 from actors.serving.client import ServedEncoder, ServersLost
 from actors.serving.connection import ServerFault, scaled_to_half
-from pipeline.serve import Ports, serving
+from pipeline.serving.serve import Ports, serving
 from tests.actors.test_encoder import bits, embeddings, stamps, table
 from tests.serving.conftest import OPTIONS, expected, free_ports
 from tests.serving.proxy import bad_line

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from catalogs.pack import pack
-from pipeline.serve import serving
+from pipeline.serving.serve import serving
 from tests.serving.conftest import free_ports
 from tests.survey.conftest import Runner, files_of, tuningfork, write_toml
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from catalogs.errors import Refused
-from pipeline.config import parse
-from pipeline.plan import make_plan
-from pipeline.serve import CLIENT_MEMORY, _knows, find, serving
-from pipeline.trial import estimate
+from pipeline.config.file import parse
+from pipeline.plan.plan import make_plan
+from pipeline.plan.run_time import estimate
+from pipeline.serving.serve import CLIENT_MEMORY, _knows, find, serving
 from tests.cluster.nodes import machines
 from tests.conftest import TinyRelease
 from tests.serving.conftest import free_ports

@@ -13,8 +13,8 @@ import pytest
 
 from catalogs import views
 from pipeline import flow
-from pipeline.config import parse
-from pipeline.plan import Plan, make_plan
+from pipeline.config.file import parse
+from pipeline.plan.plan import Plan, make_plan
 
 COMMAND = str(Path(sys.executable).with_name("tuningfork"))
 

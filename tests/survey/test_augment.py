@@ -20,8 +20,8 @@ from catalogs.errors import Refused
 from catalogs.flags import Flag
 from kernels.diffusion import Sampling
 from kernels.diffusion_model import DiffusionModel
-from pipeline.augment import augment
-from pipeline.wishes import Order
+from pipeline.synthesis.augment import augment
+from pipeline.synthesis.requests import Order
 from tests.pipeline.wished import ATTRIBUTES, asked, refused, write_model, write_table
 from tests.survey.conftest import COMMAND, objects_of, tuningfork
 

@@ -21,9 +21,9 @@ from catalogs import parts
 from kernels.attributes import Attribute
 from kernels.diffusion_model import untrained
 from kernels.stretch import noise_level
-from pipeline import stores
-from pipeline.balance import PIECE
-from pipeline.status import status
+from pipeline.rundir import arrays
+from pipeline.rundir.status import status
+from pipeline.stages.balance import PIECE
 from tests.conftest import TinyRelease
 from tests.survey.conftest import COMMAND, Runner, files_of, objects_of, tuningfork, write_toml
 
@@ -76,7 +76,7 @@ def test_neighbours_join_the_bags_of_the_second_fit(finished):
     _, out = finished
     total = json.loads((out / "models/balance.json").read_text())["synthetic"]
     first, second = (
-        stores.load(str(out / "models" / f"{name}.safetensors"))
+        arrays.load(str(out / "models" / f"{name}.safetensors"))
         for name in ("first_electorate", "electorate")
     )
     assert np.array_equal(first["centres"], second["centres"])  # the reference: a group keeps its number

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.status import status
+from pipeline.rundir.status import status
 from tests.conftest import TinyRelease
 from tests.survey.conftest import objects_of, tuningfork, write_toml
 

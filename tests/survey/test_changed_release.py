@@ -14,7 +14,7 @@ from astropy.io import fits
 from catalogs import inspect_rows, parts
 from catalogs.errors import FileChanged, Refused
 from pipeline import flow
-from pipeline.streams import SlicesFailed
+from pipeline.engine.streams import SlicesFailed
 from tests.conftest import TinyRelease
 from tests.survey.conftest import Runner, files_of, tuningfork, write_toml
 
@@ -152,7 +152,7 @@ def test_a_changed_tile_of_a_release_too_large_to_look_at(tiny, tmp_path, runner
     # and in the middle of one command
     (out / "images.parquet").unlink(missing_ok=True)
     other = runner.plan(tiny.config(images={"pixel_scale": 0.2}), tiny.folder, out)
-    monkeypatch.setattr("pipeline.versions.look_again", lambda plan: None)
+    monkeypatch.setattr("pipeline.stages.image_versions.look_again", lambda plan: None)
     with pytest.raises(FileChanged, match="old and new are not mixed"):
         flow.run(other)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import cli
+from pipeline.cli import main
 from tests.conftest import TinyRelease
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +89,7 @@ def test_one_file_for_readers_of_single_files(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     with pytest.raises(SystemExit) as left:
-        cli.main()
+        main.main()
     assert not left.value.code, capsys.readouterr().out
     table = pq.read_table("objects.parquet")
     assert min(table["objID"].to_pylist()) == ID + 1

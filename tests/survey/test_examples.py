@@ -18,8 +18,8 @@ from catalogs import views
 from catalogs.pack import pack
 from kernels.nets import create
 from kernels.nets.weights import half_precision
-from pipeline.config import parse
-from pipeline.plan import make_plan
+from pipeline.config.file import parse
+from pipeline.plan.plan import make_plan
 from tests.survey.conftest import objects_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

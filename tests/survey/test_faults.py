@@ -17,7 +17,7 @@ from catalogs import parts
 from catalogs.errors import TuningforkError
 from catalogs.flags import Flag
 from pipeline import flow
-from pipeline.streams import SlicesFailed
+from pipeline.engine.streams import SlicesFailed
 from tests.survey.conftest import objects_of, tuningfork, write_toml
 
 

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 
 from catalogs import parts
-from pipeline.enough import TooFewObjects
+from pipeline.plan.enough_objects import TooFewObjects
 from tests.survey.conftest import objects_of
 
 PIXEL = {"position": "pixel", "pixel_scale": 0.2}

@@ -11,9 +11,9 @@ import pytest
 
 from catalogs import parts, views
 from catalogs.errors import Refused
-from pipeline import show
-from pipeline.classify import names_of
-from pipeline.label import label
+from pipeline.cli import printing
+from pipeline.results.label import label
+from pipeline.stages.classify import names_of
 from tests.conftest import TinyRelease
 from tests.survey.conftest import Runner, files_of, objects_of, write_toml
 
@@ -101,7 +101,7 @@ def test_person_s_names_reach_the_catalog_and_every_later_run(again, runner, tmp
         sql = 'SELECT DISTINCT class FROM objects WHERE kept AND "group" = ?'
         assert connection.execute(sql, [0]).fetchall() == [("SPH",)]
         assert connection.execute(sql, [1]).fetchall() == [("ETD",)]
-    show.classes(str(out))
+    printing.classes(str(out))
     assert "smooth [round] ones" in capsys.readouterr().out
     history = json.loads((out / "labels" / "labels.json").read_text())["decisions"]
     assert [(each["author"], len(each["groups"])) for each in history] == [("Edwin", 2), ("Allan", 1)]

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalogs import views
-from pipeline import show
-from pipeline.label import label
+from pipeline.cli import printing
 from pipeline.report.page import Options, report
-from pipeline.status import status
-from pipeline.validate import validate
+from pipeline.results.label import label
+from pipeline.rundir.status import status
+from pipeline.validation.validate import validate
 from tests.conftest import TinyRelease
 from tests.survey.conftest import Runner, objects_of, write_toml
 
@@ -86,7 +86,7 @@ def test_other_commands_find_the_run(finished, tmp_path, capsys):
     run, plan = finished
     assert status(str(run)).rows == 64
     assert shlex.split(plan.command)[-1] == str(run)
-    show.summary(str(run))
+    printing.summary(str(run))
     typed = [
         shlex.split(line)
         for line in capsys.readouterr().out.splitlines()

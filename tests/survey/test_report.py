@@ -18,10 +18,10 @@ from selenium.webdriver.support.select import Select
 from typer.testing import CliRunner
 
 from catalogs.errors import BadRequest, Refused
-from pipeline.cli import app
-from pipeline.label import read_file
+from pipeline.cli.main import app
 from pipeline.report.page import Options, report
-from pipeline.rundir import RunDirectory
+from pipeline.results.label import read_file
+from pipeline.rundir.run_directory import RunDirectory
 from tests.conftest import TinyRelease
 from tests.survey.browser import asked_for, chromium, one, opened, until
 from tests.survey.conftest import Runner, objects_of, write_toml

@@ -17,8 +17,8 @@ from catalogs.errors import Refused
 from kernels.diffusion_model import DiffusionModel
 from kernels.nets import create
 from kernels.nets.weights import half_precision, load
-from pipeline import history
-from pipeline.train import train
+from pipeline.training import history
+from pipeline.training.train import train
 from tests.conftest import TinyRelease
 from tests.survey.conftest import COMMAND, objects_of, tuningfork, write_toml
 

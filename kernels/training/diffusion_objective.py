@@ -1,0 +1,86 @@
+"""What a diffusion model learns: to draw a release's stamps, told what is known of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from kernels.attributes import mirror_image, scaled
+from kernels.diffusion import diffusion_loss
+from kernels.stretch import noise_level
+from kernels.training.degrade import degraded
+from kernels.training.objectives import Learner
+
+if TYPE_CHECKING:
+    from kernels.diffusion_model import Description
+    from kernels.training.trainer import Recipe
+
+__all__ = ["DiffusionLearner"]
+
+_UNTOLD, _ALL_TOLD = 0.1, 0.5
+"""Shares of stamps that it is told nothing of, and everything that is known; of the others, any part."""
+
+
+class DiffusionLearner(Learner):
+    """A denoiser of every strength that is told what to draw.
+
+    Parameters
+    ----------
+    description : Description
+        Attributes in the order: those of the release, `noise` of each band, `psf`.
+    recipe : Recipe
+    degrade : float
+        Share of the stamps that are blurred and made noisier.
+    """
+
+    def __init__(self, description: Description, recipe: Recipe, degrade: float) -> None:
+        super().__init__()
+        self.net, self.description, self.recipe, self.degrade = (
+            description.build(),
+            description,
+            recipe,
+            degrade,
+        )
+
+    def forward(
+        self, stamps: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Loss of stamps (n, b, y, x), as `Brightness.forward` gives them, and nothing else.
+
+        Targets (n, 2 labels) are the release's attributes, in their own units, and how sure they are; NaN where unknown.
+        """
+        brightness, attributes = self.description.brightness, self.description.attributes
+        labels, sure = targets.float().chunk(2, dim=1)
+        fluxes, blur = degraded(brightness.inverse(stamps), self.degrade, generator)
+        # blurs add in squares to the release's own PSF, the least that `psf` can be
+        psf = (attributes[-1].low ** 2 + blur[:, None].square()).sqrt()
+        values = scaled(torch.cat([labels, noise_level(fluxes), psf], dim=1), attributes)
+        confidence = torch.cat([sure, torch.ones_like(values[:, sure.shape[1] :])], dim=1)
+        stamps, values = self._turned(brightness.forward(fluxes), values, generator)
+        values, confidence = _withheld(values, confidence, generator)
+        half = self.recipe.precision == "bfloat16"
+        with torch.autocast(stamps.device.type, torch.bfloat16, enabled=half):
+            return diffusion_loss(self.net, stamps, values, confidence, generator), {}
+
+    def _turned(
+        self, stamps: torch.Tensor, values: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Each stamp turned by a multiple of 90 degrees, and mirrored or not."""
+        chance = torch.rand(3, len(stamps), generator=generator, device=stamps.device) < 0.5
+        flip_x, flip_y, swap = chance[:, :, None, None, None]
+        stamps = torch.where(flip_x, stamps.flip(3), stamps)
+        stamps = torch.where(flip_y, stamps.flip(2), stamps)
+        stamps = torch.where(swap, stamps.mT, stamps)
+        odd = (chance.sum(dim=0) % 2 == 1)[:, None]
+        return stamps, torch.where(odd, mirror_image(values, self.description.attributes), values)
+
+
+def _withheld(
+    values: torch.Tensor, confidence: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Part of what is known made unknown: so a model can be told as much or as little as its user wants."""
+    rate = torch.rand(len(values), 1, generator=generator, device=values.device)
+    rate = torch.where(rate < _ALL_TOLD, 0.0, ((rate - _ALL_TOLD) / (1 - _ALL_TOLD - _UNTOLD)).clamp(max=1.0))
+    withheld = torch.rand(values.shape, generator=generator, device=values.device) < rate
+    return values.masked_fill(withheld, torch.nan), confidence.masked_fill(withheld, 0.0)

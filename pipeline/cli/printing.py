@@ -1,0 +1,226 @@
+"""What the commands print for people: plans, refusals, statuses, summaries."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from catalogs import strict_json, views
+from pipeline.console import console
+from pipeline.rundir.classes_file import read_classes
+from pipeline.rundir.run_directory import RunDirectory, is_synthetic
+
+if TYPE_CHECKING:
+    from catalogs.errors import Refused
+    from pipeline.plan.plan import Plan
+    from pipeline.plan.run_time import Estimate
+    from pipeline.rundir.status import StageStatus, Status
+
+SYNTHETIC = "[bold yellow]SYNTHETIC:[/] a diffusion model drew these objects; nothing of them was observed"
+
+
+def plan(planned: Plan, judged: Estimate) -> None:
+    """What will run, with its resources, columns, bytes and time."""
+    from pipeline.plan.run_time import notes
+
+    release, config = planned.release, planned.config
+    survey, layout, encode = config.survey, config.survey.images, config.encode
+    selected = "not looked at yet" if release.selected is None else f"{release.selected:,}"
+    scale = f"{release.pixel_scale:.4g} arcsec" if release.pixel_scale else "unknown"
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("release", escape(f"{survey.name}: {len(release.shards)} shards, {release.rows:,} rows"))
+    grid.add_row(
+        "objects", f"{selected}, in {planned.slice_count:,} slices of {config.run.slice_rows:,} rows at most"
+    )
+    bands = ", ".join(layout.bands)
+    stamp = f"{layout.layout}: {layout.size} px a side, bands {bands}, pixel {scale}, background {layout.background}"
+    grid.add_row("stamps", escape(stamp))
+    where = f"{encode.gpus:g} GPU" if encode.gpus else f"CPU, {encode.threads} threads"
+    if encode.served_by is not None:
+        where = f"send {encode.wire} to {', '.join(encode.endpoints)}"
+    steps = f"{'denoise, ' if config.denoise else ''}unwrap {encode.unwrap}, {encode.stretch}"
+    grid.add_row(
+        "encode", escape(f"{steps}, {encode.model} ({encode.checkpoint}) → {planned.features} features")
+    )
+    grid.add_row(
+        "", escape(f"{encode.workers} workers ({where}, {encode.precision}), batches of {encode.batch_size}")
+    )
+    grid.add_row("measure", escape(_measured(planned)))
+    fit = config.fit
+    members = fit.bags * len(fit.families)
+    grid.add_row("reduce", f"{config.reduce.components} principal components")
+    grid.add_row(
+        "fit", f"{fit.bags} bags x {', '.join(fit.families)} = {members} members, {fit.groups} groups"
+    )
+    augment = config.augment
+    if augment.balance:
+        text = f"groups with less than {augment.rare:.3g} of what is kept get synthetic neighbours, drawn by {augment.model}"
+        grid.add_row("augment", escape(f"{text}, up to {augment.fill:.3g} of what is usable"))
+        drawn = f"at most {augment.most:,} in all, {augment.steps} steps, guidance {augment.guidance:g}; then fit and vote again"
+        grid.add_row("", drawn)
+    rule = config.vote.rule if config.vote.rule == "unanimous" else f"agreement >= {config.vote.threshold}"
+    grid.add_row("vote", rule)
+    grid.add_row("columns", escape(", ".join(f"{f.name} {f.type}" for f in planned.schema)))
+    out = release.rows * (2 * planned.features * (2 if config.publish.embeddings else 1) + 120)
+    memory = planned.slice_bytes
+    grid.add_row("bytes", f"about {_bytes(out)} written; {_bytes(memory)} of memory a slice in flight")
+    grid.add_row("time", escape(_duration(planned, judged)))
+    grid.add_row("run", escape(f"{planned.run.url} ({planned.run_id})"))
+    console.print(grid)
+    for note in [*planned.notes, *notes(planned, judged)]:
+        console.print(f"[bold yellow]note:[/] {escape(note)}")
+
+
+def _duration(planned: Plan, judged: Estimate) -> str:
+    rest = f"{_time(judged.rest)} of starting, fitting and publishing"
+    if planned.config.augment.balance:
+        rest += ", and the drawing of synthetic neighbours, which nobody tried"
+    if judged.unknown:
+        least = f", of which measuring takes {_time(judged.measuring)} at least" if judged.measuring else ""
+        return f"{judged.unknown}{least}; {rest}"
+    if not judged.objects:
+        return f"about {rest}" if judged.rest else "none: everything is done"
+    rate = judged.objects / judged.stamps
+    return f"about {_time(judged.seconds)}, judged by a trial: {_time(judged.stamps)} of stamps ({rate:,.3g} objects/s), {rest}"
+
+
+def _measured(planned: Plan) -> str:
+    from pipeline.plan.measuring import measured_band
+
+    settings, options = planned.config.measure, planned.measurer_options
+    if options is None:
+        return "nothing"
+    psf = settings.psf or (f"Gaussian, FWHM {options['fwhm']:.3g} pixels" if settings.fwhm else "unknown")
+    gain = "unknown" if settings.gain is None else f"{settings.gain:g}"
+    return f"{', '.join(settings.quantities)}; band {measured_band(planned.config)}, PSF {psf}, gain {gain}"
+
+
+def refusal(refused: Refused) -> None:
+    """Everything that is wrong."""
+    count = len(refused.faults)
+    console.print(f"[bold red]refused:[/] {count} {'thing is' if count == 1 else 'things are'} wrong")
+    for fault in refused.faults:
+        console.print(f"  {escape(str(fault))}", soft_wrap=True, highlight=False)
+
+
+def summary(run: str) -> None:
+    """What came out: the groups, the kept fraction, where the catalog is and what to try next."""
+    with views.connect(run) as connection:
+        queries = views.canned()
+        groups = connection.execute(queries["groups"].sql)
+        table = Table(*[d[0] for d in groups.description or []], title="groups")
+        for row in groups.fetchall():
+            table.add_row(*[str(value) for value in row])
+        console.print(table)
+        objects, usable, kept, fraction, unanimous, _ = (
+            connection.execute(queries["kept"].sql).fetchone() or ()
+        )
+    classes(run, only_named=True)
+    if is_synthetic(RunDirectory(run).record()):
+        console.print(SYNTHETIC)
+    console.print(
+        f"{objects:,} objects, {usable:,} usable; kept {kept:,} ({fraction:.1%}), unanimous {unanimous:.1%}"
+    )
+    console.print(f"catalog: {escape(run.rstrip('/'))}/catalog", soft_wrap=True)
+    console.print("next:", style="bold")
+    typed = shlex.quote(run)
+    console.print(f"  tuningfork query {escape(typed)} --name agreement", soft_wrap=True)
+    again = f"""tuningfork query {typed} 'SELECT "group", count(*) FROM objects WHERE kept GROUP BY ALL ORDER BY ALL'"""
+    console.print("  " + escape(again), soft_wrap=True)
+
+
+def classes(run: str, *, only_named: bool = False) -> None:
+    """Which class each group of a run has; nothing where `only_named` and no group has one."""
+    groups = read_classes(RunDirectory(run).classes)["groups"]
+    if only_named and not any(group["class"] for group in groups):
+        return
+    table = Table("group", "class", "by", "objects", "kept", "notes", title="classes")
+    for group in groups:
+        by = f"{group['by']}: {group['author']}" if group["author"] else group["by"] or ""
+        counts = (f"{group['objects']:,}", f"{group['kept']:,}")
+        texts = [escape(text) for text in (group["class"] or "", by, *counts, group["notes"] or "")]
+        table.add_row(str(group["group"]), *texts)
+    console.print(table)
+
+
+def status(found: Status, *, as_json: bool) -> None:
+    """How far a run is."""
+    if as_json:
+        balance = found.balance
+        streams = found.stages if balance is None else [*found.stages, balance.vote]
+        stages = {
+            s.stage: {**vars(s), "done": s.done, "missing": len(s.missing), "first_missing": s.missing[:10]}
+            for s in streams
+        }
+        barriers: dict[str, object] = {
+            "reduced": found.reduced,
+            "fitted": found.fitted,
+            "published": found.published,
+        }
+        if balance is not None:
+            barriers |= {
+                "first_fitted": balance.fitted,
+                "augment": {"wanted": balance.wanted, "drawn": balance.drawn},
+            }
+        whole = {"run": found.run_id, "rows": found.rows, "synthetic": found.synthetic}
+        console.print_json(strict_json.dumps({**whole, "stages": stages, **barriers}))
+        return
+    table = Table("stage", "slices", "objects", "usable", "objects/s", "missing")
+    encode, vote = found.stages
+    _stream(table, encode)
+    _barrier(table, "reduce", done=found.reduced)
+    if found.balance is not None:
+        _barrier(table, "first_fit", done=found.balance.fitted)
+        _stream(table, found.balance.vote)
+        wanted, drawn = found.balance.wanted, found.balance.drawn
+        left = (
+            "not counted yet" if wanted is None else f"{wanted - drawn:,} to draw" if wanted > drawn else ""
+        )
+        table.add_row("augment", "", f"{drawn:,} synthetic", "", "", left or "nothing")
+    _barrier(table, "fit", done=found.fitted)
+    _stream(table, vote)
+    _barrier(table, "publish", done=found.published)
+    console.print(f"run: {escape(found.run_id)}", highlight=False)
+    console.print(table)
+    flags = found.stages[0].flags
+    console.print(
+        "flags: " + (", ".join(f"{name} {count:,}" for name, count in sorted(flags.items())) or "none")
+    )
+    if found.synthetic:
+        console.print(SYNTHETIC)
+    if not found.published:
+        console.print(
+            f"continue: {escape(shlex.join(['tuningfork', 'run', found.source, '--out', found.run.url]))}",
+            soft_wrap=True,
+        )
+
+
+def _stream(table: Table, stage: StageStatus) -> None:
+    rate = "" if stage.rate is None else f"{stage.rate:,.0f}"
+    missing = ", ".join(stage.missing[:3])
+    if len(stage.missing) > 3:
+        missing += f" and {len(stage.missing) - 3} more"
+    slices = f"{stage.done:,}/{stage.total:,}"
+    table.add_row(stage.stage, slices, f"{stage.objects:,}", f"{stage.usable:,}", rate, missing or "nothing")
+
+
+def _barrier(table: Table, name: str, *, done: bool) -> None:
+    table.add_row(name, "done" if done else "to do", "", "", "", "")
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024 or unit == "TiB":
+            return f"{count:,.0f} {unit}"
+        count /= 1024
+    return ""
+
+
+def _time(seconds: float) -> str:
+    for limit, unit, size in ((90, "s", 1), (5400, "min", 60), (172_800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds / 86400:,.1f} days"

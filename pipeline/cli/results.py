@@ -1,0 +1,110 @@
+"""Commands over a run: how far it is, and what its catalog says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+results = typer.Typer()
+
+RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, local or a URL.")]
+
+Format = Literal["table", "csv", "json", "parquet"]
+
+
+@results.command()
+def status(
+    run: RunPath, as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False
+) -> None:
+    """Say how far a run is: slices, objects, flags, rate, and what is missing."""
+    from pipeline.cli import printing
+    from pipeline.rundir.status import status as look
+
+    printing.status(look(run), as_json=as_json)
+
+
+@results.command()
+def query(
+    run: RunPath,
+    sql: Annotated[str | None, typer.Argument(help="SQL over `objects` and `embeddings`.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="A canned query instead; `--name list` lists them.")
+    ] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", help="A canned query's parameter, NAME=VALUE.")
+    ] = None,
+    output: Annotated[Format, typer.Option("--format", help="How to write the answer.")] = "table",
+    to: Annotated[Path | None, typer.Option("--to", help="File to write to; parquet needs one.")] = None,
+) -> None:
+    """Ask the catalog in SQL. Without a query it opens a prompt."""
+    from pipeline.results import query
+
+    if name == "list":
+        query.list_canned()
+    elif sql is None and name is None:
+        query.prompt(run)
+    else:
+        query.once(run, query.resolve(sql, name, values or []), output, to)
+
+
+@results.command()
+def label(
+    run: RunPath,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.toml", help='Names: lines 3 = "SPH" in a table groups.')
+    ],
+    author: Annotated[str | None, typer.Option(help="Who decided; default: the file's author.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The run's config, where it is no longer where it was.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join; default: start one here.")] = None,
+    forget: Annotated[
+        bool, typer.Option(help="Forget earlier names of groups that FILE leaves out.")
+    ] = False,
+) -> None:
+    """Name the groups of a run, and publish its catalog with the names."""
+    from pipeline.cli import printing
+    from pipeline.results.label import label as decide
+
+    decide(run, file, author=author, config=config, address=address, forget=forget)
+    printing.classes(run)
+
+
+@results.command()
+def validate(
+    source: Annotated[
+        str, typer.Argument(metavar="RUN|FILE.toml", help="A run directory, or a map of a published catalog.")
+    ],
+    to: Annotated[
+        str | None, typer.Option("--to", help="Parquet to write; default: validation.parquet in the run.")
+    ] = None,
+) -> None:
+    """Test what the classes should mean physically. Exit code 3 if a required test fails."""
+    from pipeline.validation.validate import validate as test
+
+    if not test(source, to):
+        raise typer.Exit(3)
+
+
+@results.command()
+def report(
+    run: RunPath,
+    out: Annotated[str | None, typer.Option(help="Folder to write; default: report in the run.")] = None,
+    truth: Annotated[str | None, typer.Option(help="Parquet or CSV with object_id and a true class.")] = None,
+    truth_column: Annotated[str, typer.Option(help="Its column with the class.")] = "class",
+    stamps: Annotated[int, typer.Option(min=1, help="Stamps of each kind and group.")] = 12,
+    sample: Annotated[int, typer.Option(min=1, max=200_000, help="Objects on the map, at most.")] = 20_000,
+    config: Annotated[Path | None, typer.Option(help="The release's config, if it has moved.")] = None,
+    umap: Annotated[bool, typer.Option(help="Compute UMAP where the extra is installed.")] = True,
+) -> None:
+    """Write a run as a folder of HTML that opens from disk: groups, map, parameters, validation."""
+    from rich.markup import escape
+
+    from pipeline.console import console
+    from pipeline.report.page import Options
+    from pipeline.report.page import report as make
+
+    page = make(run, Options(out, truth, truth_column, stamps, sample, config, umap))
+    console.print(f"report: {escape(page)}", soft_wrap=True)

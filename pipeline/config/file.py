@@ -1,0 +1,63 @@
+"""The TOML config as a whole: its sections, how it is read and how it is checked; what is wrong with one, `pipeline.config.check` says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from catalogs.survey import Section, Survey
+from pipeline.config.augment import Augment
+from pipeline.config.check import checked, read_toml
+from pipeline.config.classes import Classes
+from pipeline.config.encode import Denoise, Encode
+from pipeline.config.fit import Fit, Reduce, Vote
+from pipeline.config.measure import Measure
+from pipeline.config.publish import Publish
+from pipeline.config.run import Run
+from pipeline.config.training import Train
+from pipeline.config.validation import Validate
+
+
+class Config(Section):
+    """A whole config file."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    survey: Survey
+    run: Run = Run()
+    denoise: Denoise | None = None
+    encode: Encode = Encode()
+    measure: Measure = Measure()
+    reduce: Reduce = Reduce()
+    fit: Fit = Fit()
+    vote: Vote = Vote()
+    augment: Augment = Augment()
+    classes: Classes = Classes()
+    publish: Publish = Publish()
+    train: Train = Train()
+    validation: Validate = Field(default=Validate(), alias="validate")  # pydantic has a method `validate`
+
+
+def load(path: str | Path) -> tuple[Config, str]:
+    """Read a config.
+
+    Returns
+    -------
+    config : Config
+    folder : str
+        The file's folder, which relative paths are relative to.
+
+    Raises
+    ------
+    Refused
+        If the file is missing, is no TOML, or has a key or value that is not allowed.
+    """
+    path = Path(path)
+    return parse(read_toml(path), str(path)), str(path.resolve().parent)
+
+
+def parse(values: dict[str, Any], name: str) -> Config:
+    """Check a config that is already read; `name` stands in its faults."""
+    return checked(Config, values, name)

@@ -1,0 +1,122 @@
+"""What Ray's workers do with a slice: read it, let an actor work on it, and write what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from actors.serving.contract import ServingError
+from catalogs.slices import Slice
+from catalogs.source import pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from actors.embedder import Effort
+    from pipeline.engine.metrics import RunMetrics
+
+# One row is one slice: it is handed over whole, and without a copy.
+ONE_SLICE: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
+
+
+@dataclass(frozen=True)
+class Read:
+    """A function that reads slices, timed; stamps that it reads are counted."""
+
+    read: Callable[[Slice], pa.Table]
+    metrics: RunMetrics
+
+    def __call__(self, piece: Slice) -> pa.Table:
+        """Read a slice."""
+        with self.metrics.step("read"):
+            rows = self.read(piece)
+        if "stamp" in rows.column_names:
+            self.metrics.read(rows["stamp"].nbytes)
+        return rows
+
+
+class OnSlices:
+    """Applies one of our actors to whole slices; a slice that came as a fault is handed on as one.
+
+    Parameters
+    ----------
+    work : callable
+        From the slice's table to what its part holds.
+    step : str
+        What that is called in metrics.
+    metrics : RunMetrics
+    effort : callable, optional
+        What the encoder in it has computed so far.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[pa.Table], pa.Table],
+        step: str,
+        metrics: RunMetrics,
+        effort: Callable[[], Effort | None] = lambda: None,
+    ) -> None:
+        self._work, self._step, self._metrics, self._effort = work, step, metrics, effort
+
+    def __call__(self, row: pa.Table) -> pa.Table:
+        if row["fault"][0].is_valid:
+            return row
+        piece, before = slice_of(row), self._effort()
+        try:
+            with self._metrics.step(self._step):
+                return pack(piece, self._work(unpack(row)))
+        except ValueError as error:
+            return pack(piece, None, str(error), stop_run=isinstance(error, ServingError))
+        finally:
+            now = self._effort()
+            if before is not None and now is not None:
+                self._metrics.computed(before, now)
+
+
+def slice_of(row: pa.Table) -> Slice:
+    """Which slice a row of the dataset is."""
+    return Slice(row["shard"][0].as_py(), row["start"][0].as_py(), row["stop"][0].as_py())
+
+
+def written(
+    row: pa.Table, write: Callable[[Slice, pa.Table], Mapping[str, int]], metrics: RunMetrics
+) -> pa.Table:
+    """Write one slice and say so, as a row of `WRITTEN`; a disk that is full or read-only stops the run, and so do servers that are lost.
+
+    `write` answers how many objects carry each flag.
+    """
+    piece, fault, stop = slice_of(row), row["fault"][0].as_py(), row["stop_run"][0].as_py()
+    objects, flags = 0, {}
+    if fault is None:
+        try:
+            rows = unpack(row)
+            with metrics.step("write"):
+                flags = dict(write(piece, rows))
+            objects = rows.num_rows
+        except OSError as error:
+            fault, stop = str(error), True
+    values = {
+        "shard": piece.shard,
+        "start": piece.start,
+        "stop": piece.stop,
+        "objects": objects,
+        "flags": list(flags.items()),
+        "fault": fault,
+        "stop_run": stop,
+    }
+    return pa.Table.from_pylist([values], schema=WRITTEN)
+
+
+WRITTEN = pa.schema(
+    [
+        ("shard", pa.int32()),
+        ("start", pa.int64()),
+        ("stop", pa.int64()),
+        ("objects", pa.int64()),
+        ("flags", pa.map_(pa.string(), pa.int64())),
+        ("fault", pa.string()),
+        ("stop_run", pa.bool_()),
+    ]
+)

@@ -1,0 +1,68 @@
+"""What a plan refuses of a config against its release and its model, each a fault with the number that would do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from catalogs.errors import Fault
+
+if TYPE_CHECKING:
+    from catalogs.release import Release
+    from pipeline.config.file import Config
+
+__all__ = ["component_faults", "largest_slice", "most_rows", "no_gpu", "slice_faults", "stamp_bytes"]
+
+LARGEST_SLICE = 1 << 30
+"""Bytes of a slice's stamps, and of its catalog rows."""
+BESIDE_A_STAMP = 200
+"""Bytes, about, of an object's other columns."""
+
+
+def stamp_bytes(config: Config) -> int:
+    """Memory of an object while its stamp is with it."""
+    images = config.survey.images
+    return 4 * len(images.bands) * images.size**2 + BESIDE_A_STAMP
+
+
+def most_rows(config: Config) -> int:
+    """Objects whose stamps a slice may hold."""
+    return max(1, LARGEST_SLICE // stamp_bytes(config))
+
+
+def largest_slice(config: Config, release: Release) -> int:
+    """Rows of the release's largest slice: a slice never reaches beyond its shard."""
+    return min(config.run.slice_rows, max(shard.table.rows for shard in release.shards))
+
+
+def component_faults(config: Config, source: str, features: int) -> list[Fault]:
+    """More principal components than the encoder has features (0 where those are not known)."""
+    wanted = config.reduce.components
+    if not (features and isinstance(wanted, int) and wanted > features):
+        return []
+    problem = f"more components than the {features} features of {config.encode.model}"
+    remedy = f"Set at most {features}"
+    return [Fault(source, problem, remedy, value=str(wanted), key="reduce.components")]
+
+
+def slice_faults(config: Config, source: str, release: Release) -> list[Fault]:
+    """Slices too large for memory: their stamps, or their catalog rows, which are read with all of their columns."""
+    rows = largest_slice(config, release)
+    longest = max(shard.table.row_bytes for shard in release.shards)
+    faults = []
+    for each, of_what in ((stamp_bytes(config), "stamps"), (longest, "catalog rows")):
+        if rows * each > LARGEST_SLICE:
+            problem = f"a slice would hold {rows * each / 2**30:.1f} GiB of {of_what}"
+            remedy = f"Set at most {max(1, LARGEST_SLICE // each)}"
+            value = str(config.run.slice_rows)
+            faults.append(Fault(source, problem, remedy, value=value, key="run.slice_rows"))
+    return faults
+
+
+def no_gpu(config: Config, source: str) -> list[Fault]:
+    """GPUs that are asked of a machine that has none."""
+    remedy = "Set gpus = 0, or give the --address of a cluster that has GPUs"
+    problem = "asks for a GPU, but this machine shows none"
+    asked = {"encode.gpus": config.encode.gpus}
+    if config.augment.balance:
+        asked["augment.gpus"] = config.augment.gpus
+    return [Fault(source, problem, remedy, key=key, value=str(n)) for key, n in asked.items() if n]

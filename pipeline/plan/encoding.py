@@ -1,0 +1,110 @@
+"""The encoder that a config means: its options, its weights' fingerprint, and what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors.encoder import Encoder
+from actors.precision import resolve_precision
+from catalogs import headers, storage
+from catalogs.errors import Fault, Refused
+from catalogs.path_template import as_it_stands
+from kernels.bands import band_order
+
+if TYPE_CHECKING:
+    from pipeline.config.file import Config
+
+CHECKPOINTS = {
+    "encode.checkpoint": 'Give a .safetensors file of this model, "bundled" (galaxy-atto), "pretrained" (timm) or "untrained"',
+    "denoise.checkpoint": 'Give a .safetensors file of a denoiser, or "bundled"',
+}
+
+__all__ = ["encoder_of", "encoder_options", "look_at_encoder", "resolved"]
+
+
+def encoder_of(config: Config, folder: str, source: str) -> dict[str, Any]:
+    """Options of the config's encoder, which can be made.
+
+    Raises
+    ------
+    Refused
+        If it cannot.
+    """
+    options = encoder_options(resolved(config), folder)
+    _, _, faults = look_at_encoder(config, source, options)
+    if faults:
+        raise Refused(faults)
+    return options
+
+
+def look_at_encoder(config: Config, source: str, options: dict[str, Any]) -> tuple[int, str, list[Fault]]:
+    """Features and weights' fingerprint of the encoder, or what is wrong with it."""
+    settings = config.encode
+    try:
+        features = Encoder.columns(**options).schema.field("embedding").type.list_size
+    except (ValueError, OSError, RuntimeError) as error:
+        problem = f"cannot be built for input = {settings.input}: {headers.first_line(error)}"
+        if isinstance(error, ValueError):  # our own, which speak for themselves
+            problem = headers.first_line(error)
+        remedy = "Choose another model or input"
+        return 0, "", [Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")]
+    faults, weights = [], ""
+    # Network and denoiser one by one, so that a fault names the key that it comes from.
+    alone = {"encode.checkpoint": {**options, "denoise": None}}
+    values = {"encode.checkpoint": settings.checkpoint}
+    if config.denoise is not None:
+        alone["denoise.checkpoint"] = {**options, "checkpoint": None}
+        values["denoise.checkpoint"] = config.denoise.checkpoint
+    for key, tried in alone.items():
+        try:
+            weights = Encoder.weights_fingerprint(**tried)
+        except (ValueError, OSError, RuntimeError) as error:
+            problem = headers.first_line(error).removeprefix(f"{tried['checkpoint'] or tried['denoise']}: ")
+            if problem.endswith("no such file"):
+                problem += as_it_stands(values[key])
+            faults.append(Fault(source, problem, CHECKPOINTS[key], value=repr(values[key]), key=key))
+    if config.denoise is not None and not faults:
+        weights = Encoder.weights_fingerprint(**options)
+    return features, weights, faults
+
+
+def resolved(config: Config) -> Config:
+    """The config with `auto` replaced by what it means here, so that every worker does the same."""
+    settings = config.encode
+    precision = resolve_precision(settings.precision, "cuda" if settings.gpus else "cpu")
+    means = {"precision": precision, "unwrap": settings.unwraps, "checkpoint": settings.weights}
+    return config.model_copy(update={"encode": settings.model_copy(update=means)})
+
+
+def encoder_options(config: Config, folder: str) -> dict[str, Any]:
+    """Options of `actors.encoder.Encoder`, of a config that is `resolved`."""
+    settings, layout = config.encode, config.survey.images
+    checkpoint: str | None = settings.checkpoint
+    if checkpoint == "untrained":
+        checkpoint = None
+    elif checkpoint not in ("pretrained", "bundled"):
+        checkpoint = storage.absolute(str(checkpoint), folder)
+    denoise: str | None = None
+    if config.denoise is not None:
+        denoise = config.denoise.checkpoint
+        denoise = denoise if denoise == "bundled" else storage.absolute(denoise, folder)
+    copied = (
+        "model",
+        "input",
+        "unwrap",
+        "stretch",
+        "normalise",
+        "precision",
+        "batch_size",
+        "threads",
+        "turns",
+    )
+    return {
+        **{name: getattr(settings, name) for name in copied},
+        "checkpoint": checkpoint,
+        "denoise": denoise,
+        "bands": len(layout.bands),
+        "order": band_order(layout.bands) if settings.model == "galaxy-atto" else None,
+        "size": layout.size,
+        "device": "cuda" if settings.gpus else "cpu",
+    }

@@ -1,0 +1,87 @@
+"""Fingerprints of the stages, chained like a makefile: what may be kept after a change, and what may not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from pipeline.config.serving import Served
+from pipeline.rundir import group_labels
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from catalogs.release import Release
+    from pipeline.config.file import Config
+    from pipeline.rundir.group_labels import Label
+
+VALUES_VERSION = 3
+"""Raise this when equal configs begin to give other catalog values, so that old parts are not mixed with new."""
+
+
+def fingerprints(
+    config: Config, release: Release, weights: str, psf: str, diffusion: str = ""
+) -> dict[str, str]:
+    """One fingerprint a stage up to the vote: equal where the stage would write the same, and resting on the stage before.
+
+    `diffusion` is the diffusion model's, where bags are balanced.
+    """
+    # How the work is spread (workers, threads, batch size) does not change what comes out.
+    spread = {"workers", "cpus", "gpus", "threads", "batch_size", *Served.model_fields}
+    shards = [[shard.label, shard.table.rows, shard.table.digest] for shard in release.shards]
+    fit, vote = config.fit.model_dump(mode="json"), config.vote.model_dump(mode="json")
+    balanced = {
+        "first_fit": fit,
+        "first_vote": vote,
+        "augment": {
+            "augment": config.augment.model_dump(mode="json", exclude={*spread, "model"}),
+            "model": diffusion,
+        },
+    }
+    own = {
+        "encode": {
+            "values": VALUES_VERSION,
+            # Whether it is synthetic, the shards' headers say themselves; which versions of its files these are, `run.json` does.
+            "survey": config.survey.model_dump(
+                mode="json", exclude={"name", "catalogs", "synthetic", "identify"}
+            ),
+            "shards": shards,
+            "slice_rows": config.run.slice_rows,
+            "denoise": config.denoise is not None,
+            "encode": config.encode.model_dump(mode="json", exclude={*spread, "checkpoint"}),
+            "weights": weights,
+            "measure": config.measure.model_dump(mode="json", exclude={"psf"}),
+            "psf": psf,
+            # embeddings that travelled in half precision differ a little
+            "wire": config.encode.wire if config.encode.served_by else "float32",
+        },
+        "reduce": {
+            "reduce": config.reduce.model_dump(mode="json"),
+            "pilot": [config.fit.pilot_rows, config.fit.seed],
+        },
+        **(balanced if config.augment.balance else {}),
+        "fit": fit,
+        "vote": vote,
+    }
+    return _chained(own, "")
+
+
+def with_labels(before: dict[str, str], config: Config, labels: dict[int, Label]) -> dict[str, str]:
+    """The fingerprints up to the vote, and those of the stages that also rest on what people said of the groups."""
+    own = {
+        "classify": {
+            "classes": config.classes.model_dump(mode="json", by_alias=True),
+            "labels": group_labels.as_values(labels),
+        },
+        "publish": {**config.publish.model_dump(mode="json"), "name": config.survey.name},
+    }
+    return {**before, **_chained(own, before["vote"])}
+
+
+def _chained(own: dict[str, Any], before: str) -> dict[str, str]:
+    chained = {}
+    for stage, values in own.items():
+        text = json.dumps([before, values], sort_keys=True)
+        before = chained[stage] = hashlib.sha256(text.encode()).hexdigest()
+    return chained

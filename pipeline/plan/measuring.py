@@ -1,0 +1,115 @@
+"""The measurer that a config means: its options, its PSF's fingerprint, and what is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from actors.measurer import Measurer
+from catalogs import storage
+from catalogs.errors import Fault
+from catalogs.flags import Flag
+from catalogs.psf import BadPSF, read_psf
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from catalogs.release import Release
+    from pipeline.config.file import Config
+
+__all__ = ["measured_band", "measured_columns", "measurer_options", "psf_fingerprint"]
+
+
+NARROWEST = 0.01
+"""FWHM in pixels: what is narrower is a slip of units."""
+FWHM = "Give it in arcsec (in pixels where pixel_scale is unknown), and check pixel_scale"
+
+
+def measured_band(config: Config) -> str:
+    """The band that is measured: as the config says, else the middle one."""
+    bands = config.survey.images.bands
+    return config.measure.band or bands[len(bands) // 2]
+
+
+def measured_columns(config: Config, release: Release) -> pa.Schema:
+    """The columns that measuring adds to a release's objects."""
+    settings = config.measure
+    return Measurer.columns(settings.quantities, release.pixel_scale, settings.zeropoint).schema
+
+
+def measurer_options(
+    config: Config, folder: str, source: str, release: Release
+) -> tuple[dict[str, Any] | None, list[Fault]]:
+    """Options of `actors.measurer.Measurer`, None where nothing is measured; and what is wrong with them."""
+    settings, layout, band = config.measure, config.survey.images, measured_band(config)
+    if not settings.quantities:
+        return None, []
+    if band not in layout.bands:
+        remedy = f"Choose one of {', '.join(layout.bands)}"
+        return None, [
+            Fault(source, "is no band of the release", remedy, value=repr(band), key="measure.band")
+        ]
+    psf, faults = None, _taken(config, release)
+    if settings.psf is not None:
+        url = storage.absolute(settings.psf.replace("{band}", band), folder)
+        try:
+            psf = read_psf(url)
+        except BadPSF as error:
+            remedy = "Give a FITS image of the PSF, or its fwhm instead"
+            faults.append(
+                Fault(source, f"{url} {error}", remedy, value=repr(settings.psf), key="measure.psf")
+            )
+    fwhm = None if settings.fwhm is None else settings.fwhm / (release.pixel_scale or 1.0)
+    if fwhm is not None and not NARROWEST <= fwhm <= layout.size:
+        problem = f"a PSF of {fwhm:.3g} pixels is no PSF of stamps of {layout.size}"
+        faults.append(Fault(source, problem, FWHM, value=str(settings.fwhm), key="measure.fwhm"))
+    options = {
+        "bands": len(layout.bands),
+        "size": layout.size,
+        "band": layout.bands.index(band),
+        "quantities": settings.quantities,
+        "pixel_scale": release.pixel_scale,
+        "psf": psf,
+        "fwhm": fwhm,
+        "gain": settings.gain,
+        "zeropoint": settings.zeropoint,
+        "holes": int(Flag.EDGE | Flag.BAD_PIXELS),
+        "threads": config.encode.threads,
+    }
+    return options, faults
+
+
+def psf_fingerprint(options: dict[str, Any] | None) -> str:
+    """SHA-256, in hex, of the PSF's pixels; empty where there is no image of it."""
+    psf = None if options is None else options["psf"]
+    return "" if psf is None else hashlib.sha256(psf.tobytes()).hexdigest()
+
+
+def notes(config: Config) -> list[str]:
+    """What a person should know of what is measured."""
+    settings, told = config.measure, []
+    if "sersic" in settings.quantities and settings.psf is None and settings.fwhm is None:
+        told.append("No PSF: Sersic fits are of the blurred galaxies. Give [measure] psf or fwhm.")
+    if "sersic" in settings.quantities and settings.gain is None:
+        told.append(
+            "No gain: the photons' own noise is not known, so Sersic fits weigh bright pixels too much; where it was tried (docs/science.md), "
+            "sersic_r_e came out up to 22 % and sersic_n up to 26 % too large. Give [measure] gain, in electrons per image unit."
+        )
+    if settings.quantities and len(config.survey.images.bands) > 1 and settings.band is None:
+        told.append(f"Measured in band {measured_band(config)}. Another one: [measure] band.")
+    return told
+
+
+def _taken(config: Config, release: Release) -> list[Fault]:
+    """Kept columns that are called like measured ones."""
+    measured = {name.lower() for name in measured_columns(config, release).names}
+    return [
+        Fault(
+            release.shards[0].table.url,
+            f"the catalog that comes out has a measured column {name.lower()!r} of its own",
+            f'Rename it: keep = ["{column} as survey_{name}"], or measure less ([measure] quantities)',
+            column,
+        )
+        for name, column in release.kept.items()
+        if name.lower() in measured
+    ]

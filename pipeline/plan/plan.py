@@ -1,0 +1,219 @@
+"""The plan: everything that a run will do, found out and checked before anything is done."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import torch
+
+from actors.voter import Voter
+from catalogs.errors import Fault, Refused
+from catalogs.inspect import inspect
+from catalogs.slices import Slice, count_slices, slices_of
+from pipeline.engine.cluster import is_own
+from pipeline.engine.temp_folder import temp_faults
+from pipeline.plan import (
+    balancing,
+    class_rules,
+    config_faults,
+    config_notes,
+    enough_objects,
+    measuring,
+    serving,
+)
+from pipeline.plan.encoding import encoder_options, look_at_encoder, resolved
+from pipeline.plan.fingerprints import fingerprints, with_labels
+from pipeline.rundir import file_versions, group_labels
+from pipeline.rundir.run_directory import RunDirectory, run_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from catalogs.release import Release
+    from pipeline.config.file import Config
+    from pipeline.rundir.group_labels import Label
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, resolved: small enough to travel, printable, and complete."""
+
+    config: Config
+    source: str
+    """Path of the config file, for messages."""
+    release: Release
+    run: RunDirectory
+    encoder_options: dict[str, Any]
+    """Of `actors.factory.make_encoder`."""
+    measurer_options: dict[str, Any] | None
+    """Of `actors.measurer.Measurer`; None where nothing is measured."""
+    features: int
+    """Length of an embedding."""
+    fingerprints: dict[str, str]
+    """One a stage, each resting on the one before it."""
+    notes: list[str] = field(default_factory=list)
+    """What a person should know before the run starts."""
+    labels: dict[int, Label] = field(default_factory=dict)
+    """Classes that people gave to groups."""
+    painter_options: dict[str, Any] | None = None
+    """Of `actors.painter.Painter`; None where bags are not balanced."""
+    servers_unseen: bool = False
+    """Encoders have servers beside them, on machines that this one is not among."""
+
+    def slices(self) -> Iterator[Slice]:
+        """All slices of the release, in order."""
+        return slices_of(self.release.shards, self.config.run.slice_rows)
+
+    @property
+    def slice_count(self) -> int:
+        """How many slices the release has."""
+        return count_slices(self.release.shards, self.config.run.slice_rows)
+
+    @property
+    def slice_bytes(self) -> int:
+        """Memory of the largest slice while its stamps are in it."""
+        return config_faults.largest_slice(self.config, self.release) * self.row_bytes
+
+    @property
+    def row_bytes(self) -> int:
+        """Memory of an object while its stamp is with it."""
+        return config_faults.stamp_bytes(self.config)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns of the published catalog."""
+        return catalog_schema(self.config, self.release)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `run.json` keeps."""
+        config = self.config.model_dump(mode="json")
+        made_of = file_versions.of_release(self.release)
+        return {"config": config, "source": self.source, "fingerprints": self.fingerprints, **made_of}
+
+    @property
+    def run_id(self) -> str:
+        """What the run is called wherever it is told of."""
+        return run_id(self.config.survey.name, self.run.url, self.fingerprints["encode"])
+
+    @property
+    def command(self) -> str:
+        """The command that starts or continues this run."""
+        return shlex.join(["tuningfork", "run", self.source, "--out", self.run.url])
+
+
+def catalog_schema(config: Config, release: Release) -> pa.Schema:
+    """Columns of the catalog that a config makes of a release."""
+    votes = Voter.columns(config.fit.families).schema
+    measured = measuring.measured_columns(config, release)
+    return pa.schema([*release.objects_schema, *measured, *votes, class_rules.CLASS_FIELD])
+
+
+def make_plan(
+    config: Config, folder: str, source: str, out: str, address: str | None = None, *, encoded: bool = False
+) -> Plan:
+    """Resolve a config against its release, its model and its run directory.
+
+    Parameters
+    ----------
+    config : Config
+    folder : str
+        Folder of the config file: relative paths are relative to it.
+    source : str
+        Path of the config file.
+    out : str
+        Run directory.
+    address : str, optional
+        Cluster that will do the work; its nodes may have GPUs that this machine lacks.
+    encoded : bool
+        Nothing is left to encode: neither GPUs nor servers are asked for.
+
+    Raises
+    ------
+    Refused
+        With everything that is wrong.
+    """
+    config = resolved(config)
+    faults: list[Fault] = []
+    release = None
+    try:
+        release = inspect(config.survey, folder)
+    except Refused as refused:
+        faults += refused.faults
+    options = encoder_options(config, folder)
+    features, weights, found = look_at_encoder(config, source, options)
+    faults += found
+    faults += config_faults.component_faults(config, source, features)
+    if release is not None:
+        faults += enough_objects.group_faults(config, source, release)
+        faults += config_faults.slice_faults(config, source, release)
+    if is_own(address):
+        faults += temp_faults()
+    if is_own(address) and not encoded and not torch.cuda.is_available():
+        faults += config_faults.no_gpu(config, source)
+    notes: list[str] = []
+    unseen = False
+    if config.encode.served_by is not None and features and weights:
+        options = serving.served_options(config, folder, options, features, weights)
+        found, notes, unseen = ([], [], False) if encoded else serving.look(options, source, address)
+        faults += found
+    measurer, schema = None, pa.schema([])
+    if release is not None:
+        measurer, found = measuring.measurer_options(config, folder, source, release)
+        faults += found
+        schema, kept = catalog_schema(config, release), list(release.kept)
+        faults += class_rules.faults(config.classes, schema, kept, source)
+    painter, diffusion, found, neighbours = balancing.look_at_painter(config, folder, source, release, schema)
+    faults += found
+    if faults or release is None:
+        raise Refused(faults)
+    run = RunDirectory(out)
+    prints = fingerprints(config, release, weights, measuring.psf_fingerprint(measurer), diffusion)
+    decided = group_labels.read(run)
+    labels = group_labels.in_force(decided, prints["fit"])
+    notes = [
+        *config_notes.notes(config, release),
+        *enough_objects.notes(config, release),
+        *measuring.notes(config),
+        *neighbours,
+        *notes,
+        *group_labels.notes(decided, prints["fit"]),
+    ]
+    prints = with_labels(prints, config, labels)
+    return Plan(
+        config, source, release, run, options, measurer, features, prints, notes, labels, painter, unseen
+    )
+
+
+def as_decided(plan: Plan) -> Plan:
+    """The plan with what people have decided on the groups of the run until now."""
+    labels = group_labels.in_force(group_labels.read(plan.run), plan.fingerprints["fit"])
+    return replace(plan, labels=labels, fingerprints=with_labels(plan.fingerprints, plan.config, labels))
+
+
+def plan_of(path: str | Path, out: str, address: str | None = None) -> Plan:
+    """Load a config file and make its plan."""
+    from pipeline.config.file import load  # noqa: PLC0415
+
+    config, folder = load(path)
+    return make_plan(config, folder, str(path), out, address)
+
+
+def as_dict(plan: Plan) -> dict[str, Any]:
+    """The plan as plain values, for `--json`."""
+    return {
+        "run": plan.run_id,
+        **plan.record,
+        "rows": plan.release.rows,
+        "selected": plan.release.selected,
+        "slices": plan.slice_count,
+        "columns": {f.name: str(f.type) for f in plan.schema},
+        "embedding": plan.features,
+        "pixel_scale": plan.release.pixel_scale,
+        "notes": plan.notes,
+        "encoder": {k: v for k, v in plan.encoder_options.items() if not isinstance(v, Path)},
+    }

@@ -1,0 +1,279 @@
+"""How long a run will take: its first stamps are read, encoded and measured, and what that took is reckoned up.
+
+The trial works on stamps of the release, for what measuring costs depends on what there is to measure, and takes a few seconds. What is
+compiled or loaded at first use is not counted. `COSTS` holds what a run needs beside its stamps.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from actors.factory import make_encoder
+from actors.measurer import Measurer
+from catalogs import parts, storage
+from catalogs.errors import TuningforkError
+from catalogs.slices import Slice
+from kernels.bags import FRACTION
+from pipeline.engine.cluster import is_own
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.plan.plan import Plan
+
+__all__ = ["COSTS", "Estimate", "estimate", "notes"]
+
+
+class Costs(NamedTuple):
+    """Seconds, on one core where they are work."""
+
+    start: float = 16.0
+    """Ray starts, and its workers load torch and the model."""
+    barriers: float = 8.0
+    """All that comes after the stamps, for a few objects."""
+    member: float = 0.15
+    """Fitting a member on a few objects."""
+    in_bag: float = 2.0e-5
+    """For each object of its bag more."""
+    vote: float = 1.6e-4
+    """An object: its part of the components, its vote, and its row of the catalog."""
+    crowding: float = 1.15
+    """By this factor work takes longer where all cores have some."""
+
+
+COSTS = Costs()
+"""From `benchmarks/results/memory.csv` (10,000 to 1,000,000 objects, two cores); `python -m benchmarks plan_time` holds them against runs."""
+SAMPLE = 16
+"""Objects that are read at each of two places of the release."""
+SAMPLE_BYTES = 32 << 20
+LONGEST_READ, LONGEST_BATCH, MEASURING = 1.0, 0.5, 1.0
+"""Seconds: nothing more is read once so many are gone, no batch that would take longer is tried, and as long stamps are measured."""
+LARGEST_BATCH = 64
+LONG = 60.0
+"""Seconds of measuring that are worth a note."""
+BATCH_BYTES = 256 << 20
+
+
+class Rates(NamedTuple):
+    """Seconds on one core."""
+
+    slice: float
+    """Opening the files of a slice."""
+    read: float
+    """Reading a row."""
+    encode: float
+    """A place in the encoder's batches; NaN where that is not known."""
+    measure: float
+    """Measuring a usable object."""
+    call: float
+    """Measuring those of a slice, beside that."""
+    usable: float
+    """Share of the objects that are."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run that is left to do will take, in seconds."""
+
+    objects: int
+    """Objects whose stamps are left."""
+    stamps: float
+    """Reading, encoding and measuring them; NaN where GPUs or servers elsewhere will encode."""
+    measuring: float
+    """The part of it that is measuring, were there nothing else."""
+    rest: float
+    """Everything else."""
+    unknown: str = ""
+    """Why `stamps` is not known."""
+
+    @property
+    def seconds(self) -> float:
+        """All of it; NaN where that is not known."""
+        return self.stamps + self.rest
+
+
+def estimate(plan: Plan, address: str | None = None) -> Estimate:
+    """Judge by a trial what is left of a run.
+
+    Parameters
+    ----------
+    plan : Plan
+    address : str, optional
+        Of the cluster that works: its cores are not this machine's.
+    """
+    if storage.exists(plan.run.published):
+        return Estimate(0, 0.0, 0.0, 0.0)
+    done = parts.done(plan.run.objects)
+    left = [piece for piece in plan.slices() if piece.name not in done]
+    cores = float(usable_cores()) if is_own(address) else math.inf
+    rest = _rest(plan, cores)
+    if not left:
+        return Estimate(0, 0.0, 0.0, rest)
+    release = plan.release
+    selected = 1.0 if release.selected is None else release.selected / release.rows
+    objects = round(selected * sum(piece.rows for piece in left))
+    try:
+        rates = _rates(plan, left, selected)
+    except (TuningforkError, OSError, ValueError) as error:
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return Estimate(
+            objects, math.nan, 0.0, rest, f"not known, for a trial of the first stamps failed: {told}"
+        )
+    stamps, measuring = _stamps(plan, left, rates, selected, cores)
+    unknown = ""
+    if math.isnan(rates.encode):
+        unknown = "as the servers go" if plan.servers_unseen else "as the GPU goes"
+    return Estimate(objects, stamps, measuring, rest, unknown)
+
+
+def notes(plan: Plan, judged: Estimate) -> list[str]:
+    """What a person should know of the time: that measuring takes most of it because stamps are large, and what would help."""
+    size, sees = plan.config.survey.images.size, plan.config.encode.input
+    if judged.measuring < LONG or size <= sees or 2 * judged.measuring < judged.stamps:
+        return []
+    per_second = judged.objects / judged.measuring
+    told = (
+        f"Measuring takes {judged.measuring / judged.objects:.2g} s of the time for each object ({per_second:.2g} objects/s), since stamps are "
+        f"{size} px a side. The encoder sees {sees} px: make smaller stamps (tuningfork pack --size {sees}, or --fit galaxy, which zooms in "
+        "on each galaxy; [survey.images] size where stamps are cut), or measure less ([measure] quantities)."
+    )
+    return [told]
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: fewer than the machine's where a container says so."""
+    cores = len(os.sched_getaffinity(0))
+    limit = Path("/sys/fs/cgroup/cpu.max")
+    if limit.exists():
+        quota, _, period = limit.read_text().partition(" ")
+        if quota != "max":
+            cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
+
+
+def _rest(plan: Plan, cores: float) -> float:
+    """Starting, fitting, voting and publishing."""
+    settings, release = plan.config.fit, plan.release
+    objects = release.rows if release.selected is None else release.selected
+    members = settings.bags * len(settings.families)
+    bag = objects if settings.resample == "none" else min(FRACTION * objects, settings.bag_rows)
+    work = objects * COSTS.vote + members * (COSTS.member + bag * COSTS.in_bag)
+    # On somebody's cluster members and slices are spread further, but not without end.
+    return COSTS.start + COSTS.barriers + work / min(cores, members)
+
+
+def _stamps(
+    plan: Plan, left: list[Slice], rates: Rates, selected: float, cores: float
+) -> tuple[float, float]:
+    """Wall-clock seconds of the streaming pass, and of measuring alone."""
+    settings = plan.config.encode
+    wanted = [selected * rates.usable * piece.rows for piece in left]
+    batch = settings.batch_size
+    # A slice's last batch is padded to its full size.
+    slots = sum(math.ceil(objects / batch) * batch for objects in wanted)
+    encode, measure = slots * rates.encode, sum(wanted) * rates.measure + len(left) * rates.call
+    read = len(left) * rates.slice + sum(piece.rows for piece in left) * rates.read
+    # Workers beyond the slices have nothing to do, those beyond the cores wait for one another.
+    workers = min(settings.workers, len(left))
+    turns = math.ceil(len(left) / workers) * workers / len(left)
+    parallel = min(workers * settings.threads, cores)
+    if plan.config.encode.served_by is not None:
+        parallel = min(workers, cores)
+
+    def wall(work: float) -> float:
+        crowding = COSTS.crowding if workers * settings.threads >= cores else 1.0
+        return max(turns * work / parallel, (work + read) / cores) * crowding
+
+    return wall(encode + measure), wall(measure)
+
+
+def _rates(plan: Plan, left: list[Slice], selected: float) -> Rates:
+    per_slice, per_row, objects = _read(plan, left, selected)
+    usable = np.flatnonzero(objects["usable"].to_numpy(zero_copy_only=False))
+    share = len(usable) / max(1, objects.num_rows)
+    found = objects.take(usable)
+    elsewhere = bool(plan.config.encode.gpus) or plan.servers_unseen
+    if not found.num_rows:
+        return Rates(per_slice, per_row, math.nan if elsewhere else 0.0, 0.0, 0.0, share)
+    call, measure = (0.0, 0.0) if plan.measurer_options is None else _measuring(plan.measurer_options, found)
+    encode = math.nan if elsewhere else _encoding(plan.encoder_options, found)
+    return Rates(per_slice, per_row, encode, measure, call, share)
+
+
+def _read(plan: Plan, left: list[Slice], selected: float) -> tuple[float, float, pa.Table]:
+    """Seconds for a slice and for each of its rows, and objects from the first slice and from the middle one."""
+    rows = max(1, min(SAMPLE, SAMPLE_BYTES // plan.row_bytes))
+    rows = math.ceil(rows / max(selected, 1e-3))
+    begun = time.perf_counter()
+    opening, each, found = list[float](), list[float](), list[pa.Table]()
+    for piece in dict.fromkeys((left[0], left[len(left) // 2])):
+        if found and time.perf_counter() - begun > LONGEST_READ:
+            break
+        some = Slice(piece.shard, piece.start, min(piece.start + rows, piece.stop))
+        one = Slice(piece.shard, piece.start, piece.start + 1)
+        plan.release.read(one)
+        short = _seconds(plan.release.read, one)
+        start = time.perf_counter()
+        found.append(plan.release.read(some))
+        long = time.perf_counter() - start
+        each.append(max(0.0, long - short) / max(1, some.rows - 1))
+        opening.append(max(0.0, short - each[-1]))
+    return float(np.mean(opening)), float(np.mean(each)), pa.concat_tables(found)
+
+
+def _measuring(options: dict[str, Any], objects: pa.Table) -> tuple[float, float]:
+    """Seconds on one core that a call takes, and that each object in it takes more."""
+    torch.set_num_threads(1)  # as an encoder beside it does
+    measurer = Measurer(**{**options, "threads": 1})
+    measurer(objects.slice(0, 1))
+    begun = time.perf_counter()
+    one, number = _seconds(measurer, objects.slice(0, 1)), 1
+    each = one
+    while number < objects.num_rows:
+        # One alone says little: a call takes time that does not depend on how many stamps are in it.
+        number = min(max(4, 2 * number), objects.num_rows)
+        several = _seconds(measurer, objects.slice(0, number))
+        each = (several - one) / (number - 1)
+        each = each if each > 0 else several / number
+        if 2 * several > MEASURING - (time.perf_counter() - begun):
+            break
+    return max(0.0, one - each), each
+
+
+def _encoding(options: dict[str, Any], objects: pa.Table) -> float:
+    """Seconds on one core (or of one sender, where servers encode) for a place in a batch."""
+    fit = max(1, BATCH_BYTES * objects.num_rows // max(1, objects.nbytes))
+    most = min(LARGEST_BATCH, options["batch_size"], fit)
+    size = 1
+    while True:
+        seconds = _batch(options, objects, size)
+        if size == most or size * seconds > LONGEST_BATCH / 8:
+            return seconds
+        size = min(most, 8 * size)
+
+
+def _batch(options: dict[str, Any], objects: pa.Table, size: int) -> float:
+    """Seconds for a place in a batch of this size."""
+    served = "endpoints" in options
+    encoder = make_encoder({**options, "batch_size": size, **({} if served else {"threads": 1})})
+    some = objects.take(np.arange(size) % objects.num_rows)
+    try:
+        encoder(some)
+        return min(_seconds(encoder, some), _seconds(encoder, some)) / size
+    finally:
+        encoder.close()
+
+
+def _seconds(work: Callable[[Any], object], on: object) -> float:
+    start = time.perf_counter()
+    work(on)
+    return time.perf_counter() - start

@@ -1,0 +1,105 @@
+"""`tuningfork query`: one question, or a prompt."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import duckdb
+from rich.markup import escape
+from rich.table import Table
+
+from catalogs import views
+from catalogs.canned import refuse_what_is_not_there
+from pipeline.console import console
+from pipeline.results import answers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from catalogs.canned import CannedQuery
+
+
+@dataclass(frozen=True)
+class Question:
+    """One query."""
+
+    sql: str
+    query: CannedQuery | None = None
+    """The canned query that it is made of."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """Its parameters as they were given."""
+
+
+def resolve(sql: str | None, name: str | None, values: list[str]) -> Question:
+    """What is asked: SQL as typed, or a canned query with its parameters."""
+    if name is None:
+        return Question(sql or "")
+    queries = views.canned()
+    if sql is not None:
+        msg = "give SQL or --name, not both"
+        raise views.BadQuery(msg)
+    if name not in queries:
+        raise views.BadQuery(f"there is no query {name!r}; there are: {', '.join(queries)}")
+    pairs = dict(value.partition("=")[::2] for value in values)
+    return Question(queries[name].filled(pairs), queries[name], pairs)
+
+
+def once(run: str, question: Question, form: str, to: Path | None) -> None:
+    """Run one query and write its answer."""
+    with views.connect(run) as connection:
+        if question.query is not None:
+            refuse_what_is_not_there(connection, question.query, question.values)
+        try:
+            answer = connection.sql(question.sql)
+            table = answer.to_arrow_table() if answer is not None else None
+        except duckdb.Error as error:
+            raise views.BadQuery(str(error)) from error
+    if table is not None:
+        answers.write(table, form, to)
+
+
+def prompt(run: str) -> None:
+    """Read queries from the terminal, or from standard input, until it ends."""
+    with views.connect(run) as connection:
+        if sys.stdin.isatty():
+            console.print(
+                "SQL over [bold]objects[/] and [bold]embeddings[/]; a query ends with ; and Ctrl-D leaves."
+            )
+        for sql in _typed():
+            try:
+                answer = connection.sql(sql)
+                if answer is not None:
+                    answers.show(answer.to_arrow_table())
+            except duckdb.Error as error:
+                console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+
+
+def list_canned() -> None:
+    """Name, purpose and parameters of every canned query."""
+    table = Table("name", "answers", "parameters (--set)")
+    for found in views.canned().values():
+        wanted = [f"{p} (default {d})" if d else f"{p}" for p, (d, _) in found.parameters.items()]
+        table.add_row(found.name, found.about, "\n".join(wanted))
+    console.print(table)
+
+
+def _typed() -> Iterator[str]:
+    try:
+        import readline  # noqa: F401, PLC0415 - gives input() a history
+    except ImportError:
+        console.print("(no line editing here)")
+    text = ""
+    while True:
+        try:
+            line = input("tuningfork> " if sys.stdin.isatty() and not text else "")
+        except EOFError:
+            break
+        text += line + "\n"
+        if line.rstrip().endswith(";"):
+            yield text
+            text = ""
+    if text.strip():
+        yield text

@@ -1,0 +1,61 @@
+"""What the two streaming stages share: which slices have no part yet, and the writing of parts."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from actors.embeddings import embeddings_of
+from catalogs import parts
+from catalogs.flags import count
+from pipeline.engine.slice_tasks import ONE_SLICE, written
+from pipeline.engine.streams import Stream, follow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import ray.data
+
+    from catalogs.slices import Slice
+    from pipeline.engine.metrics import RunMetrics
+    from pipeline.plan.plan import Plan
+
+
+def slices_left(plan: Plan, stage: str, folder: str) -> Stream:
+    """What a stage has left to do: the slices that have no part in its folder."""
+    done, shards = parts.done(folder), plan.release.shards
+    missing = [piece for piece in plan.slices() if piece.name not in done]
+    rows, interval = plan.release.rows, plan.config.run.interval
+    return Stream(plan.run_id, stage, missing, len(done), rows, interval, lambda number: shards[number].label)
+
+
+def write_parts(plan: Plan, stream: Stream, worked_on: ray.data.Dataset, folder: str) -> None:
+    """Write a part of every slice that was worked on, as they come."""
+    write = functools.partial(
+        write_part, folder=folder, fingerprint=plan.fingerprints[stream.stage], metrics=stream.metrics
+    )
+    follow(stream, worked_on.map_batches(write, num_cpus=0.25, **ONE_SLICE))
+
+
+def write_part(row: pa.Table, *, folder: str, fingerprint: str, metrics: RunMetrics) -> pa.Table:
+    """Write one slice's part and say so."""
+
+    def write(piece: Slice, rows: pa.Table) -> dict[str, int]:
+        receipt = _receipt(piece, rows, fingerprint)
+        parts.write(folder, piece, rows, receipt)
+        return receipt.flags
+
+    return written(row, write, metrics)
+
+
+def _receipt(piece: Slice, rows: pa.Table, fingerprint: str) -> parts.Receipt:
+    receipt = parts.Receipt(piece.shard, piece.start, piece.stop, rows.num_rows, 0, fingerprint)
+    if "embedding" not in rows.column_names:
+        usable = rows.num_rows - rows["group"].null_count
+        return parts.Receipt(**{**vars(receipt), "usable": usable})
+    values, usable_mask = embeddings_of(rows["embedding"])
+    found = {
+        "usable": int(usable_mask.sum()),
+        "flags": count(rows["flags"].to_numpy()),
+        "largest": float(abs(values).max()) if values.size else 0.0,
+    }
+    return parts.Receipt(**{**vars(receipt), **found})

@@ -1,0 +1,178 @@
+"""What networks learn from: releases in the usual config, read slice by slice, with the labels that they carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from catalogs.inspect import inspect
+from catalogs.slices import Slice, slices_of
+from kernels.bags import hash_ids
+from kernels.bands import band_order
+from kernels.nets.galaxy import CHANNELS
+from kernels.training.prepare import prepare, prepare_clean, prepared_side
+from pipeline.training.targets import label_columns, questions_of, with_labels
+
+if TYPE_CHECKING:
+    from catalogs.release import Release
+    from pipeline.config.file import Config
+    from pipeline.training.targets import Question
+
+FOLD_SEED = 5
+"""Of the hash that deals objects out to folds."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """A release to learn from; how its stamps are made ready, a subclass says."""
+
+    release: Release
+    slice_rows: int
+    fold: int | None
+    """Objects of this fold are held out."""
+    folds: int
+
+    @property
+    def stamps_each(self) -> int:
+        """Stamps that one object gives, at most."""
+        return 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of what is learned from one stamp."""
+        raise NotImplementedError
+
+    @property
+    def answers(self) -> int:
+        """Numbers that are told of an object."""
+        return 0
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What else the weights depend on, as plain values."""
+        raise NotImplementedError
+
+    def learned(self, rows: pa.Table, stamps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Stamps (n, *shape) float16 made ready of stamps (n, b, y, x), and targets (n, answers) float32."""
+        raise NotImplementedError
+
+    def slices(self) -> list[Slice]:
+        """All slices of the release."""
+        return list(slices_of(self.release.shards, self.slice_rows))
+
+    def usable(self, piece: Slice) -> tuple[pa.Table, torch.Tensor]:
+        """Usable objects of a slice that are not held out, and their stamps (n, b, y, x) float32."""
+        rows = self.release.read(piece)
+        usable = rows["usable"].to_numpy()
+        if self.fold is not None:
+            usable &= fold_of(rows["object_id"], self.folds) != self.fold
+        rows = rows.filter(pa.array(usable))
+        bands, size = len(self.release.survey.images.bands), self.release.survey.images.size
+        pixels = rows["stamp"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return rows, torch.tensor(pixels.reshape(-1, bands, size, size))
+
+    def read(self, piece: Slice) -> pa.Table:
+        """What a slice teaches: `stamp` (float16, of `shape`) and `targets` (float32)."""
+        stamps, targets = self.learned(*self.usable(piece))
+        return pa.table(
+            {
+                "stamp": _lists(stamps.numpy(), int(np.prod(self.shape))),
+                "targets": _lists(targets.numpy(), self.answers),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class DenoiserCourse(Course):
+    """Clean stamps, every band by itself."""
+
+    side: int
+    """Of what the network sees, pixels."""
+
+    @property
+    def stamps_each(self) -> int:
+        """One of every band."""
+        return len(self.release.survey.images.bands)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """One band."""
+        return (1, self.side, self.side)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The side."""
+        return {"side": self.side}
+
+    def learned(self, rows: pa.Table, stamps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `kernels.training.prepare.prepare_clean`; there are no targets."""
+        del rows
+        clean = prepare_clean(stamps, self.side)
+        return clean, torch.empty(len(clean), 0)
+
+
+@dataclass(frozen=True)
+class EncoderCourse(Course):
+    """Stamps with the answers that the release gives to questions."""
+
+    side: int
+    """Of what the network sees, pixels."""
+    stretch: str
+    questions: list[Question] = field(default_factory=list)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Finer than what the network sees."""
+        return (CHANNELS, prepared_side(self.side), prepared_side(self.side))
+
+    @property
+    def answers(self) -> int:
+        """Of all questions."""
+        return sum(question.head.answers for question in self.questions)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Stretch, side and questions."""
+        asked = [[q.head.name, q.head.weight, q.columns, q.answers] for q in self.questions]
+        return {"stretch": self.stretch, "side": self.side, "questions": asked}
+
+    def learned(self, rows: pa.Table, stamps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `kernels.training.prepare.prepare`."""
+        bands = self.release.survey.images.bands
+        stamps = stamps[:, band_order(bands) or list(range(len(bands)))]
+        targets = [question.targets(rows) for question in self.questions]
+        answers = torch.cat(targets, dim=1) if targets else torch.empty(len(stamps), 0)
+        return prepare(stamps, self.side, self.stretch), answers
+
+
+def fold_of(ids: pa.ChunkedArray, folds: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Fold of every object, (n,) int64 below `folds`: a hash of its id, so that it never changes."""
+    return (hash_ids(ids.to_numpy(), FOLD_SEED) % np.uint64(folds)).astype(np.int64)
+
+
+def course_of(config: Config, folder: str, side: int, network: str) -> Course:
+    """Look at a release, its labels among the rest.
+
+    Raises
+    ------
+    Refused
+        With everything that is wrong.
+    """
+    dealt = (config.run.slice_rows, config.train.fold, config.train.folds)
+    if network == "denoiser":
+        bare = config.survey.model_copy(update={"keep": []})
+        return DenoiserCourse(inspect(bare, folder), *dealt, side)
+    labels = config.train.labels
+    release = inspect(with_labels(config.survey, label_columns(labels)), folder)
+    questions = questions_of(release, labels, config.run.slice_rows)
+    return EncoderCourse(release, *dealt, side, config.encode.stretch, questions)
+
+
+def _lists(values: np.ndarray[Any, Any], length: int) -> pa.Array:
+    if not length:
+        return pa.array([[]] * len(values), pa.list_(pa.float32()))
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), length)

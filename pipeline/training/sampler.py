@@ -1,0 +1,173 @@
+"""How a training process gets its stamps: a window of slices at a time, in an order that the seed alone decides."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray.data
+import torch
+
+from catalogs.errors import TuningforkError
+from catalogs.slices import Slice
+from catalogs.source import SliceSource, unpack
+from pipeline.training.dataset import EncoderCourse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow as pa
+
+    from kernels.training.labels import Head
+    from pipeline.training.dataset import Course
+
+
+class UnreadableSlice(TuningforkError):
+    """A slice that training needs cannot be read."""
+
+
+@dataclass(frozen=True)
+class Courses:
+    """All releases of a training, their shards numbered on."""
+
+    each: tuple[Course, ...]
+
+    @property
+    def heads(self) -> list[Head]:
+        """Questions of all releases."""
+        encoded = [course for course in self.each if isinstance(course, EncoderCourse)]
+        return [question.head for course in encoded for question in course.questions]
+
+    @property
+    def rows(self) -> int:
+        """Catalog rows of all releases."""
+        return sum(course.release.rows for course in self.each)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of what is learned from one stamp."""
+        return self.each[0].shape
+
+    @property
+    def stamps_each(self) -> int:
+        """Stamps that one object gives, at most."""
+        return max(course.stamps_each for course in self.each)
+
+    def slices(self) -> list[Slice]:
+        """All slices of all releases."""
+        return [
+            Slice(first + piece.shard, piece.start, piece.stop)
+            for first, course in zip(self._first_shards(), self.each, strict=True)
+            for piece in course.slices()
+        ]
+
+    def read(self, piece: Slice) -> pa.Table:
+        """Stamps and the release's own targets."""
+        number = self._course_of(piece)
+        own = Slice(piece.shard - self._first_shards()[number], piece.start, piece.stop)
+        return self.each[number].read(own)
+
+    def targets(self, piece: Slice, rows: pa.Table) -> torch.Tensor:
+        """Targets (n, answers of all releases) of a slice that was read: those of other releases are NaN."""
+        widths = [course.answers for course in self.each]
+        number = self._course_of(piece)
+        own = _tensor(rows["targets"], (rows.num_rows, widths[number]))
+        whole = torch.full((rows.num_rows, sum(widths)), torch.nan)
+        whole[:, sum(widths[:number]) : sum(widths[: number + 1])] = own
+        return whole
+
+    def _first_shards(self) -> list[int]:
+        counts = [len(course.release.shards) for course in self.each]
+        return [sum(counts[:i]) for i in range(len(counts))]
+
+    def _course_of(self, piece: Slice) -> int:
+        return int(np.searchsorted(self._first_shards(), piece.shard, side="right")) - 1
+
+
+class Windows:
+    """The stamps of one process of a group; no other process sees them.
+
+    Parameters
+    ----------
+    courses : Courses
+    rank, world : int
+        Which process of how many.
+    memory : int
+        Bytes of prepared stamps that a window may hold; the next one is read ahead. What fits in one window is read once.
+    seed : int
+    teacher : callable, optional
+        What it says of stamps is added to their targets.
+    """
+
+    def __init__(
+        self,
+        courses: Courses,
+        rank: int,
+        world: int,
+        memory: int,
+        seed: int,
+        teacher: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        self._courses, self._seed, self._rank, self._teacher = courses, seed, rank, teacher
+        pieces = courses.slices()
+        order = np.random.default_rng(seed).permutation(len(pieces))
+        shares = [[pieces[i] for i in order[r::world]] for r in range(world)]
+        self._own = shares[rank]
+        self._stamp_bytes = 2 * int(np.prod(courses.shape)) * courses.stamps_each
+        # as many windows in every process, for they learn in step
+        largest = max(sum(piece.rows for piece in share) for share in shares)
+        self.count = min(-(-largest * self._stamp_bytes // memory), *map(len, shares))
+        self._cached: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Windows of an epoch from number `skip` on.
+
+        Each is stamps (n, channels, y, x) float16, targets (n, answers), and the order (n,) to take them in.
+        """
+        rng = np.random.default_rng([self._seed, number, self._rank])
+        pieces = [self._own[i] for i in rng.permutation(len(self._own))]
+        for window, (stamps, targets) in enumerate(self._in_turn(pieces, skip), start=skip):
+            order = np.random.default_rng([self._seed, number, self._rank, window]).permutation(len(stamps))
+            yield stamps, targets, torch.from_numpy(order)
+
+    def _in_turn(self, pieces: Sequence[Slice], skip: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        if self.count == 1:  # in one order, whatever the epoch
+            self._cached = self._cached or self._read(self._own)
+            yield self._cached
+            return
+        with ThreadPoolExecutor(1) as reader:  # the next window is read while this one is learned
+            ahead = reader.submit(self._read, pieces[skip :: self.count])
+            for window in range(skip, self.count):
+                found = ahead.result()
+                if window + 1 < self.count:
+                    ahead = reader.submit(self._read, pieces[window + 1 :: self.count])
+                yield found
+
+    def _read(self, pieces: Sequence[Slice]) -> tuple[torch.Tensor, torch.Tensor]:
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        context.target_max_block_size = None
+        size = max(piece.rows for piece in pieces) * self._stamp_bytes
+        source = SliceSource(self._courses.read, pieces, size)
+        stamps, targets = [], []
+        for row in ray.data.read_datasource(
+            source, num_cpus=0.5, override_num_blocks=len(pieces)
+        ).iter_batches(batch_size=1, batch_format="pyarrow"):
+            piece = Slice(row["shard"][0].as_py(), row["start"][0].as_py(), row["stop"][0].as_py())
+            if row["fault"][0].is_valid:
+                raise UnreadableSlice(f"{piece.name}: {row['fault'][0].as_py()}")
+            rows = unpack(row)
+            stamps.append(_tensor(rows["stamp"], (rows.num_rows, *self._courses.shape)))
+            targets.append(self._courses.targets(piece, rows))
+        seen, answers = torch.cat(stamps), torch.cat(targets)
+        if self._teacher is not None:
+            answers = torch.cat([answers, self._teacher(seen)], dim=1)
+        return seen, answers
+
+
+def _tensor(column: pa.ChunkedArray, shape: tuple[int, ...]) -> torch.Tensor:
+    values: Any = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return torch.tensor(values).reshape(shape)

@@ -1,0 +1,232 @@
+"""`tuningfork train`: networks learn from releases in the usual config, resumable, on one machine or a cluster."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.markup import escape
+
+from actors.precision import resolve_precision
+from catalogs import storage
+from catalogs.errors import Fault, Refused, TuningforkError
+from kernels.training.trainer import Recipe
+from pipeline.config.file import load
+from pipeline.console import console
+from pipeline.engine.cluster import cluster, refuse_or_wait
+from pipeline.engine.progress import StageProgress
+from pipeline.output.lock import locked
+from pipeline.rundir.run_directory import run_id
+from pipeline.training import history, output_folder
+from pipeline.training.dataset import course_of
+from pipeline.training.diffusion_dataset import diffusion_course
+from pipeline.training.sampler import Courses
+from pipeline.training.worker import Lesson, learn, teacher_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.config.file import Config
+    from pipeline.training.dataset import Course
+
+READING = 0.5
+"""CPUs of the task that reads slices."""
+MEANINGLESS = {
+    "encoder": {"diffusion"},
+    "denoiser": {"labels", "label_weight", "teacher", "diffusion"},
+    "diffusion": {"labels", "label_weight", "teacher"},
+}
+"""Keys of [train] that a network has no use for."""
+POLL = 2.0
+"""Seconds between looks at the history, for the progress line."""
+
+
+class TrainingFailed(TuningforkError):
+    """A training process died."""
+
+
+def train(
+    network: str, paths: Sequence[Path], out: str, address: str | None = None, *, anew: bool = False
+) -> None:
+    """Train a network, `encoder`, `denoiser` or `diffusion`, on the releases of these configs; continues what it finds in `out`.
+
+    Raises
+    ------
+    Refused
+        If a release or the config is wrong, or `out` holds another training.
+    """
+    out = out if "://" in out else str(Path(out).absolute())
+    loaded = [load(path) for path in paths]
+    if network == "encoder":
+        loaded[0] = (_with_teacher(*loaded[0], str(paths[0])), loaded[0][1])
+    first = loaded[0][0]
+    courses = Courses(_courses(network, paths, loaded, first))
+    settings = first.train
+    _check(courses, first, str(paths[0]))
+    lesson = Lesson(
+        network, courses, settings, _recipe(network, first), out, "cuda" if settings.gpus else "cpu"
+    )
+    record = output_folder.record_of([str(path) for path in paths], lesson)
+    output_folder.check(out, record, anew=anew)
+    run = run_id(f"train-{network}", out, record["fingerprint"])
+    with locked(out, f"train {network}"), cluster(first.run, address, run=run):
+        output_folder.check(out, record, anew=anew)  # another command may have begun there meanwhile
+        refuse_or_wait(_lacking(lesson, str(paths[0])), address)
+        output_folder.begin(out, record, anew=anew)
+        done = int(output_folder.epochs_done(out) * courses.rows)
+        total = courses.rows * settings.epochs
+        with StageProgress("train", total, done, interval=first.run.interval, run=run) as progress:
+            _fit(lesson, lambda epochs: progress.advance(int(epochs * courses.rows) - progress.done))
+        rows = history.from_csv(storage.read(storage.join(out, history.CSV)))
+        storage.write(storage.join(out, history.CURVE), history.curve(rows))
+    weights = escape(storage.join(out, f"{network}.safetensors"))
+    console.print(f"weights: {weights}, loss {rows[-1]['loss']:.4f}; use them by", soft_wrap=True)
+    use = {
+        "encoder": ["[encode]", 'model = "galaxy-atto"', f'checkpoint = "{weights}"'],
+        "denoiser": ["[denoise]", f'checkpoint = "{weights}"'],
+        "diffusion": [f"tuningfork augment {weights} --out SYNTHETIC --count 100"],
+    }
+    for line in use[network]:
+        console.print(f"  {escape(line)}", soft_wrap=True)
+
+
+def _courses(
+    network: str, paths: Sequence[Path], loaded: Sequence[tuple[Config, str]], first: Config
+) -> tuple[Course, ...]:
+    faults: list[Fault] = []
+    courses: list[Course] = []
+    if network == "diffusion" and len(paths) > 1:
+        problem, remedy = "a diffusion model learns from one release", "Give one config"
+        raise Refused([Fault(str(paths[1]), problem, remedy)])
+    for path, (config, folder) in zip(paths, loaded, strict=True):
+        # How it is learned says the first config; what there is to learn, every config for itself.
+        for key in config.train.model_fields_set - {"labels"}:
+            if getattr(config.train, key) != getattr(first.train, key):
+                problem, remedy = "only the first config's [train] counts", f"Set it in {paths[0]}"
+                value = repr(getattr(config.train, key))
+                faults.append(Fault(str(path), problem, remedy, value=value, key=f"train.{key}"))
+        for key in config.train.model_fields_set & MEANINGLESS[network]:
+            problem, remedy = f"means nothing to {network} training", "Leave it out"
+            faults.append(Fault(str(path), problem, remedy, key=f"train.{key}"))
+        train = first.train.model_copy(update={"labels": config.train.labels})
+        taught = config.model_copy(update={"train": train})
+        try:
+            if network == "diffusion":
+                courses.append(diffusion_course(taught, folder, str(path)))
+            else:
+                courses.append(course_of(taught, folder, first.encode.input, network))
+        except Refused as refused:
+            faults += refused.faults
+    if faults:
+        raise Refused(faults)
+    return tuple(courses)
+
+
+def _with_teacher(config: Config, folder: str, source: str) -> Config:
+    """The config with the path of its teacher's weights resolved; refused here if they cannot be loaded."""
+    teacher = config.train.teacher
+    if teacher is None:
+        return config
+    if teacher.checkpoint != "pretrained":
+        absolute = storage.absolute(teacher.checkpoint, folder)
+        teacher = teacher.model_copy(update={"checkpoint": absolute})
+    settings = config.train.model_copy(update={"teacher": teacher})
+    try:
+        teacher_of(settings, torch.device("cpu"), "float32")
+    except ValueError as error:
+        remedy = "Give another model or checkpoint, or leave [train.teacher] out"
+        fault = Fault(source, str(error), remedy, key="train.teacher", value=repr(teacher.model))
+        raise Refused([fault]) from error
+    return config.model_copy(update={"train": settings})
+
+
+def _check(courses: Courses, config: Config, source: str) -> None:
+    settings, faults = config.train, []
+    slices = len(courses.slices())
+    if slices < settings.workers:
+        remedy = f"Set at most {slices}, or smaller slices (run.slice_rows)"
+        problem = f"there are only {slices} slices to deal out"
+        faults.append(Fault(source, problem, remedy, key="train.workers", value=str(settings.workers)))
+    if courses.rows // settings.workers < settings.batch_size:
+        problem = f"a process has {courses.rows // settings.workers} objects"
+        remedy = "Set fewer: there is no step without a full batch"
+        faults.append(Fault(source, problem, remedy, key="train.batch_size", value=str(settings.batch_size)))
+    if faults:
+        raise Refused(faults)
+
+
+def _lacking(lesson: Lesson, source: str) -> list[Fault]:
+    """What Ray would wait for without a word, for ever."""
+    import ray  # noqa: PLC0415
+
+    settings, faults = lesson.settings, []
+    there, wanted = ray.cluster_resources(), _resources(lesson)
+    for kind, key in (("CPU", "threads"), ("GPU", "gpus")):
+        needed = settings.workers * wanted.get(kind, 0.0) + (READING if kind == "CPU" else 0.0)
+        if needed > there.get(kind, 0.0):
+            problem = (
+                f"{settings.workers} workers need {needed:g} {kind}s, and there are {there.get(kind, 0.0):g}"
+            )
+            value = str(getattr(settings, key))
+            remedy = "Lower it or train.workers, or give the --address of a larger cluster"
+            faults.append(Fault(source, problem, remedy, value=value, key=f"train.{key}"))
+    return faults
+
+
+def _resources(lesson: Lesson) -> dict[str, float]:
+    """What a worker asks of Ray. Part of a CPU stays for the task that reads, on a machine that training fills."""
+    settings = lesson.settings
+    if lesson.device == "cuda":
+        return {"CPU": 1.0, "GPU": settings.gpus}
+    return {"CPU": settings.threads - READING}
+
+
+def _recipe(network: str, config: Config) -> Recipe:
+    precision = resolve_precision("auto", "cuda" if config.train.gpus else "cpu")
+    if network == "diffusion":  # what is drawn rests on the average: it must be a long one
+        return Recipe(rate=config.train.rate, weight_decay=0.02, ema=0.999, precision=precision)
+    teacher = config.train.teacher
+    return Recipe(
+        rate=config.train.rate,
+        label_weight=config.train.label_weight,
+        teacher_weight=0.0 if teacher is None else teacher.weight,
+        precision=precision,
+    )
+
+
+def _fit(lesson: Lesson, tell: Any) -> None:
+    """Run Ray Train to its end, and tell how many epochs are done while it runs."""
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig  # noqa: PLC0415
+    from ray.train.torch import TorchTrainer  # noqa: PLC0415
+
+    settings = lesson.settings
+    trainer = TorchTrainer(
+        functools.partial(learn, lesson),
+        scaling_config=ScalingConfig(
+            num_workers=settings.workers, use_gpu=bool(settings.gpus), resources_per_worker=_resources(lesson)
+        ),
+        run_config=RunConfig(
+            name="checkpoints",
+            storage_path=lesson.out,
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+            failure_config=FailureConfig(max_failures=3),
+        ),
+    )
+    errors: list[BaseException] = []
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
+            errors.append(error)
+
+    thread = threading.Thread(target=fit, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(POLL)
+        tell(output_folder.epochs_done(lesson.out))
+    if errors:
+        raise TrainingFailed(f"training stopped: {errors[0]}") from errors[0]

@@ -1,4 +1,4 @@
-"""The painter: seeds and conditions in, synthetic stamps out. Holds one diffusion model on one device."""
+"""The generator: seeds and conditions in, synthetic stamps out. Holds one diffusion model on one device."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from kernels.attributes import Attribute
 
-__all__ = ["SURE", "Painter", "requests"]
+__all__ = ["SURE", "StampGenerator", "request_table"]
 
 SURE = "_confidence"
 """Behind an attribute's name: the column that says how sure its value is meant."""
 
 
-class Painter:
+class StampGenerator:
     """One loaded diffusion model; call it with a table of `requests`.
 
     A stamp has the same bits whatever table and neighbours it is asked for in.
@@ -85,13 +85,13 @@ class Painter:
         return asked.append_column(field, pa.FixedSizeListArray.from_arrays(pixels, field.type.list_size))
 
 
-def requests(
+def request_table(
     seeds: NDArray[np.int64],
     values: NDArray[np.float32],
     confidence: NDArray[np.float32],
     attributes: Sequence[Attribute],
 ) -> pa.Table:
-    """What a painter is asked for: `seed`, and value and confidence of each attribute, null where it is unknown.
+    """What a generator is asked for: `seed`, and value and confidence of each attribute, null where it is unknown.
 
     Parameters
     ----------

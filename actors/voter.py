@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from actors.embeddings import embeddings_of
 from kernels.moments import Components, project
-from kernels.vote import Electorate, kept, vote
+from kernels.vote import Ensemble, kept, vote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ class Voter:
     ----------
     components : mapping of arrays
         `Components.to_arrays()`.
-    electorate : mapping of arrays
-        `Electorate.to_arrays()`.
+    ensemble : mapping of arrays
+        `Ensemble.to_arrays()`.
     rule : {"agreement", "unanimous"}
     threshold : float
         Smallest agreement that keeps an object under the rule "agreement".
@@ -35,12 +35,12 @@ class Voter:
         self,
         *,
         components: Mapping[str, NDArray[np.float64]],
-        electorate: Mapping[str, NDArray[np.generic]],
+        ensemble: Mapping[str, NDArray[np.generic]],
         rule: Literal["agreement", "unanimous"],
         threshold: float,
     ) -> None:
         self._components = Components.from_arrays(components)
-        self._electorate = Electorate.from_arrays(electorate)
+        self._ensemble = Ensemble.from_arrays(ensemble)
         self._rule, self._threshold = rule, threshold
 
     def __call__(self, objects: pa.Table) -> pa.Table:
@@ -57,7 +57,7 @@ class Voter:
             `object_id` and the columns of `Voter.columns`; null where an object is unusable.
         """
         values, usable = embeddings_of(objects["embedding"])
-        ballot = vote(project(values, self._components), self._electorate)
+        ballot = vote(project(values, self._components), self._ensemble)
         found = {
             "group": ballot.group,
             "kept": kept(ballot.agreement, self._rule, self._threshold),

@@ -9,7 +9,7 @@ import numpy as np
 import ray
 import torch
 
-from actors.generator import Painter, requests
+from actors.generator import StampGenerator, request_table
 from benchmarks.common import read_csv, write_csv
 from benchmarks.diffusion_adherence import Reader
 from benchmarks.diffusion_judges import frechet, resampled
@@ -50,7 +50,7 @@ def run(study: Study) -> None:
 
 
 def _ways(study: Study, device: str, stamps: int) -> dict[str, Callable[[], object]]:
-    """The same stamps, drawn in a bare loop, by a painter, and by one that is a Ray actor."""
+    """The same stamps, drawn in a bare loop, by a generator, and by one that is a Ray actor."""
     rows = np.resize(np.flatnonzero(study.held), stamps)
     seeds = np.arange(stamps)
     net, attributes = study.model.net.to(device), study.model.attributes
@@ -65,21 +65,21 @@ def _ways(study: Study, device: str, stamps: int) -> dict[str, Callable[[], obje
             strict=True,
         )
     ]
-    asked = requests(seeds, study.values[rows], study.confidence[rows], attributes)
+    asked = request_table(seeds, study.values[rows], study.confidence[rows], attributes)
     threads = torch.get_num_threads()
-    painter = Painter(model=study.path, device=device)
+    generator = StampGenerator(model=study.path, device=device)
     ray.init(
         num_cpus=1, num_gpus=int(device.startswith("cuda")), include_dashboard=False, ignore_reinit_error=True
     )
     actor = (
-        ray.remote(Painter)
+        ray.remote(StampGenerator)
         .options(num_gpus=int(device.startswith("cuda")))
         .remote(model=str(study.path), device=device, threads=threads)
     )
     return {
         "bare loop": lambda: [sample(net, *batch, Sampling()).cpu() for batch in batches],
-        "painter": lambda: painter(asked),
-        "painter as a Ray actor": lambda: ray.get(actor.__call__.remote(asked)),
+        "generator": lambda: generator(asked),
+        "generator as a Ray actor": lambda: ray.get(actor.__call__.remote(asked)),
     }
 
 

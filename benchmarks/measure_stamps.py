@@ -72,7 +72,7 @@ def survey(count: int, size: int = _SIMULATED) -> StampSet:
 
 
 def cosmos() -> StampSet | None:
-    """100 HST galaxies; sky of their own correlated noise is painted around stamps smaller than 192 pixels, as GalSim does."""
+    """100 HST galaxies; sky of their own correlated noise is drawn around stamps smaller than 192 pixels, as GalSim does."""
     folder = SHARED / "cosmos" / "btk"
     if not folder.exists():
         return None

@@ -21,7 +21,7 @@ import numpy as np
 
 from kernels.bags import bag_masks, canonical_order, in_pilot, inclusion, stratify
 from kernels.members import FAMILIES, fit_member
-from kernels.vote import align, electorate, vote
+from kernels.vote import align, ensemble, vote
 
 DIMENSIONS, GROUPS, BAGS, BAG_ROWS, PILOT_ROWS, WORKERS, SLICE = 40, 20, 8, 100_000, 50_000, 2, 16_384
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -49,9 +49,9 @@ def fit_bag(path: str, rows: np.ndarray, bag: int, family: str):
 
 def vote_slice(path: str, start: int, arrays: dict):
     """One slice's ballot, in a worker."""
-    from kernels.vote import Electorate
+    from kernels.vote import Ensemble
 
-    return vote(np.load(path, mmap_mode="r")[start : start + SLICE], Electorate.from_arrays(arrays)).agreement
+    return vote(np.load(path, mmap_mode="r")[start : start + SLICE], Ensemble.from_arrays(arrays)).agreement
 
 
 def ours(codes: np.ndarray, pool: ProcessPoolExecutor, folder: Path) -> dict[str, tuple[float, str]]:
@@ -73,7 +73,7 @@ def ours(codes: np.ndarray, pool: ProcessPoolExecutor, folder: Path) -> dict[str
         for family in FAMILIES
     ]
     members = align([job.result() for job in jobs], reference.result(), codes[pilot])
-    stacked = electorate(members, reference.result())
+    stacked = ensemble(members, reference.result())
     fitted = time.perf_counter()
     arrays = stacked.to_arrays()
     ballots = [pool.submit(vote_slice, path, start, arrays) for start in range(0, len(codes), SLICE)]

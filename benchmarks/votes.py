@@ -10,7 +10,7 @@ import numpy as np
 from kernels.bags import bag_masks, canonical_order, inclusion, stratify
 from kernels.members import FAMILIES, fit_member
 from kernels.moments import fixed_point_exponent, moments, principal_components, project
-from kernels.vote import align, electorate, kept, vote
+from kernels.vote import align, ensemble, kept, vote
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def vote_on(embeddings: NDArray[np.float32], ids: NDArray[np.str_]) -> Outcome:
         for bag, mask in enumerate(masks)
         for family in FAMILIES
     ]
-    ballot = vote(codes, electorate(align(members, reference, codes[order]), reference))
+    ballot = vote(codes, ensemble(align(members, reference, codes[order]), reference))
     return Outcome(
         group=ballot.group,
         kept=kept(ballot.agreement, "agreement", THRESHOLD),

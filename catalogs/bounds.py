@@ -9,7 +9,7 @@ import numpy as np
 from astropy.io import fits
 
 from catalogs import headers, storage
-from catalogs.silence import quiet
+from catalogs.silence import silenced
 
 LARGEST = 1 << 30
 """Bytes that a strip of an image may take at once."""
@@ -108,7 +108,7 @@ def check_cells(url: str, number: int, data: int) -> None:
     TooLarge
     """
     with (
-        quiet(),
+        silenced(),
         storage.reading(url) as opened,
         fits.open(opened, memmap=False, disable_image_compression=True) as hdus,
     ):

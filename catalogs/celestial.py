@@ -9,7 +9,7 @@ import numpy as np
 from astropy.wcs import WCS
 
 from catalogs import headers
-from catalogs.silence import quiet
+from catalogs.silence import silenced
 from catalogs.sky import celestial_frame
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def celestial(header: fits.Header, shape: tuple[int, int]) -> tuple[WCS | None, 
 
 
 def _read(header: fits.Header) -> WCS:
-    with quiet():
+    with silenced():
         return WCS(header, naxis=2)
 
 
@@ -202,7 +202,7 @@ def _moved(header: fits.Header, other: fits.Header, shape: tuple[int, int]) -> f
     """How far the corners of an image lie apart, in pixels, by two headers."""
     x, y = np.array([0.0, shape[1], 0.0, shape[1]]), np.array([0.0, 0.0, shape[0], shape[0]])
     there, back = _read(header), _read(other)
-    with quiet():
+    with silenced():
         again = back.all_world2pix(*there.all_pix2world(x, y, 0), 0, quiet=True)
     return float(np.nan_to_num(np.hypot(again[0] - x, again[1] - y), nan=np.inf).max())
 

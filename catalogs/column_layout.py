@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from astropy.io import fits
 
-from catalogs.silence import quiet
+from catalogs.silence import silenced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ def table_hdu(table: pd.DataFrame, stamps: Array) -> fits.BinTableHDU:
     code = "B" if stamps.dtype == np.uint8 else "E"
     dim = f"({stamps.shape[3]},{stamps.shape[2]},{stamps.shape[1]})"
     length = int(np.prod(stamps.shape[1:]))
-    with quiet():  # of names like bar-type, which the standard does not recommend
+    with silenced():  # of names like bar-type, which the standard does not recommend
         columns = [_column(str(name), table[name]) for name in table.columns]
         columns.append(fits.Column(STAMPS, f"{length}{code}", dim=dim, array=stamps))
         return fits.BinTableHDU.from_columns(columns)

@@ -13,8 +13,7 @@ import numpy as np
 from astropy.io import fits
 
 from catalogs import headers
-from catalogs.silence import quiet
-from catalogs.synthetic import CARD
+from catalogs.silence import silenced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from catalogs._types import Array
 
 KEPT = re.compile(
-    rb"SIMPLE|XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|T[A-Z]+\d+|EXTNAME|ZIMAGE|ZTABLE|" + CARD.encode()
+    rb"SIMPLE|XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|T[A-Z]+\d+|EXTNAME|ZIMAGE|ZTABLE|"
+    + headers.SYNTHETIC.encode()
 )
 """Keywords of cards that say how data are read."""
 COUNT = re.compile(rb"(NAXIS2|PCOUNT) *= +(\d+) *(/.*)?", re.DOTALL)
@@ -46,7 +46,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
+class TableLayout:
     """What a header says of how its data are read."""
 
     text: bytes
@@ -57,14 +57,14 @@ class Outline:
     """Of the whole header."""
 
 
-def outline(text: bytes) -> tuple[Outline, int]:
-    """A header's outline and the bytes of its data, for `headers.walk_as`."""
+def table_layout(text: bytes) -> tuple[TableLayout, int]:
+    """A header's table_layout and the bytes of its data, for `headers.walk_as`."""
     cards = np.frombuffer(text, f"V{LENGTH}")
     found = _compared(cards, _latest.get(len(text)))
     if found is None:
         found = _latest[len(text)] = _read_through(cards)
     values = {**_values(found.own), **dict(found.counts.values())}
-    return Outline(found.own, values, hashlib.sha256(text).hexdigest()), headers.data_bytes(values)
+    return TableLayout(found.own, values, hashlib.sha256(text).hexdigest()), headers.data_bytes(values)
 
 
 def _compared(cards: Array, like: Found | None) -> Found | None:
@@ -107,6 +107,6 @@ def _kept(keyword: bytes) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _values(text: bytes) -> dict[str, Any]:
-    with quiet():
+    with silenced():
         # Where a keyword stands twice, the first one counts.
         return dict(reversed(list(fits.Header.fromfile(BytesIO(text), padding=True).items())))

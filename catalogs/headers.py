@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from astropy.io import fits
 
 from catalogs import storage
-from catalogs.silence import quiet
+from catalogs.silence import silenced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +23,8 @@ LARGEST_HDU = 1 << 42
 """Bytes of an HDU's data that a header may promise; file systems refuse to seek much further."""
 DEFLATE = 1032
 """Bytes that a byte of a deflate stream can become at most (zlib's own documentation)."""
+SYNTHETIC = "SYNTH"
+"""Keyword that is true in the headers of synthetic shards: see `catalogs.synthetic`."""
 BITS = (8, 16, 32, 64, -32, -64)
 """What BITPIX may be (FITS standard 4.0, section 4.4.1.1)."""
 
@@ -49,7 +51,7 @@ def first_line(error: BaseException) -> str:
 
 def _whole(text: bytes) -> tuple[fits.Header, int]:
     """A header with all of its cards, and the bytes of its data."""
-    with quiet():
+    with silenced():
         header = fits.Header.fromfile(BytesIO(text), padding=True)
         return header, data_bytes(header)
 

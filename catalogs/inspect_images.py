@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from catalogs import bounds, headers, images, path_template, storage
 from catalogs.errors import Fault, Refused
+from catalogs.image_header import ImageHeader, NotAnImage
 from catalogs.stamps import path_of
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _tile_or_fault(layout: Images, url: str) -> _Tile | Fault:
         images.try_pixels(image)
     except FileNotFoundError:
         return Fault(url, "this image is missing", FETCH_IMAGE)
-    except images.NotAnImage as error:
+    except NotAnImage as error:
         return Fault(url, str(error), error.remedy)
     except OSError as error:
         return Fault(url, f"cannot be read ({headers.first_line(error)})", "Fetch the file again")
@@ -142,7 +143,7 @@ def _tile_or_fault(layout: Images, url: str) -> _Tile | Fault:
         return _Tile(0.0, ())
     try:
         scale, notes = image.pixel_scale, image.wcs_notes
-    except images.NotAnImage as error:
+    except NotAnImage as error:
         return Fault(url, str(error), WITHOUT_WCS)
     return Fault(url, "has no WCS", WITHOUT_WCS) if scale is None else _Tile(scale, notes)
 
@@ -166,7 +167,7 @@ def _extension_faults(release: Release, rows: list[dict[str, object]]) -> None:
     _raise_if_any(faults + [fault for found in checked for fault in found])
 
 
-def _check_stamp(image: images.ImageHeader) -> None:
+def _check_stamp(image: ImageHeader) -> None:
     bounds.check_stamp(image.hdu, image.header)
     images.try_pixels(image)
 
@@ -183,7 +184,7 @@ def _hdu_faults(url: str, numbers: set[int], column: str) -> list[Fault]:
                 left.remove(last)
                 try:
                     _check_stamp(images.image_in(url, last, header, offset, compression))
-                except images.NotAnImage as error:
+                except NotAnImage as error:
                     faults.append(Fault(url, str(error), correct, column, str(last)))
                 if not left:
                     if not headers.is_complete(url, offset + headers.data_bytes(header), compression):

@@ -9,13 +9,13 @@ import numpy as np
 from astropy.io import fits
 
 from catalogs import bounds, headers, storage
-from catalogs.silence import quiet
+from catalogs.silence import silenced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from catalogs._types import Array
-    from catalogs.images import ImageHeader
+    from catalogs.image_header import ImageHeader
 
 STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 """NumPy's types by BITPIX."""
@@ -154,7 +154,7 @@ class ImageFile:
     def _tile_compressed(self) -> fits.HDUList:
         # Numbers are scaled by us: astropy refuses to map a file into memory if they need it.
         if self._hdus is None:
-            with quiet():
+            with silenced():
                 self._hdus = (
                     fits.open(storage.local_path(self._url), memmap=True, do_not_scale_image_data=True)
                     if self._stream is None
@@ -165,7 +165,7 @@ class ImageFile:
     def close(self) -> None:
         """Close what was opened for tile-compressed images."""
         if self._hdus is not None:
-            with quiet():
+            with silenced():
                 self._hdus.close()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from astropy.io import fits
 
 from catalogs import bounds, headers, storage
-from catalogs.silence import quiet
+from catalogs.silence import silenced
 
 if TYPE_CHECKING:
     from catalogs._types import Floats
@@ -32,7 +32,7 @@ def read_psf(url: str) -> Floats:
     """
     try:
         bounds.check_file(url)
-        with quiet(), storage.reading(url) as stream, fits.open(stream) as hdus:
+        with silenced(), storage.reading(url) as stream, fits.open(stream) as hdus:
             shapes = [hdu.shape if hdu.is_image else () for hdu in hdus]
             first = next((k for k, shape in enumerate(shapes) if shape), None)
             if first is None:

@@ -17,7 +17,7 @@ _ONE_AT_A_TIME = threading.RLock()
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Let astropy read what is not quite standard without a word: what matters is checked and raised by us."""
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)

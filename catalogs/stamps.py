@@ -10,6 +10,7 @@ import pyarrow as pa
 from catalogs import bounds, headers, images, path_template, pixels, storage
 from catalogs.cleaning import centre, clean
 from catalogs.errors import CorruptFile
+from catalogs.image_header import ImageHeader, NotAnImage
 from catalogs.positions import numbers, positions_of
 from catalogs.sky import sky_to_pixel
 
@@ -116,7 +117,7 @@ def _from_tiles(
                 tile = images.open_image(url, layout.hdu)
             except FileNotFoundError as error:
                 raise CorruptFile(f"{url}: this image is missing. Fetch it.") from error
-            except images.NotAnImage as error:
+            except NotAnImage as error:
                 raise CorruptFile(f"{url}: {error}. Fetch the file again.") from error
             x, y = _pixels(survey, part, tile)
             run = _run(which)
@@ -127,14 +128,14 @@ def _from_tiles(
                 stamps[run, b] = cleaned
 
 
-def _pixels(survey: Survey, rows: pa.Table, tile: images.ImageHeader) -> tuple[Floats, Floats]:
+def _pixels(survey: Survey, rows: pa.Table, tile: ImageHeader) -> tuple[Floats, Floats]:
     """0-based pixel positions of objects on a tile; NaN where there is none."""
     layout = survey.images
     if layout.position == "pixel":
         return numbers(rows[layout.x]) - 1.0, numbers(rows[layout.y]) - 1.0
     try:
         wcs = tile.wcs
-    except images.NotAnImage as error:
+    except NotAnImage as error:
         raise CorruptFile(f"{tile.url}: {error}. Fetch the file again.") from error
     if wcs is None:
         raise CorruptFile(f'{tile.url}: has no WCS. Use position = "pixel", or give the tile a WCS.')
@@ -196,9 +197,9 @@ def _from_extensions(
                 raise CorruptFile(f"{url}: pixels cannot be read ({told}). Fetch the file again.") from error
 
 
-def _images_of(url: str, wanted: set[int | None]) -> dict[int | None, images.ImageHeader]:
+def _images_of(url: str, wanted: set[int | None]) -> dict[int | None, ImageHeader]:
     """Headers before pixels: the plan has not looked at the files of a large release."""
-    found: dict[int | None, images.ImageHeader] = {}
+    found: dict[int | None, ImageHeader] = {}
     try:
         with storage.glancing(url) as (stream, compression):
             for number, header, offset in headers.walk(stream):

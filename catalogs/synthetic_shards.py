@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from catalogs import storage
 from catalogs.column_layout import table_hdu
-from catalogs.synthetic import CARD
+from catalogs.headers import SYNTHETIC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def write(
                 table.header[f"{card}{number}"] = told[key]
     primary = fits.PrimaryHDU()
     for header in (primary.header, table.header):
-        header[CARD] = (True, "drawn by a diffusion model: not observed")
+        header[SYNTHETIC] = (True, "drawn by a diffusion model: not observed")
         for keyword, (value, comment) in cards.items():
             header[keyword] = (value, comment)
     file = BytesIO()

@@ -14,9 +14,9 @@ from astropy.io import fits
 
 from catalogs import bounds, headers, identity, nulls, storage
 from catalogs.errors import CorruptFile
-from catalogs.header_cache import Outline, outline
-from catalogs.silence import quiet
-from catalogs.synthetic import CARD
+from catalogs.header_cache import TableLayout, table_layout
+from catalogs.headers import SYNTHETIC
+from catalogs.silence import silenced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +119,7 @@ class TableHeader:
 
 @functools.lru_cache(maxsize=ALIKE)
 def _columns(header: str) -> fits.ColDefs:
-    with quiet():
+    with silenced():
         return _hdu(header, b"", 0).columns
 
 
@@ -144,7 +144,7 @@ def _empty(header: str, row_bytes: int) -> pa.Table:
 def _arrow(
     header: str, data: bytes, count: int, columns: Sequence[str], physical_nulls: frozenset[str] = frozenset()
 ) -> pa.Table:
-    with quiet():
+    with silenced():
         hdu = _hdu(header, data, count)
         arrays = [
             _to_arrow(hdu.data, hdu.columns[name], physical_null=name in physical_nulls) for name in columns
@@ -196,10 +196,10 @@ def _find_table(
     url: str, stream: IO[bytes], compression: str | None, wanted: int | str | None
 ) -> TableHeader:
     synthetic = False
-    for number, found, offset in headers.walk_as(outline, stream):
+    for number, found, offset in headers.walk_as(table_layout, stream):
         values = found.values
         # Tools that rewrite a table may keep the card in one of its headers only.
-        synthetic = synthetic or values.get(CARD, False) is True
+        synthetic = synthetic or values.get(SYNTHETIC, False) is True
         is_table = values.get("XTENSION", "").strip() == "BINTABLE" and not values.get("ZIMAGE", False)
         if is_table and wanted in (None, number, values.get("EXTNAME", "").strip()):
             bounds.check_row(number, int(values["NAXIS1"]), int(values["NAXIS2"]))
@@ -209,13 +209,13 @@ def _find_table(
 
 
 def _checked(
-    url: str, found: Outline, offset: int, compression: str | None, *, synthetic: bool
+    url: str, found: TableLayout, offset: int, compression: str | None, *, synthetic: bool
 ) -> TableHeader:
     row_bytes, rows = int(found.values["NAXIS1"]), int(found.values["NAXIS2"])
     header = _sound(found.text, row_bytes)
     if not headers.is_complete(url, offset + rows * row_bytes, compression):
         raise NotATable(f"is truncated: its header promises {rows} rows")
-    digest = f"{CARD} {found.digest}" if synthetic and CARD not in found.values else found.digest
+    digest = f"{SYNTHETIC} {found.digest}" if synthetic and SYNTHETIC not in found.values else found.digest
     return TableHeader(
         url, header, offset, row_bytes, rows, digest, synthetic, compression, _physical_nulls(header)
     )
@@ -224,7 +224,7 @@ def _checked(
 @functools.lru_cache(maxsize=ALIKE)
 def _sound(text: bytes, row_bytes: int) -> str:
     """The header of a table whose columns can be read."""
-    with quiet():
+    with silenced():
         header = fits.Header.fromfile(BytesIO(text), padding=True)
         if header.get("ZTABLE", False):
             msg = "holds a tile-compressed table (ZTABLE), which cannot be read row by row"

@@ -1,4 +1,4 @@
-"""Attributes: what a diffusion model can be told of a galaxy, each with its range, so that a wish can be checked and scaled."""
+"""Attributes: what a diffusion model can be told of a galaxy, each with its range, so that a request can be checked and scaled."""
 
 from __future__ import annotations
 

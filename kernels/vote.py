@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Ballot", "Electorate", "align", "electorate", "kept", "vote"]
+__all__ = ["Ballot", "Ensemble", "align", "ensemble", "kept", "vote"]
 
 _ROWS = 8192  # rows counted at once: the tables of distances and counts stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
-class Electorate:
+class Ensemble:
     """All aligned members in one stack.
 
     Attributes
@@ -67,7 +67,7 @@ class Electorate:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Electorate:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Ensemble:
         """Inverse of `to_arrays`."""
         return cls(
             prototypes=np.asarray(arrays["prototypes"], dtype=np.float32),
@@ -148,10 +148,10 @@ def align(members: Sequence[Member], reference: Member, codes: NDArray[np.floati
     return aligned
 
 
-def electorate(members: Sequence[Member], reference: Member) -> Electorate:
+def ensemble(members: Sequence[Member], reference: Member) -> Ensemble:
     """Stack aligned members (at least one) and the reference's centres for `vote`."""
     if not members:
-        raise ValueError("an electorate needs at least one member")
+        raise ValueError("an ensemble needs at least one member")
     groups = len(reference.prototypes)
     labels = np.concatenate([member.labels for member in members])
     if labels.min() < 0 or labels.max() >= groups:
@@ -160,7 +160,7 @@ def electorate(members: Sequence[Member], reference: Member) -> Electorate:
         )
     centres = np.empty_like(reference.prototypes)
     centres[reference.labels] = reference.prototypes
-    return Electorate(
+    return Ensemble(
         prototypes=np.concatenate([member.prototypes for member in members]),
         labels=labels.astype(np.int16),
         starts=np.cumsum([0, *(len(member.labels) for member in members)], dtype=np.int64),
@@ -169,15 +169,15 @@ def electorate(members: Sequence[Member], reference: Member) -> Electorate:
     )
 
 
-def vote(codes: NDArray[np.floating], electorate: Electorate) -> Ballot:
+def vote(codes: NDArray[np.floating], ensemble: Ensemble) -> Ballot:
     """Let every member vote on every object.
 
     Parameters
     ----------
     codes
         (n, d) finite; n may be 0.
-    electorate
-        From `electorate`.
+    ensemble
+        From `ensemble`.
 
     Returns
     -------
@@ -187,12 +187,12 @@ def vote(codes: NDArray[np.floating], electorate: Electorate) -> Ballot:
         votes the one with the nearer reference centre wins, then the lowest id.
     """
     matrix = finite_matrix(codes, "codes")
-    groups, total = electorate.groups, len(electorate.families)
-    labels = electorate.labels[nearest_in_segments(matrix, electorate.prototypes, electorate.starts)]
+    groups, total = ensemble.groups, len(ensemble.families)
+    labels = ensemble.labels[nearest_in_segments(matrix, ensemble.prototypes, ensemble.starts)]
     columns = {
-        family: np.flatnonzero([own == family for own in electorate.families])
+        family: np.flatnonzero([own == family for own in ensemble.families])
         for family in FAMILIES
-        if family in electorate.families
+        if family in ensemble.families
     }
     group, second, reference = (np.empty(len(matrix), dtype=np.int16) for _ in range(3))
     agreement, distance = (np.empty(len(matrix), dtype=np.float32) for _ in range(2))
@@ -200,7 +200,7 @@ def vote(codes: NDArray[np.floating], electorate: Electorate) -> Ballot:
     family_groups: dict[Family, NDArray[np.int16]] = {
         family: np.empty(len(matrix), dtype=np.int16) for family in columns
     }
-    centres = electorate.centres.astype(np.float64)
+    centres = ensemble.centres.astype(np.float64)
     for start in range(0, len(matrix), _ROWS):
         part = slice(start, start + _ROWS)
         squared = cdist(matrix[part].astype(np.float64), centres, "sqeuclidean")

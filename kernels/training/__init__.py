@@ -1,1 +1,1 @@
-"""Training cores: views, losses and the learner that steps; tensors in, numbers out, without files or Ray."""
+"""Training cores: views, losses and the objective that steps; tensors in, numbers out, without files or Ray."""

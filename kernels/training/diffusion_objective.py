@@ -10,19 +10,19 @@ from kernels.attributes import mirror_image, scaled
 from kernels.diffusion import diffusion_loss
 from kernels.stretch import noise_level
 from kernels.training.degrade import degraded
-from kernels.training.objectives import Learner
+from kernels.training.objectives import Objective
 
 if TYPE_CHECKING:
     from kernels.diffusion_model import Description
-    from kernels.training.trainer import Recipe
+    from kernels.training.recipe import Recipe
 
-__all__ = ["DiffusionLearner"]
+__all__ = ["DiffusionObjective"]
 
 _UNTOLD, _ALL_TOLD = 0.1, 0.5
 """Shares of stamps that it is told nothing of, and everything that is known; of the others, any part."""
 
 
-class DiffusionLearner(Learner):
+class DiffusionObjective(Objective):
     """A denoiser of every strength that is told what to draw.
 
     Parameters

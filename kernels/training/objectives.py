@@ -16,19 +16,19 @@ from kernels.training.views import view
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernels.training.trainer import Recipe
+    from kernels.training.recipe import Recipe
 
-__all__ = ["DenoiserLearner", "EncoderLearner", "Learner"]
+__all__ = ["DenoiserObjective", "EncoderObjective", "Objective"]
 
 
-class Learner(nn.Module):
+class Objective(nn.Module):
     """A network with all that it is trained with; called with a batch it gives the loss and its parts."""
 
     net: nn.Module
     recipe: Recipe
 
 
-class EncoderLearner(Learner):
+class EncoderObjective(Objective):
     """An encoder with all that it is trained with.
 
     Parameters
@@ -82,7 +82,7 @@ class EncoderLearner(Learner):
         return loss, parts
 
 
-class DenoiserLearner(Learner):
+class DenoiserObjective(Objective):
     """A denoiser; takes clean stamps (n, 1, y, x) of any unit.
 
     Each is turned by a multiple of 90 degrees and mirrored or not; one of `blank` becomes empty sky.

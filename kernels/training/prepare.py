@@ -1,4 +1,4 @@
-"""From stamps of any release to what a learner takes: one shape, half precision."""
+"""From stamps of any release to what an objective takes: one shape, half precision."""
 
 from __future__ import annotations
 

@@ -2,59 +2,39 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 
 from kernels.training.optimiser import Optimiser
+from kernels.training.recipe import learning_rate
 
 if TYPE_CHECKING:
-    from kernels.training.objectives import Learner
+    from kernels.training.objectives import Objective
 
-__all__ = ["Recipe", "Training", "learning_rate"]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How an encoder is trained."""
-
-    rate: float = 2e-3
-    warmup: float = 0.05
-    weight_decay: float = 0.05
-    clip: float = 5.0
-    ema: float = 0.995
-    label_weight: float = 6.0
-    teacher_weight: float = 3.0
-    precision: str = "bfloat16"
-
-
-def learning_rate(progress: float, recipe: Recipe) -> float:
-    """Linear warm-up, then a half cosine to zero; `progress` runs from 0 to 1."""
-    if progress < recipe.warmup:
-        return recipe.rate * progress / recipe.warmup
-    return recipe.rate * 0.5 * (1 + math.cos(math.pi * (progress - recipe.warmup) / (1 - recipe.warmup)))
+__all__ = ["Training"]
 
 
 class Training:
-    """A learner's optimiser, average and steps; `state` and `restore` make it resumable to the bit.
+    """An objective's optimiser, average and steps; `state` and `restore` make it resumable to the bit.
 
     Parameters
     ----------
-    learner : Learner
+    objective : Objective
         Of `kernels.training.objectives`, or one wrapped for several processes (DistributedDataParallel).
     averaged : nn.Module
-        Net whose weights follow those of the learner's as an exponential moving average.
+        Net whose weights follow those of the objective's as an exponential moving average.
     """
 
-    def __init__(self, learner: nn.Module, averaged: nn.Module, seed: int) -> None:
-        self.learner, self.averaged, self.seed, self.step_number = learner, averaged, seed, 0
-        wrapped = learner.module if isinstance(learner, nn.parallel.DistributedDataParallel) else learner
-        self.core = cast("Learner", wrapped)
+    def __init__(self, objective: nn.Module, averaged: nn.Module, seed: int) -> None:
+        self.objective, self.averaged, self.seed, self.step_number = objective, averaged, seed, 0
+        wrapped = (
+            objective.module if isinstance(objective, nn.parallel.DistributedDataParallel) else objective
+        )
+        self.core = cast("Objective", wrapped)
         within = set(map(id, self.core.net.parameters()))
-        others = [p for p in learner.parameters() if id(p) not in within]
+        others = [p for p in objective.parameters() if id(p) not in within]
         self.optimiser = Optimiser(self.core.net, others, self.core.recipe.weight_decay)
 
     def step(
@@ -66,10 +46,10 @@ class Training:
         generator = torch.Generator(stamps.device).manual_seed(
             hash((self.seed, self.step_number, rank)) & (2**62 - 1)
         )
-        loss, parts = self.learner(stamps, targets, generator)
-        self.learner.zero_grad(set_to_none=True)
+        loss, parts = self.objective(stamps, targets, generator)
+        self.objective.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), recipe.clip)
+        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), recipe.clip)
         self.optimiser.step(learning_rate(progress, recipe))
         self.step_number += 1
         self._average()
@@ -85,7 +65,7 @@ class Training:
     def state(self) -> dict[str, Any]:
         """All that goes on changing."""
         return {
-            "learner": self.core.state_dict(),
+            "objective": self.core.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step_number,
@@ -93,7 +73,7 @@ class Training:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state`."""
-        self.core.load_state_dict(state["learner"])
+        self.core.load_state_dict(state["objective"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step_number = state["step"]

@@ -1,4 +1,4 @@
-"""The diffusion model that a config's balanced bags mean: its painter's options, its fingerprint, and what is wrong with it."""
+"""The diffusion model that a config's balanced bags mean: its generator's options, its fingerprint, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from kernels.attributes import Attribute
     from pipeline.config.file import Config
 
-__all__ = ["known", "look_at_painter", "numbers_of", "painter_options"]
+__all__ = ["generator_options", "known", "look_at_generator", "numbers_of"]
 
 
-def painter_options(config: Config, folder: str) -> dict[str, Any] | None:
-    """Options of `actors.painter.Painter`; None where bags are not balanced.
+def generator_options(config: Config, folder: str) -> dict[str, Any] | None:
+    """Options of `actors.generator.StampGenerator`; None where bags are not balanced.
 
     Raises
     ------
@@ -45,10 +45,10 @@ def painter_options(config: Config, folder: str) -> dict[str, Any] | None:
     }
 
 
-def look_at_painter(
+def look_at_generator(
     config: Config, folder: str, source: str, release: Release | None, schema: pa.Schema
 ) -> tuple[dict[str, Any] | None, str, list[Fault], list[str]]:
-    """The painter's options, the model's fingerprint, what is wrong with it, and what a person should know of it.
+    """The generator's options, the model's fingerprint, what is wrong with it, and what a person should know of it.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def look_at_painter(
         Columns of the objects: kept and measured ones.
     """
     try:
-        options = painter_options(config, folder)
+        options = generator_options(config, folder)
         if options is None:
             return None, "", [], []
         model = DiffusionModel.load(options["model"])

@@ -50,7 +50,7 @@ def check(path: str | Path) -> list[str]:
     if str(config.augment.model).endswith(".safetensors"):
         left.append(str(config.augment.model))
     elif config.augment.balance:
-        faults += balancing.look_at_painter(config, folder, source, None, pa.schema([]))[2]
+        faults += balancing.look_at_generator(config, folder, source, None, pa.schema([]))[2]
     if faults:
         raise Refused(faults)
     return [*config.survey.patterns, "images", *left, *_slices(config), *_devices(config)]

@@ -59,8 +59,8 @@ class Plan:
     """What a person should know before the run starts."""
     labels: dict[int, Label] = field(default_factory=dict)
     """Classes that people gave to groups."""
-    painter_options: dict[str, Any] | None = None
-    """Of `actors.painter.Painter`; None where bags are not balanced."""
+    generator_options: dict[str, Any] | None = None
+    """Of `actors.generator.StampGenerator`; None where bags are not balanced."""
     servers_unseen: bool = False
     """Encoders have servers beside them, on machines that this one is not among."""
 
@@ -167,7 +167,9 @@ def make_plan(
         faults += found
         schema, kept = catalog_schema(config, release), list(release.kept)
         faults += class_rules.faults(config.classes, schema, kept, source)
-    painter, diffusion, found, neighbours = balancing.look_at_painter(config, folder, source, release, schema)
+    generator, diffusion, found, neighbours = balancing.look_at_generator(
+        config, folder, source, release, schema
+    )
     faults += found
     if faults or release is None:
         raise Refused(faults)
@@ -185,7 +187,7 @@ def make_plan(
     ]
     prints = with_labels(prints, config, labels)
     return Plan(
-        config, source, release, run, options, measurer, features, prints, notes, labels, painter, unseen
+        config, source, release, run, options, measurer, features, prints, notes, labels, generator, unseen
     )
 
 

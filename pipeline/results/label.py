@@ -164,7 +164,7 @@ def _voted(run: RunDirectory) -> dict[str, Any]:
         )
     done = parts.done(run.votes)
     missing = sum(name not in done for name, _ in slice_names(record))
-    if missing or not storage.exists(run.electorate):
+    if missing or not storage.exists(run.ensemble):
         problem = f"has no groups yet: {missing} slices are not voted on"
         remedy = f"Finish it: {shlex.join(['tuningfork', 'run', record['source'], '--out', run.url])}"
         raise Refused([Fault(run.url, problem, remedy)])

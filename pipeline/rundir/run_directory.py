@@ -56,9 +56,9 @@ class RunDirectory:
         return storage.join(self.models, "components.safetensors")
 
     @property
-    def first_electorate(self) -> str:
+    def first_ensemble(self) -> str:
         """Every member, fitted on bags of real objects alone; where bags are balanced."""
-        return storage.join(self.models, "first_electorate.safetensors")
+        return storage.join(self.models, "first_ensemble.safetensors")
 
     @property
     def first_votes(self) -> str:
@@ -76,9 +76,9 @@ class RunDirectory:
         return storage.join(self.models, "balance.json")
 
     @property
-    def electorate(self) -> str:
+    def ensemble(self) -> str:
         """Every member, aligned."""
-        return storage.join(self.models, "electorate.safetensors")
+        return storage.join(self.models, "ensemble.safetensors")
 
     @property
     def votes(self) -> str:
@@ -130,10 +130,10 @@ class RunDirectory:
         return {
             "encode": [self.images, self.objects],
             "reduce": [self.components],
-            "first_fit": [self.first_electorate],
+            "first_fit": [self.first_ensemble],
             "first_vote": [self.first_votes],
             "augment": [self.synthetic, self.balance],
-            "fit": [self.electorate],
+            "fit": [self.ensemble],
             "vote": [self.votes],
             "classify": [self.classes],
             # The mark goes first: a catalog that is being removed must not look complete.

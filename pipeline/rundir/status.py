@@ -90,7 +90,7 @@ def status(url: str) -> Status:
         sum(shard["rows"] for shard in record["shards"]),
         stages,
         storage.exists(run.components),
-        storage.exists(run.electorate),
+        storage.exists(run.ensemble),
         storage.exists(run.published),
         is_synthetic(record),
         _balance(run, slices) if "augment" in record["fingerprints"] else None,
@@ -105,7 +105,7 @@ def _balance(run: RunDirectory, slices: list[str]) -> Balance:
     )
     drawn = _counted(run.synthetic, sorted(parts.done(run.synthetic))).objects
     vote = _stage("first_vote", run.first_votes, slices)
-    return Balance(storage.exists(run.first_electorate), vote, wanted, drawn)
+    return Balance(storage.exists(run.first_ensemble), vote, wanted, drawn)
 
 
 def slice_names(record: dict[str, Any]) -> Iterator[tuple[str, int]]:

@@ -25,7 +25,7 @@ from pipeline.engine.slice_tasks import ONE_SLICE, OnSlices
 from pipeline.engine.streams import Stream, follow
 from pipeline.rundir import arrays
 from pipeline.stages.barrier import barrier, on_parts
-from pipeline.stages.neighbours import wishes
+from pipeline.stages.neighbours import requests
 from pipeline.stages.part_writer import write_part
 
 if TYPE_CHECKING:
@@ -63,12 +63,12 @@ def augment(plan: Plan) -> None:
         lambda _: "synthetic neighbours",
     )
     with barrier(plan, "balance"):
-        wanted = ray.put(wishes(plan, np.array([group["synthetic"] for group in decided["groups"]])))
+        wanted = ray.put(requests(plan, np.array([group["synthetic"] for group in decided["groups"]])))
     written = (
         stream.slices(functools.partial(_piece_of, wanted), 1024, config.run.read_cpus)
         .map_batches(
             DrawAndEncode,
-            fn_constructor_args=(plan.painter_options, plan.encoder_options, stream.metrics),
+            fn_constructor_args=(plan.generator_options, plan.encoder_options, stream.metrics),
             compute=ray.data.ActorPoolStrategy(size=min(settings.workers, len(missing))),
             num_cpus=config.encode.cpus,
             num_gpus=max(settings.gpus, config.encode.gpus) or None,
@@ -169,11 +169,15 @@ def _piece_of(wanted: ray.ObjectRef, piece: Slice) -> pa.Table:
 
 
 class DrawAndEncode(OnSlices):
-    """The painter and the encoder as Ray Data sees them: what is drawn is encoded where it is drawn, and then forgotten."""
+    """The generator and the encoder as Ray Data sees them: what is drawn is encoded where it is drawn, and then forgotten."""
 
-    def __init__(self, painter: dict[str, Any], encoder: dict[str, Any], metrics: RunMetrics) -> None:
-        from actors.generator import Painter  # noqa: PLC0415
+    def __init__(self, generator: dict[str, Any], encoder: dict[str, Any], metrics: RunMetrics) -> None:
+        from actors.generator import StampGenerator  # noqa: PLC0415
 
         encode = EncodeAndMeasure(encoder, None)
-        paint = Painter(**painter)  # after the encoder: drawing takes longer, so its number of threads holds
-        super().__init__(lambda wishes: encode(paint(wishes)), "augment", metrics, lambda: encode.effort)
+        generate = StampGenerator(
+            **generator
+        )  # after the encoder: drawing takes longer, so its number of threads holds
+        super().__init__(
+            lambda requests: encode(generate(requests)), "augment", metrics, lambda: encode.effort
+        )

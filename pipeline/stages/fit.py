@@ -12,7 +12,7 @@ from catalogs.errors import CatalogMismatch
 from kernels import bags
 from kernels.members import Member, fit_member
 from kernels.moments import Components, project
-from kernels.vote import align, electorate
+from kernels.vote import align, ensemble
 from pipeline.plan import enough_objects
 from pipeline.rundir import arrays
 from pipeline.stages.barrier import answers, barrier, on_parts, task, usable
@@ -30,8 +30,8 @@ def fit(plan: Plan, *, first: bool = False) -> None:
     Strata, reference and alignment rest on real objects in both, so a group keeps its number.
     """
     run, settings = plan.run, plan.config.fit
-    electorate_file = run.first_electorate if first else run.electorate
-    if storage.exists(electorate_file):
+    ensemble_file = run.first_ensemble if first else run.ensemble
+    if storage.exists(ensemble_file):
         return
     with barrier(plan, "first_fit" if first else "fit"):
         saved = arrays.load(run.components)
@@ -60,8 +60,8 @@ def fit(plan: Plan, *, first: bool = False) -> None:
         ]
         reference = fit_member("kmeans", pilot, settings.groups, settings.seed)
         members: list[Member] = answers(tasks)
-        chosen = electorate(align(members, reference, pilot), reference)
-        arrays.save(electorate_file, chosen.to_arrays())
+        chosen = ensemble(align(members, reference, pilot), reference)
+        arrays.save(ensemble_file, chosen.to_arrays())
 
 
 def _with_neighbours(

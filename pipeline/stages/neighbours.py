@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import ray
 import torch
 
-from actors.generator import requests
+from actors.generator import request_table
 from actors.stamps import stamps_of
 from catalogs import parts
 from catalogs.errors import CatalogMismatch, TuningforkError
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from kernels.attributes import Attribute
     from pipeline.plan.plan import Plan
 
-__all__ = ["wishes"]
+__all__ = ["requests"]
 
 
-def wishes(plan: Plan, wanted: NDArray[np.int64]) -> pa.Table:
+def requests(plan: Plan, wanted: NDArray[np.int64]) -> pa.Table:
     """What is to be drawn, one row a synthetic object, in an order that rests on ids alone.
 
     Parameters
@@ -47,44 +47,44 @@ def wishes(plan: Plan, wanted: NDArray[np.int64]) -> pa.Table:
     -------
     pa.Table
         ``object_id`` (of its own kind), ``like`` (id of the object that it is like), ``group``, ``flags``, ``usable``, and what
-        `actors.painter.Painter` is asked for.
+        `actors.generator.StampGenerator` is asked for.
     """
     settings = plan.config.augment
-    assert plan.painter_options is not None, "the bags of this plan are balanced"
-    attributes = DiffusionModel.load(plan.painter_options["model"]).attributes
+    assert plan.generator_options is not None, "the bags of this plan are balanced"
+    attributes = DiffusionModel.load(plan.generator_options["model"]).attributes
     told, numeric = known(attributes, plan.schema), numbers_of(plan.schema)
     limits = [end for attribute in told for end in attribute.limits or () if end in numeric]
     columns = list(dict.fromkeys([*(attribute.name for attribute in told), *limits]))
-    found = on_parts(plan, _likes, plan.run.first_votes, columns, wanted, settings.seed)
-    likes = _leading(pa.concat_tables(filter(None, found)), wanted, settings.seed)
-    likes = _with_psf(plan, _with_noise(plan, likes, attributes), attributes)
-    values, confidence = conditions.of_rows(_within(likes, attributes), attributes)
-    held = np.bincount(likes["group"].to_numpy(), minlength=len(wanted))
+    found = on_parts(plan, _exemplars, plan.run.first_votes, columns, wanted, settings.seed)
+    exemplars = _leading(pa.concat_tables(filter(None, found)), wanted, settings.seed)
+    exemplars = _with_psf(plan, _with_noise(plan, exemplars, attributes), attributes)
+    values, confidence = conditions.of_rows(_within(exemplars, attributes), attributes)
+    held = np.bincount(exemplars["group"].to_numpy(), minlength=len(wanted))
     copies = [  # of each object: the first ones of a group once more than the rest
         len(range(number, int(wanted[group]), int(held[group])))
         for group in np.flatnonzero(wanted)
         for number in range(held[group])
     ]
-    row = np.repeat(np.arange(likes.num_rows), copies)
+    row = np.repeat(np.arange(exemplars.num_rows), copies)
     names = [
         f"synthetic-{id_}-{copy}"
-        for id_, n in zip(likes["object_id"].to_pylist(), copies, strict=True)
+        for id_, n in zip(exemplars["object_id"].to_pylist(), copies, strict=True)
         for copy in range(n)
     ]
     seeds = (bags.hash_ids(np.array(names), settings.seed) >> np.uint64(1)).astype(np.int64)
     near = conditions.jittered(values[row], attributes, seeds, settings.jitter)
-    asked = requests(seeds, near, confidence[row], attributes)
+    asked = request_table(seeds, near, confidence[row], attributes)
     marked = {
         "object_id": pa.array(names, pa.string()),
-        "like": likes["object_id"].take(row),
-        "group": likes["group"].take(row),
+        "like": exemplars["object_id"].take(row),
+        "group": exemplars["group"].take(row),
         "flags": pa.array(np.zeros(len(row), np.int32)),
         "usable": pa.array(np.ones(len(row), bool)),
     }
     return pa.table({**marked, **dict(zip(asked.column_names, asked.columns, strict=True))})
 
 
-def _likes(
+def _exemplars(
     folder: str, names: list[str], votes: str, columns: list[str], wanted: NDArray[np.int64], seed: int
 ) -> pa.Table | None:
     """The kept objects of rare groups in a chunk of parts, as many as can be wanted of it."""
@@ -103,29 +103,29 @@ def _likes(
     return _leading(pa.concat_tables(found), wanted, seed) if found else None
 
 
-def _leading(likes: pa.Table, wanted: NDArray[np.int64], seed: int) -> pa.Table:
+def _leading(exemplars: pa.Table, wanted: NDArray[np.int64], seed: int) -> pa.Table:
     """Each group's first objects in canonical order, at most as many as it wants neighbours; group after group."""
-    likes = likes.take(bags.canonical_order(likes["object_id"].to_numpy(), seed))
-    likes = likes.take(np.argsort(likes["group"].to_numpy(), kind="stable"))
-    group = likes["group"].to_numpy()
+    exemplars = exemplars.take(bags.canonical_order(exemplars["object_id"].to_numpy(), seed))
+    exemplars = exemplars.take(np.argsort(exemplars["group"].to_numpy(), kind="stable"))
+    group = exemplars["group"].to_numpy()
     number = np.arange(len(group)) - np.searchsorted(group, group)
-    return likes.filter(pa.array(number < wanted[group]))
+    return exemplars.filter(pa.array(number < wanted[group]))
 
 
-def _within(likes: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
+def _within(exemplars: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
     """The objects without labels that the model has no use for: in the middle of a run, they are unknown rather than a fault."""
     for attribute in attributes:
-        place = likes.schema.get_field_index(attribute.name)
+        place = exemplars.schema.get_field_index(attribute.name)
         if attribute.kind == "label" and place >= 0:
-            said = likes[attribute.name].cast(pa.float64(), safe=False)
+            said = exemplars[attribute.name].cast(pa.float64(), safe=False)
             inside = pc.and_(pc.greater_equal(said, attribute.low), pc.less_equal(said, attribute.high))
-            likes = likes.set_column(
+            exemplars = exemplars.set_column(
                 place, attribute.name, pc.if_else(inside, said, pa.scalar(None, pa.float64()))
             )
-    return likes
+    return exemplars
 
 
-def _with_noise(plan: Plan, likes: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
+def _with_noise(plan: Plan, exemplars: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
     """The objects with the noise of their stamps in columns called like the attributes that say it; stamps are read again for it."""
     bands = plan.config.survey.images.bands
     noisy = [
@@ -134,9 +134,9 @@ def _with_noise(plan: Plan, likes: pa.Table, attributes: Sequence[Attribute]) ->
         if f"noise_{band}" in {a.name for a in attributes}
     ]
     if not noisy:
-        return likes
+        return exemplars
     slices = {piece.name: piece for piece in plan.slices()}
-    part, row = likes["part"].to_numpy(), likes["row"].to_numpy()
+    part, row = exemplars["part"].to_numpy(), exemplars["row"].to_numpy()
     release = ray.put(plan.release)
     places = [np.flatnonzero(part == name) for name in dict.fromkeys(part)]
     tasks = [
@@ -150,11 +150,11 @@ def _with_noise(plan: Plan, likes: pa.Table, attributes: Sequence[Attribute]) ->
     noise = np.empty((len(row), len(bands)), np.float32)
     noise[np.concatenate(places)] = np.concatenate(answers(tasks))
     for name, i in noisy:
-        likes = likes.append_column(name, pa.array(noise[:, i]))
-    return likes
+        exemplars = exemplars.append_column(name, pa.array(noise[:, i]))
+    return exemplars
 
 
-def _with_psf(plan: Plan, likes: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
+def _with_psf(plan: Plan, exemplars: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
     """The objects with the release's PSF, where the model is told it: the sharpest that it knows, unless both are known."""
     fwhm = plan.config.measure.fwhm
     for attribute in attributes:
@@ -163,8 +163,8 @@ def _with_psf(plan: Plan, likes: pa.Table, attributes: Sequence[Attribute]) -> p
             width = attribute.low
             if fwhm is not None and attribute.low > 0:
                 width = fwhm / (plan.release.pixel_scale or 1.0)
-            likes = likes.append_column(attribute.name, pa.array(np.full(likes.num_rows, width)))
-    return likes
+            exemplars = exemplars.append_column(attribute.name, pa.array(np.full(exemplars.num_rows, width)))
+    return exemplars
 
 
 @task

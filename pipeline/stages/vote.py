@@ -32,7 +32,7 @@ def vote(plan: Plan, *, first: bool = False) -> None:
     read = functools.partial(_embeddings, run.objects)
     options = {
         "components": arrays.load(run.components),
-        "electorate": arrays.load(run.first_electorate if first else run.electorate),
+        "ensemble": arrays.load(run.first_ensemble if first else run.ensemble),
         "rule": config.vote.rule,
         "threshold": config.vote.threshold,
     }

@@ -1,4 +1,4 @@
-"""`tuningfork augment`: a pool of painters draws a synthetic release, shard by shard; what is there already is kept."""
+"""`tuningfork augment`: a pool of generators draws a synthetic release, shard by shard; what is there already is kept."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from pipeline.engine.slice_tasks import ONE_SLICE
 from pipeline.output.lock import locked
 from pipeline.rundir.run_directory import differences, run_id
 from pipeline.synthesis.requests import ASKED, MODEL_DIGITS, look
-from pipeline.synthesis.tasks import Paint, WriteShard, shard_url, wished
+from pipeline.synthesis.tasks import Generate, WriteShard, requested, shard_url
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from kernels.diffusion_model import DiffusionModel
-    from pipeline.synthesis.requests import Order, Wishes
+    from pipeline.synthesis.requests import Order, Requests
 
 RECORD = "augment.json"
 CONFIG = "survey.toml"
 READING = 0.1
-"""CPUs of the tasks that read wishes and write shards."""
+"""CPUs of the tasks that read requests and write shards."""
 SPARED = 0.25
-"""CPUs that each painter leaves to them, on a machine that painting fills."""
+"""CPUs that each generator leaves to them, on a machine that drawing fills."""
 PRECISION = "float32"
 TO_UNCOMMENT = "# synthetic = true  # uncomment to run it all the same: a diffusion model drew these objects"
 
@@ -61,19 +61,19 @@ def augment(order: Order, address: str | None = None, *, anew: bool = False) -> 
         If a shard could not be drawn or written.
     """
     out = order.out if "://" in order.out else str(Path(order.out).absolute())
-    path, model, wishes = look(order, _gpu_faults(order, address))
-    table = wishes.table(model)
+    path, model, requests = look(order, _gpu_faults(order, address))
+    table = requests.table(model)
     _check_ids(order, table)
-    record = _record(order, model, wishes, table)
+    record = _record(order, model, requests, table)
     _check_folder(out, record, anew=anew)
     run = run_id("augment", out, record["fingerprint"])
     with locked(out, "augment"), cluster(Run(), address, run=run):
         _check_folder(out, record, anew=anew)  # another command may have begun there meanwhile
         refuse_or_wait(_lacking(order), address)
         _open_folder(out, record, anew=anew)
-        options = {**asdict(wishes.how), "model": path, "precision": PRECISION, "threads": order.threads}
+        options = {**asdict(requests.how), "model": path, "precision": PRECISION, "threads": order.threads}
         options["device"] = "cuda" if order.gpus else "cpu"
-        _draw(run, order, out, model, wishes, table, options)
+        _draw(run, order, out, model, requests, table, options)
         storage.write(storage.join(out, CONFIG), _config(out, model, table).encode())
     return table.num_rows
 
@@ -83,7 +83,7 @@ def _draw(
     order: Order,
     out: str,
     model: DiffusionModel,
-    wishes: Wishes,
+    requests: Requests,
     table: pa.Table,
     options: dict[str, Any],
 ) -> None:
@@ -110,29 +110,31 @@ def _draw(
         lambda number: shard_url(out, number),
     )
     shape = (len(model.bands), model.size, model.size)
-    constants = {"model": model.fingerprint[:MODEL_DIGITS], **asdict(wishes.how)}
-    write = WriteShard(out, shape, constants, _cards(order, model, wishes), _about(model), stream.metrics)
+    constants = {"model": model.fingerprint[:MODEL_DIGITS], **asdict(requests.how)}
+    write = WriteShard(out, shape, constants, _cards(order, model, requests), _about(model), stream.metrics)
     cpus, gpus = _resources(order)
     row_bytes = 4 * model.size**2 * len(model.bands)
-    painted = stream.slices(functools.partial(wished, ray.put(table)), row_bytes, READING).map_batches(
-        Paint,
+    drawn = stream.slices(functools.partial(requested, ray.put(table)), row_bytes, READING).map_batches(
+        Generate,
         fn_constructor_args=(options, stream.metrics),
-        # No more painters than shards: Ray warns of actors that would idle.
+        # No more generators than shards: Ray warns of actors that would idle.
         compute=ray.data.ActorPoolStrategy(size=min(order.workers, len(missing))),
         num_cpus=cpus,
         num_gpus=gpus or None,
         **ONE_SLICE,
     )
-    follow(stream, painted.map_batches(write, num_cpus=READING, **ONE_SLICE))
+    follow(stream, drawn.map_batches(write, num_cpus=READING, **ONE_SLICE))
 
 
-def _cards(order: Order, model: DiffusionModel, wishes: Wishes) -> dict[str, tuple[float | int | str, str]]:
+def _cards(
+    order: Order, model: DiffusionModel, requests: Requests
+) -> dict[str, tuple[float | int | str, str]]:
     return {
         "MODEL": (model.fingerprint[:MODEL_DIGITS], "first digits of the model's SHA-256"),
-        "STEPS": (wishes.how.steps, "steps of the sampling"),
-        "GUIDANCE": (wishes.how.guidance, "weight of the condition"),
-        "RESCALE": (wishes.how.rescale, "share of guidance's contrast taken back"),
-        "SEED": (int(wishes.seeds[0]), "of the release's first stamp"),
+        "STEPS": (requests.how.steps, "steps of the sampling"),
+        "GUIDANCE": (requests.how.guidance, "weight of the condition"),
+        "RESCALE": (requests.how.rescale, "share of guidance's contrast taken back"),
+        "SEED": (int(requests.seeds[0]), "of the release's first stamp"),
         "PRECIS": (PRECISION, "of the network's arithmetic"),
         "DEVICE": ("cuda" if order.gpus else "cpu", "what it was drawn on"),
     }
@@ -205,17 +207,17 @@ def _lacking(order: Order) -> list[Fault]:
 
 
 def _resources(order: Order) -> tuple[float, float]:
-    """CPUs and GPUs of a painter."""
+    """CPUs and GPUs of a generator."""
     return (0.5, order.gpus) if order.gpus else (order.threads - SPARED, 0.0)
 
 
-def _record(order: Order, model: DiffusionModel, wishes: Wishes, table: pa.Table) -> dict[str, Any]:
+def _record(order: Order, model: DiffusionModel, requests: Requests, table: pa.Table) -> dict[str, Any]:
     """What `augment.json` keeps; the fingerprint covers all that the shards' bytes depend on."""
     told = pc.binary_join_element_wise(table["id"], table["like"], "\t").to_pylist()
     wanted = {
         "model": model.fingerprint,
-        "wishes": hashlib.sha256("\n".join(told).encode()).hexdigest(),
-        **asdict(wishes.how),
+        "requests": hashlib.sha256("\n".join(told).encode()).hexdigest(),
+        **asdict(requests.how),
         "shard_rows": order.shard_rows,
         "precision": PRECISION,
         "device": "cuda" if order.gpus else "cpu",

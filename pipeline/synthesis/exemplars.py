@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kernels.attributes import Attribute
     from kernels.diffusion_model import DiffusionModel
 
-__all__ = ["Likes", "likes", "table_of"]
+__all__ = ["Exemplars", "exemplars", "table_of"]
 
 IDS = ("object_id", "id", "objid", "objectid", "name")
 """Columns that identify a row, where a table has them; case does not matter."""
@@ -41,7 +41,7 @@ KEPT = "like_"
 
 
 @dataclass(frozen=True)
-class Likes:
+class Exemplars:
     """Conditions of rows."""
 
     names: list[str]
@@ -52,7 +52,7 @@ class Likes:
     """(rows, attributes)."""
 
 
-def likes(path: str, model: DiffusionModel) -> Likes:
+def exemplars(path: str, model: DiffusionModel) -> Exemplars:
     """The conditions that the rows of `path` ask of a model.
 
     Parameters
@@ -82,7 +82,7 @@ def likes(path: str, model: DiffusionModel) -> Likes:
     except conditions.UnfitRows as error:
         remedy = "Leave those rows out, or make the values null"
         raise Refused([Fault(path, str(error), remedy, error.column, error.value)]) from error
-    return Likes(rows["id"].to_pylist(), values, confidence)
+    return Exemplars(rows["id"].to_pylist(), values, confidence)
 
 
 def table_of(path: str, wanted: Iterable[str], option: str) -> pa.Table:

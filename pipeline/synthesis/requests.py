@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from actors.generator import SURE, requests
+from actors.generator import SURE, request_table
 from catalogs import storage
 from catalogs.errors import Fault, Refused
 from kernels.diffusion import Sampling
@@ -18,7 +18,7 @@ from kernels.diffusion_model import DiffusionModel
 from kernels.nets import weights
 from pipeline import conditions
 from pipeline.config.file import load
-from pipeline.synthesis.exemplars import Likes, likes, table_of
+from pipeline.synthesis.exemplars import Exemplars, exemplars, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from kernels.attributes import Attribute
 
-__all__ = ["ASKED", "MODEL_DIGITS", "Order", "Wishes", "look"]
+__all__ = ["ASKED", "MODEL_DIGITS", "Order", "Requests", "look"]
 
 JITTER = 0.05
 LARGEST_SHARD = 1 << 28
@@ -81,7 +81,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Requests:
     """What is wanted of each of n stamps."""
 
     seeds: NDArray[np.int64]
@@ -89,15 +89,15 @@ class Wishes:
     """(n, attributes), NaN where unknown."""
     confidence: NDArray[np.float32]
     """(n, attributes)."""
-    likes: list[str]
+    exemplars: list[str]
     """Id of the row that a stamp is like; empty where there is none."""
     how: Sampling
 
     def table(self, model: DiffusionModel) -> pa.Table:
-        """`id`, `like` and the columns of `actors.painter.requests`, one row a stamp."""
-        asked = requests(self.seeds, self.values, self.confidence, model.attributes)
+        """`id`, `like` and the columns of `actors.generator.request_table`, one row a stamp."""
+        asked = request_table(self.seeds, self.values, self.confidence, model.attributes)
         asked = asked.add_column(0, "id", pa.array(self._ids(model), pa.string()))
-        return asked.append_column("like", pa.array(self.likes, pa.string()))
+        return asked.append_column("like", pa.array(self.exemplars, pa.string()))
 
     def _ids(self, model: DiffusionModel) -> list[str]:
         """One seed gives different galaxies by different models, conditions or sampling: an id tells them apart."""
@@ -116,7 +116,7 @@ class Wishes:
         return ids
 
 
-def look(order: Order, faults: Sequence[Fault] = ()) -> tuple[str, DiffusionModel, Wishes]:
+def look(order: Order, faults: Sequence[Fault] = ()) -> tuple[str, DiffusionModel, Requests]:
     """Path of the order's model, the model, and what is wanted of each stamp.
 
     Stamp i has the order's seed + i; which row it is like (where there are fewer rows than stamps) and how its values are shifted rest on
@@ -148,12 +148,12 @@ def look(order: Order, faults: Sequence[Fault] = ()) -> tuple[str, DiffusionMode
     again, found = None, None
     try:
         again = None if order.again is None else _again(order.again, model)
-        found = None if order.like is None else likes(order.like, model)
+        found = None if order.like is None else exemplars(order.like, model)
     except Refused as refused:
         faults += refused.faults
     if faults:
         raise Refused(faults)
-    return path, model, _wishes(order, model, found) if again is None else again
+    return path, model, _requests(order, model, found) if again is None else again
 
 
 def _model(name: str) -> tuple[str, DiffusionModel]:
@@ -195,12 +195,12 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _wishes(order: Order, model: DiffusionModel, found: Likes | None) -> Wishes:
+def _requests(order: Order, model: DiffusionModel, found: Exemplars | None) -> Requests:
     seeds = np.arange(order.count or 0, dtype=np.int64) + (order.seed or 0)
     n = len(seeds)
     values, confidence, _ = conditions.parsed(order.condition or "", model.attributes)
     if found is None:
-        return Wishes(seeds, np.tile(values, (n, 1)), np.tile(confidence, (n, 1)), [""] * n, order.how)
+        return Requests(seeds, np.tile(values, (n, 1)), np.tile(confidence, (n, 1)), [""] * n, order.how)
     rows = conditions.chosen_rows(len(found.names), seeds)
     jitter = JITTER if order.jitter is None else order.jitter
     near, sure = (
@@ -210,11 +210,11 @@ def _wishes(order: Order, model: DiffusionModel, found: Likes | None) -> Wishes:
     named = np.flatnonzero(~np.isnan(values))
     near[:, named], sure[:, named] = values[named], confidence[named]
     near = conditions.settled(near, model.attributes)
-    return Wishes(seeds, near, sure, [found.names[row] for row in rows], order.how)
+    return Requests(seeds, near, sure, [found.names[row] for row in rows], order.how)
 
 
-def _again(path: str, model: DiffusionModel) -> Wishes:
-    """The wishes that a synthetic catalog's rows came from."""
+def _again(path: str, model: DiffusionModel) -> Requests:
+    """The requests that a synthetic catalog's rows came from."""
     names = [name for a in model.attributes for name in (a.name, ASKED + a.name, a.name + SURE)]
     how_columns = [f.name for f in fields(Sampling)]
     wanted = ["seed", "model", *how_columns, "like", *names]
@@ -244,7 +244,7 @@ def _again(path: str, model: DiffusionModel) -> Wishes:
         if "like" in rows.column_names
         else [""] * rows.num_rows
     )
-    return Wishes(rows["seed"].to_numpy().astype(np.int64), values, confidence, like, how)
+    return Requests(rows["seed"].to_numpy().astype(np.int64), values, confidence, like, how)
 
 
 def _again_faults(path: str, rows: pa.Table, model: DiffusionModel, how: Sequence[str]) -> list[Fault]:

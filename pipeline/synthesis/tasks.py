@@ -1,4 +1,4 @@
-"""What Ray's workers do for an augmentation: read a shard's wishes, let a painter work on them, write the shard."""
+"""What Ray's workers do for an augmentation: read a shard's requests, let a generator work on them, write the shard."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def shard_url(folder: str, number: int) -> str:
     return storage.join(folder, "catalogs", f"synthetic-{number:04d}.fits")
 
 
-def wished(wishes: ray.ObjectRef, piece: Slice) -> pa.Table:
-    """The wishes of one shard."""
-    table: pa.Table = ray.get(wishes)
+def requested(requests: ray.ObjectRef, piece: Slice) -> pa.Table:
+    """The requests of one shard."""
+    table: pa.Table = ray.get(requests)
     return table.slice(piece.start, piece.rows)
 
 
-class Paint(OnSlices):
-    """The painter as Ray Data sees it."""
+class Generate(OnSlices):
+    """The generator as Ray Data sees it."""
 
     def __init__(self, options: dict[str, Any], metrics: RunMetrics) -> None:
-        from actors.generator import Painter  # noqa: PLC0415 - a worker that only writes need not load torch
+        from actors.generator import StampGenerator  # noqa: PLC0415 - a worker that only writes need not load torch
 
-        super().__init__(Painter(**options), "paint", metrics)
+        super().__init__(StampGenerator(**options), "generate", metrics)
 
 
 @dataclass(frozen=True)
 class WriteShard:
-    """Writes a shard's painted rows into its file, and says so."""
+    """Writes a shard's drawn rows into its file, and says so."""
 
     folder: str
     shape: tuple[int, int, int]

@@ -27,7 +27,7 @@ FOLD_SEED = 5
 
 
 @dataclass(frozen=True)
-class Course:
+class Dataset:
     """A release to learn from; how its stamps are made ready, a subclass says."""
 
     release: Release
@@ -87,7 +87,7 @@ class Course:
 
 
 @dataclass(frozen=True)
-class DenoiserCourse(Course):
+class DenoiserDataset(Dataset):
     """Clean stamps, every band by itself."""
 
     side: int
@@ -116,7 +116,7 @@ class DenoiserCourse(Course):
 
 
 @dataclass(frozen=True)
-class EncoderCourse(Course):
+class EncoderDataset(Dataset):
     """Stamps with the answers that the release gives to questions."""
 
     side: int
@@ -154,7 +154,7 @@ def fold_of(ids: pa.ChunkedArray, folds: int) -> np.ndarray[Any, np.dtype[np.int
     return (hash_ids(ids.to_numpy(), FOLD_SEED) % np.uint64(folds)).astype(np.int64)
 
 
-def course_of(config: Config, folder: str, side: int, network: str) -> Course:
+def dataset_of(config: Config, folder: str, side: int, network: str) -> Dataset:
     """Look at a release, its labels among the rest.
 
     Raises
@@ -165,11 +165,11 @@ def course_of(config: Config, folder: str, side: int, network: str) -> Course:
     dealt = (config.run.slice_rows, config.train.fold, config.train.folds)
     if network == "denoiser":
         bare = config.survey.model_copy(update={"keep": []})
-        return DenoiserCourse(inspect(bare, folder), *dealt, side)
+        return DenoiserDataset(inspect(bare, folder), *dealt, side)
     labels = config.train.labels
     release = inspect(with_labels(config.survey, label_columns(labels)), folder)
     questions = questions_of(release, labels, config.run.slice_rows)
-    return EncoderCourse(release, *dealt, side, config.encode.stretch, questions)
+    return EncoderDataset(release, *dealt, side, config.encode.stretch, questions)
 
 
 def _lists(values: np.ndarray[Any, Any], length: int) -> pa.Array:

@@ -23,14 +23,14 @@ from kernels.stretch import noise_level
 from kernels.training.degrade import BLUR
 from pipeline.conditions import UnfitRows, of_rows
 from pipeline.plan.measuring import measurer_options
-from pipeline.training.dataset import Course
+from pipeline.training.dataset import Dataset
 from pipeline.training.targets import LABEL, label_rows, refuse_types, with_labels
 
 if TYPE_CHECKING:
     from catalogs.release import Release
     from pipeline.config.file import Config
 
-__all__ = ["DiffusionCourse", "diffusion_course"]
+__all__ = ["DiffusionDataset", "diffusion_dataset"]
 
 SAMPLE = 2048
 """Stamps, at least, that the scales of brightness, noise and measured attributes rest on, where there are as many."""
@@ -43,7 +43,7 @@ TURNED = {"x_centre", "y_centre", "position_angle", "sersic_angle"}
 
 
 @dataclass(frozen=True)
-class DiffusionCourse(Course):
+class DiffusionDataset(Dataset):
     """Stamps as they are, and what is told of each."""
 
     description: Description
@@ -73,7 +73,7 @@ class DiffusionCourse(Course):
         return self.description.brightness.forward(stamps).half(), torch.from_numpy(conditions)
 
 
-def diffusion_course(config: Config, folder: str, source: str) -> DiffusionCourse:
+def diffusion_dataset(config: Config, folder: str, source: str) -> DiffusionDataset:
     """Look at a release, and at a sample of its stamps for the scales.
 
     Raises
@@ -90,8 +90,8 @@ def diffusion_course(config: Config, folder: str, source: str) -> DiffusionCours
         raise Refused(faults)
     refuse_types(release, columns)
     labels = _labels(config, release)
-    course = Course(release, config.run.slice_rows, config.train.fold, config.train.folds)
-    rows, stamps = _sample(course)
+    dataset = Dataset(release, config.run.slice_rows, config.train.fold, config.train.folds)
+    rows, stamps = _sample(dataset)
     if not len(stamps):
         problem = "no object is usable, or all are held out"
         raise Refused([Fault(release.shards[0].table.url, problem, "Check its images")])
@@ -116,7 +116,7 @@ def diffusion_course(config: Config, folder: str, source: str) -> DiffusionCours
             "skin": settings.skin,
         },
     )
-    return DiffusionCourse(release, course.slice_rows, course.fold, course.folds, description, measurer)
+    return DiffusionDataset(release, dataset.slice_rows, dataset.fold, dataset.folds, description, measurer)
 
 
 def _of_galaxies(description: Description) -> tuple[Attribute, ...]:
@@ -137,13 +137,13 @@ def _told_rows(rows: pa.Table, measurer: dict[str, Any] | None) -> pa.Table:
     return labels
 
 
-def _sample(course: Course) -> tuple[pa.Table, torch.Tensor]:
+def _sample(dataset: Dataset) -> tuple[pa.Table, torch.Tensor]:
     """Usable objects of as many slices as it takes, taken in an order of their own, and their stamps."""
-    pieces = course.slices()
+    pieces = dataset.slices()
     order = np.argsort(hash_ids(np.array([piece.name for piece in pieces]), 0))
     rows, stamps = [], []
     for number in order:
-        found, images = course.usable(pieces[number])
+        found, images = dataset.usable(pieces[number])
         rows.append(found)
         stamps.append(images)
         if sum(map(len, stamps)) >= SAMPLE:

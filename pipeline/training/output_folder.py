@@ -15,7 +15,7 @@ from pipeline.rundir.file_versions import shown
 from pipeline.training import history
 
 if TYPE_CHECKING:
-    from pipeline.training.worker import Lesson
+    from pipeline.training.worker import TrainingJob
 
 __all__ = ["begin", "check", "epochs_done", "record_of"]
 
@@ -23,25 +23,25 @@ RECORD = "train.json"
 WEIGHTS = ("encoder.safetensors", "denoiser.safetensors", "diffusion.safetensors")
 
 
-def record_of(paths: list[str], lesson: Lesson) -> dict[str, Any]:
+def record_of(paths: list[str], job: TrainingJob) -> dict[str, Any]:
     """What `train.json` keeps; the fingerprint covers what the weights depend on, a teacher's file too.
 
     Not the number of epochs: a training may go on to another end than it began with, and `schedules` says so.
     """
     taught = [
         {
-            "survey": course.release.survey.model_dump(
+            "survey": dataset.release.survey.model_dump(
                 mode="json", exclude={"name", "catalogs", "synthetic", "identify"}
             ),
-            "shards": [[shard.label, shard.table.rows] for shard in course.release.shards],
-            "slice_rows": course.slice_rows,
-            **course.told,
+            "shards": [[shard.label, shard.table.rows] for shard in dataset.release.shards],
+            "slice_rows": dataset.slice_rows,
+            **dataset.told,
         }
-        for course in lesson.courses.each
+        for dataset in job.datasets.each
     ]
-    settings = lesson.settings.model_dump(mode="json", exclude={"labels", "threads", "gpus"})
-    told = {"network": lesson.network, "recipe": vars(lesson.recipe), "train": settings, "releases": taught}
-    teacher = lesson.settings.teacher
+    settings = job.settings.model_dump(mode="json", exclude={"labels", "threads", "gpus"})
+    told = {"network": job.network, "recipe": vars(job.recipe), "train": settings, "releases": taught}
+    teacher = job.settings.teacher
     if teacher is not None and teacher.checkpoint != "pretrained":
         told["teacher"] = hashlib.sha256(Path(teacher.checkpoint).read_bytes()).hexdigest()
     lasting = {**told, "train": {key: value for key, value in settings.items() if key != "epochs"}}
@@ -51,16 +51,16 @@ def record_of(paths: list[str], lesson: Lesson) -> dict[str, Any]:
         "fingerprint": fingerprint,
         "configs": paths,
         **told,
-        "files": _files(lesson),
+        "files": _files(job),
         "versions": versions,
     }
 
 
-def _files(lesson: Lesson) -> dict[str, str]:
+def _files(job: TrainingJob) -> dict[str, str]:
     """Which versions of the releases' files are learned from, as far as the plan has looked at them."""
     found: dict[str, str] = {}
-    for course in lesson.courses.each:
-        release = course.release
+    for dataset in job.datasets.each:
+        release = dataset.release
         found |= {shard.table.url: shard.table.identity for shard in release.shards}
         found |= {storage.absolute(name, release.folder): v for name, v in release.images.items()}
     return found

@@ -13,7 +13,7 @@ import torch
 from catalogs.errors import TuningforkError
 from catalogs.slices import Slice
 from catalogs.source import SliceSource, unpack
-from pipeline.training.dataset import EncoderCourse
+from pipeline.training.dataset import EncoderDataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from kernels.training.labels import Head
-    from pipeline.training.dataset import Course
+    from pipeline.training.dataset import Dataset
 
 
 class UnreadableSlice(TuningforkError):
@@ -29,21 +29,21 @@ class UnreadableSlice(TuningforkError):
 
 
 @dataclass(frozen=True)
-class Courses:
+class Datasets:
     """All releases of a training, their shards numbered on."""
 
-    each: tuple[Course, ...]
+    each: tuple[Dataset, ...]
 
     @property
     def heads(self) -> list[Head]:
         """Questions of all releases."""
-        encoded = [course for course in self.each if isinstance(course, EncoderCourse)]
-        return [question.head for course in encoded for question in course.questions]
+        encoded = [dataset for dataset in self.each if isinstance(dataset, EncoderDataset)]
+        return [question.head for dataset in encoded for question in dataset.questions]
 
     @property
     def rows(self) -> int:
         """Catalog rows of all releases."""
-        return sum(course.release.rows for course in self.each)
+        return sum(dataset.release.rows for dataset in self.each)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -53,45 +53,45 @@ class Courses:
     @property
     def stamps_each(self) -> int:
         """Stamps that one object gives, at most."""
-        return max(course.stamps_each for course in self.each)
+        return max(dataset.stamps_each for dataset in self.each)
 
     def slices(self) -> list[Slice]:
         """All slices of all releases."""
         return [
             Slice(first + piece.shard, piece.start, piece.stop)
-            for first, course in zip(self._first_shards(), self.each, strict=True)
-            for piece in course.slices()
+            for first, dataset in zip(self._first_shards(), self.each, strict=True)
+            for piece in dataset.slices()
         ]
 
     def read(self, piece: Slice) -> pa.Table:
         """Stamps and the release's own targets."""
-        number = self._course_of(piece)
+        number = self._dataset_of(piece)
         own = Slice(piece.shard - self._first_shards()[number], piece.start, piece.stop)
         return self.each[number].read(own)
 
     def targets(self, piece: Slice, rows: pa.Table) -> torch.Tensor:
         """Targets (n, answers of all releases) of a slice that was read: those of other releases are NaN."""
-        widths = [course.answers for course in self.each]
-        number = self._course_of(piece)
+        widths = [dataset.answers for dataset in self.each]
+        number = self._dataset_of(piece)
         own = _tensor(rows["targets"], (rows.num_rows, widths[number]))
         whole = torch.full((rows.num_rows, sum(widths)), torch.nan)
         whole[:, sum(widths[:number]) : sum(widths[: number + 1])] = own
         return whole
 
     def _first_shards(self) -> list[int]:
-        counts = [len(course.release.shards) for course in self.each]
+        counts = [len(dataset.release.shards) for dataset in self.each]
         return [sum(counts[:i]) for i in range(len(counts))]
 
-    def _course_of(self, piece: Slice) -> int:
+    def _dataset_of(self, piece: Slice) -> int:
         return int(np.searchsorted(self._first_shards(), piece.shard, side="right")) - 1
 
 
-class Windows:
+class WindowSampler:
     """The stamps of one process of a group; no other process sees them.
 
     Parameters
     ----------
-    courses : Courses
+    datasets : Datasets
     rank, world : int
         Which process of how many.
     memory : int
@@ -103,26 +103,26 @@ class Windows:
 
     def __init__(
         self,
-        courses: Courses,
+        datasets: Datasets,
         rank: int,
         world: int,
         memory: int,
         seed: int,
         teacher: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
-        self._courses, self._seed, self._rank, self._teacher = courses, seed, rank, teacher
-        pieces = courses.slices()
+        self._datasets, self._seed, self._rank, self._teacher = datasets, seed, rank, teacher
+        pieces = datasets.slices()
         order = np.random.default_rng(seed).permutation(len(pieces))
         shares = [[pieces[i] for i in order[r::world]] for r in range(world)]
         self._own = shares[rank]
-        self._stamp_bytes = 2 * int(np.prod(courses.shape)) * courses.stamps_each
+        self._stamp_bytes = 2 * int(np.prod(datasets.shape)) * datasets.stamps_each
         # as many windows in every process, for they learn in step
         largest = max(sum(piece.rows for piece in share) for share in shares)
         self.count = min(-(-largest * self._stamp_bytes // memory), *map(len, shares))
         self._cached: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Windows of an epoch from number `skip` on.
+        """WindowSampler of an epoch from number `skip` on.
 
         Each is stamps (n, channels, y, x) float16, targets (n, answers), and the order (n,) to take them in.
         """
@@ -151,7 +151,7 @@ class Windows:
         context.enable_progress_bars = False
         context.target_max_block_size = None
         size = max(piece.rows for piece in pieces) * self._stamp_bytes
-        source = SliceSource(self._courses.read, pieces, size)
+        source = SliceSource(self._datasets.read, pieces, size)
         stamps, targets = [], []
         for row in ray.data.read_datasource(
             source, num_cpus=0.5, override_num_blocks=len(pieces)
@@ -160,8 +160,8 @@ class Windows:
             if row["fault"][0].is_valid:
                 raise UnreadableSlice(f"{piece.name}: {row['fault'][0].as_py()}")
             rows = unpack(row)
-            stamps.append(_tensor(rows["stamp"], (rows.num_rows, *self._courses.shape)))
-            targets.append(self._courses.targets(piece, rows))
+            stamps.append(_tensor(rows["stamp"], (rows.num_rows, *self._datasets.shape)))
+            targets.append(self._datasets.targets(piece, rows))
         seen, answers = torch.cat(stamps), torch.cat(targets)
         if self._teacher is not None:
             answers = torch.cat([answers, self._teacher(seen)], dim=1)

@@ -13,7 +13,7 @@ from rich.markup import escape
 from actors.precision import resolve_precision
 from catalogs import storage
 from catalogs.errors import Fault, Refused, TuningforkError
-from kernels.training.trainer import Recipe
+from kernels.training.recipe import Recipe
 from pipeline.config.file import load
 from pipeline.console import console
 from pipeline.engine.cluster import cluster, refuse_or_wait
@@ -21,16 +21,16 @@ from pipeline.engine.progress import StageProgress
 from pipeline.output.lock import locked
 from pipeline.rundir.run_directory import run_id
 from pipeline.training import history, output_folder
-from pipeline.training.dataset import course_of
-from pipeline.training.diffusion_dataset import diffusion_course
-from pipeline.training.sampler import Courses
-from pipeline.training.worker import Lesson, learn, teacher_of
+from pipeline.training.dataset import dataset_of
+from pipeline.training.diffusion_dataset import diffusion_dataset
+from pipeline.training.sampler import Datasets
+from pipeline.training.worker import TrainingJob, learn, teacher_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.config.file import Config
-    from pipeline.training.dataset import Course
+    from pipeline.training.dataset import Dataset
 
 READING = 0.5
 """CPUs of the task that reads slices."""
@@ -63,23 +63,23 @@ def train(
     if network == "encoder":
         loaded[0] = (_with_teacher(*loaded[0], str(paths[0])), loaded[0][1])
     first = loaded[0][0]
-    courses = Courses(_courses(network, paths, loaded, first))
+    datasets = Datasets(_datasets(network, paths, loaded, first))
     settings = first.train
-    _check(courses, first, str(paths[0]))
-    lesson = Lesson(
-        network, courses, settings, _recipe(network, first), out, "cuda" if settings.gpus else "cpu"
+    _check(datasets, first, str(paths[0]))
+    job = TrainingJob(
+        network, datasets, settings, _recipe(network, first), out, "cuda" if settings.gpus else "cpu"
     )
-    record = output_folder.record_of([str(path) for path in paths], lesson)
+    record = output_folder.record_of([str(path) for path in paths], job)
     output_folder.check(out, record, anew=anew)
     run = run_id(f"train-{network}", out, record["fingerprint"])
     with locked(out, f"train {network}"), cluster(first.run, address, run=run):
         output_folder.check(out, record, anew=anew)  # another command may have begun there meanwhile
-        refuse_or_wait(_lacking(lesson, str(paths[0])), address)
+        refuse_or_wait(_lacking(job, str(paths[0])), address)
         output_folder.begin(out, record, anew=anew)
-        done = int(output_folder.epochs_done(out) * courses.rows)
-        total = courses.rows * settings.epochs
+        done = int(output_folder.epochs_done(out) * datasets.rows)
+        total = datasets.rows * settings.epochs
         with StageProgress("train", total, done, interval=first.run.interval, run=run) as progress:
-            _fit(lesson, lambda epochs: progress.advance(int(epochs * courses.rows) - progress.done))
+            _fit(job, lambda epochs: progress.advance(int(epochs * datasets.rows) - progress.done))
         rows = history.from_csv(storage.read(storage.join(out, history.CSV)))
         storage.write(storage.join(out, history.CURVE), history.curve(rows))
     weights = escape(storage.join(out, f"{network}.safetensors"))
@@ -93,11 +93,11 @@ def train(
         console.print(f"  {escape(line)}", soft_wrap=True)
 
 
-def _courses(
+def _datasets(
     network: str, paths: Sequence[Path], loaded: Sequence[tuple[Config, str]], first: Config
-) -> tuple[Course, ...]:
+) -> tuple[Dataset, ...]:
     faults: list[Fault] = []
-    courses: list[Course] = []
+    datasets: list[Dataset] = []
     if network == "diffusion" and len(paths) > 1:
         problem, remedy = "a diffusion model learns from one release", "Give one config"
         raise Refused([Fault(str(paths[1]), problem, remedy)])
@@ -115,14 +115,14 @@ def _courses(
         taught = config.model_copy(update={"train": train})
         try:
             if network == "diffusion":
-                courses.append(diffusion_course(taught, folder, str(path)))
+                datasets.append(diffusion_dataset(taught, folder, str(path)))
             else:
-                courses.append(course_of(taught, folder, first.encode.input, network))
+                datasets.append(dataset_of(taught, folder, first.encode.input, network))
         except Refused as refused:
             faults += refused.faults
     if faults:
         raise Refused(faults)
-    return tuple(courses)
+    return tuple(datasets)
 
 
 def _with_teacher(config: Config, folder: str, source: str) -> Config:
@@ -143,27 +143,27 @@ def _with_teacher(config: Config, folder: str, source: str) -> Config:
     return config.model_copy(update={"train": settings})
 
 
-def _check(courses: Courses, config: Config, source: str) -> None:
+def _check(datasets: Datasets, config: Config, source: str) -> None:
     settings, faults = config.train, []
-    slices = len(courses.slices())
+    slices = len(datasets.slices())
     if slices < settings.workers:
         remedy = f"Set at most {slices}, or smaller slices (run.slice_rows)"
         problem = f"there are only {slices} slices to deal out"
         faults.append(Fault(source, problem, remedy, key="train.workers", value=str(settings.workers)))
-    if courses.rows // settings.workers < settings.batch_size:
-        problem = f"a process has {courses.rows // settings.workers} objects"
+    if datasets.rows // settings.workers < settings.batch_size:
+        problem = f"a process has {datasets.rows // settings.workers} objects"
         remedy = "Set fewer: there is no step without a full batch"
         faults.append(Fault(source, problem, remedy, key="train.batch_size", value=str(settings.batch_size)))
     if faults:
         raise Refused(faults)
 
 
-def _lacking(lesson: Lesson, source: str) -> list[Fault]:
+def _lacking(job: TrainingJob, source: str) -> list[Fault]:
     """What Ray would wait for without a word, for ever."""
     import ray  # noqa: PLC0415
 
-    settings, faults = lesson.settings, []
-    there, wanted = ray.cluster_resources(), _resources(lesson)
+    settings, faults = job.settings, []
+    there, wanted = ray.cluster_resources(), _resources(job)
     for kind, key in (("CPU", "threads"), ("GPU", "gpus")):
         needed = settings.workers * wanted.get(kind, 0.0) + (READING if kind == "CPU" else 0.0)
         if needed > there.get(kind, 0.0):
@@ -176,10 +176,10 @@ def _lacking(lesson: Lesson, source: str) -> list[Fault]:
     return faults
 
 
-def _resources(lesson: Lesson) -> dict[str, float]:
+def _resources(job: TrainingJob) -> dict[str, float]:
     """What a worker asks of Ray. Part of a CPU stays for the task that reads, on a machine that training fills."""
-    settings = lesson.settings
-    if lesson.device == "cuda":
+    settings = job.settings
+    if job.device == "cuda":
         return {"CPU": 1.0, "GPU": settings.gpus}
     return {"CPU": settings.threads - READING}
 
@@ -197,20 +197,20 @@ def _recipe(network: str, config: Config) -> Recipe:
     )
 
 
-def _fit(lesson: Lesson, tell: Any) -> None:
+def _fit(job: TrainingJob, tell: Any) -> None:
     """Run Ray Train to its end, and tell how many epochs are done while it runs."""
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig  # noqa: PLC0415
     from ray.train.torch import TorchTrainer  # noqa: PLC0415
 
-    settings = lesson.settings
+    settings = job.settings
     trainer = TorchTrainer(
-        functools.partial(learn, lesson),
+        functools.partial(learn, job),
         scaling_config=ScalingConfig(
-            num_workers=settings.workers, use_gpu=bool(settings.gpus), resources_per_worker=_resources(lesson)
+            num_workers=settings.workers, use_gpu=bool(settings.gpus), resources_per_worker=_resources(job)
         ),
         run_config=RunConfig(
             name="checkpoints",
-            storage_path=lesson.out,
+            storage_path=job.out,
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             failure_config=FailureConfig(max_failures=3),
         ),
@@ -227,6 +227,6 @@ def _fit(lesson: Lesson, tell: Any) -> None:
     thread.start()
     while thread.is_alive():
         thread.join(POLL)
-        tell(output_folder.epochs_done(lesson.out))
+        tell(output_folder.epochs_done(job.out))
     if errors:
         raise TrainingFailed(f"training stopped: {errors[0]}") from errors[0]

@@ -23,16 +23,17 @@ from kernels.nets.denoiser import Denoiser
 from kernels.nets.galaxy import GalaxyAtto
 from kernels.nets.unet import GalaxyUNet
 from kernels.nets.weights import half_precision
-from kernels.training.diffusion_objective import DiffusionLearner
-from kernels.training.objectives import DenoiserLearner, EncoderLearner, Learner
+from kernels.training.diffusion_objective import DiffusionObjective
+from kernels.training.objectives import DenoiserObjective, EncoderObjective, Objective
 from kernels.training.teacher import Teacher
-from kernels.training.trainer import Recipe, Training
+from kernels.training.trainer import Training
 from pipeline.training import history
-from pipeline.training.dataset import EncoderCourse
-from pipeline.training.diffusion_dataset import DiffusionCourse
-from pipeline.training.sampler import Courses, Windows
+from pipeline.training.dataset import EncoderDataset
+from pipeline.training.diffusion_dataset import DiffusionDataset
+from pipeline.training.sampler import Datasets, WindowSampler
 
 if TYPE_CHECKING:
+    from kernels.training.recipe import Recipe
     from pipeline.config.training import Train
 
 STATE = "state.pt"
@@ -47,28 +48,28 @@ class NothingLearned(TuningforkError):
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingJob:
     """Everything that a training process needs to know."""
 
     network: str
     """`encoder`, `denoiser` or `diffusion`."""
-    courses: Courses
+    datasets: Datasets
     settings: Train
     recipe: Recipe
     out: str
     device: str
 
 
-def learn(lesson: Lesson) -> None:
+def learn(job: TrainingJob) -> None:
     """Train, from the last checkpoint on where there is one; every process of the group runs this."""
-    settings, context = lesson.settings, ray.train.get_context()
+    settings, context = job.settings, ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    device = ray.train.torch.get_device() if lesson.device == "cuda" else torch.device("cpu")
+    device = ray.train.torch.get_device() if job.device == "cuda" else torch.device("cpu")
     torch.set_num_threads(settings.threads)
-    teacher = teacher_of(settings, device, lesson.recipe.precision) if lesson.network == "encoder" else None
-    training = _training(lesson, device, world, 0 if teacher is None else teacher.features)
+    teacher = teacher_of(settings, device, job.recipe.precision) if job.network == "encoder" else None
+    training = _training(job, device, world, 0 if teacher is None else teacher.features)
     memory = int(settings.memory_gib * 2**30)
-    windows = Windows(lesson.courses, rank, world, memory, settings.seed, teacher)
+    windows = WindowSampler(job.datasets, rank, world, memory, settings.seed, teacher)
     epoch, window, rows = _restore(training)
     gauges = {
         name: Gauge(f"tuningfork_training_{name}", f"{name} of the training") for name in ("loss", "rate")
@@ -98,7 +99,7 @@ def learn(lesson: Lesson) -> None:
             rows, sums = [*rows, line], {}
             gauges["loss"].set(line["loss"])
             gauges["rate"].set(line["objects_per_second"])
-            _report(lesson, training, rank, {"epoch": epoch, "window": window, "rows": rows})
+            _report(job, training, rank, {"epoch": epoch, "window": window, "rows": rows})
         if not rows:
             raise NothingLearned(
                 "no window has a full batch: lower train.batch_size, or raise train.memory_gib"
@@ -111,26 +112,26 @@ def teacher_of(settings: Train, device: torch.device, precision: str) -> Teacher
     return None if told is None else Teacher(told.model, told.checkpoint, told.input, device, precision)
 
 
-def _training(lesson: Lesson, device: torch.device, world: int, taught: int = 0) -> Training:
-    torch.manual_seed(lesson.settings.seed)
-    core = _learner(lesson, taught).to(device)
+def _training(job: TrainingJob, device: torch.device, world: int, taught: int = 0) -> Training:
+    torch.manual_seed(job.settings.seed)
+    core = _objective(job, taught).to(device)
     averaged = copy.deepcopy(core.net).eval()
-    learner: nn.Module = core
+    objective: nn.Module = core
     if world > 1:
-        learner = nn.parallel.DistributedDataParallel(
+        objective = nn.parallel.DistributedDataParallel(
             core, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
         )
-    return Training(learner, averaged, lesson.settings.seed)
+    return Training(objective, averaged, job.settings.seed)
 
 
-def _learner(lesson: Lesson, taught: int) -> Learner:
-    course = lesson.courses.each[0]
-    if isinstance(course, DiffusionCourse):
-        return DiffusionLearner(course.description, lesson.recipe, lesson.settings.diffusion.degrade)
-    if isinstance(course, EncoderCourse):
+def _objective(job: TrainingJob, taught: int) -> Objective:
+    dataset = job.datasets.each[0]
+    if isinstance(dataset, DiffusionDataset):
+        return DiffusionObjective(dataset.description, job.recipe, job.settings.diffusion.degrade)
+    if isinstance(dataset, EncoderDataset):
         net = GalaxyAtto().train()
-        return EncoderLearner(net, net.features, course.side, lesson.courses.heads, lesson.recipe, taught)
-    return DenoiserLearner(Denoiser(), lesson.recipe)
+        return EncoderObjective(net, net.features, dataset.side, job.datasets.heads, job.recipe, taught)
+    return DenoiserObjective(Denoiser(), job.recipe)
 
 
 def _restore(training: Training) -> tuple[int, int, list[dict[str, float]]]:
@@ -152,23 +153,21 @@ def _agreed(steps: int, device: torch.device, world: int) -> int:
     return int(least)
 
 
-def _report(lesson: Lesson, training: Training, rank: int, where: dict[str, Any]) -> None:
+def _report(job: TrainingJob, training: Training, rank: int, where: dict[str, Any]) -> None:
     metrics = where["rows"][-1]
     if rank:
         ray.train.report(metrics)
         return
-    storage.write(storage.join(lesson.out, history.CSV), history.as_csv(where["rows"]))
-    storage.write(
-        storage.join(lesson.out, f"{lesson.network}.safetensors"), _weights(lesson, training.averaged)
-    )
+    storage.write(storage.join(job.out, history.CSV), history.as_csv(where["rows"]))
+    storage.write(storage.join(job.out, f"{job.network}.safetensors"), _weights(job, training.averaged))
     with tempfile.TemporaryDirectory() as folder:
         torch.save({"training": training.state(), **where}, Path(folder) / STATE)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
-def _weights(lesson: Lesson, net: nn.Module) -> bytes:
+def _weights(job: TrainingJob, net: nn.Module) -> bytes:
     """The file that the training is for."""
-    course = lesson.courses.each[0]
-    if isinstance(course, DiffusionCourse) and isinstance(net, GalaxyUNet):
-        return DiffusionModel(net, course.description).to_bytes()
+    dataset = job.datasets.each[0]
+    if isinstance(dataset, DiffusionDataset) and isinstance(net, GalaxyUNet):
+        return DiffusionModel(net, dataset.description).to_bytes()
     return half_precision(net)

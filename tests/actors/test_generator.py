@@ -1,4 +1,4 @@
-"""Synthetic stamps are reproducible one by one, and painting costs little more than drawing."""
+"""Synthetic stamps are reproducible one by one, and drawing costs little more than drawing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from actors.generator import Painter, requests
+from actors.generator import StampGenerator, request_table
 from actors.stamps import stamps_of
 from kernels.attributes import Attribute
 from kernels.diffusion import Sampling
@@ -35,51 +35,51 @@ def asked():
         np.float32
     )
     values[::3, 0] = np.nan
-    return requests(np.arange(50) + 7, values, np.full((50, 3), 0.5, np.float32), ATTRIBUTES)
+    return request_table(np.arange(50) + 7, values, np.full((50, 3), 0.5, np.float32), ATTRIBUTES)
 
 
-def pixels(painted: pa.Table) -> np.ndarray:
-    return stamps_of(painted["stamp"], 1, 16)
+def pixels(drawn: pa.Table) -> np.ndarray:
+    return stamps_of(drawn["stamp"], 1, 16)
 
 
 def test_stamp_depends_on_its_neighbours(model, asked):
-    painter = Painter(model=model, steps=3)
-    whole = pixels(painter(asked))
+    generator = StampGenerator(model=model, steps=3)
+    whole = pixels(generator(asked))
     assert len(np.unique(whole.reshape(50, -1), axis=0)) == 50
     order = np.random.default_rng(0).permutation(50)
-    assert (pixels(painter(asked.take(order))) == whole[order]).all()
+    assert (pixels(generator(asked.take(order))) == whole[order]).all()
     for start, stop in ((0, 1), (31, 33), (49, 50), (5, 5)):
-        assert (pixels(painter(asked.slice(start, stop - start))) == whole[start:stop]).all()
+        assert (pixels(generator(asked.slice(start, stop - start))) == whole[start:stop]).all()
 
 
-def test_painted_table_keeps_its_columns_and_adds_what_was_declared(model, asked):
+def test_drawn_table_keeps_its_columns_and_adds_what_was_declared(model, asked):
     asked = asked.append_column("object_id", pa.array(range(50)))
-    painted = Painter(model=model, steps=2)(asked)
-    assert painted.drop_columns("stamp").equals(asked)
-    assert painted.schema.field("stamp").equals(Painter.columns(1, 16).schema.field("stamp"))
+    drawn = StampGenerator(model=model, steps=2)(asked)
+    assert drawn.drop_columns("stamp").equals(asked)
+    assert drawn.schema.field("stamp").equals(StampGenerator.columns(1, 16).schema.field("stamp"))
 
 
-def test_painter_draws_something_else_than_its_model(model, asked):
+def test_generator_draws_something_else_than_its_model(model, asked):
     how = Sampling(3, 1.5, 0.2)
     values = np.stack([asked[a.name].fill_null(np.nan).to_numpy() for a in ATTRIBUTES], 1)
     drawn = DiffusionModel.load(model).draw(
         values, np.full((50, 3), 0.5, np.float32), asked["seed"].to_numpy(), how
     )
-    painted = Painter(model=model, steps=3, guidance=1.5, rescale=0.2)(asked)
-    assert (pixels(painted) == drawn.numpy()).all()
+    drawn = StampGenerator(model=model, steps=3, guidance=1.5, rescale=0.2)(asked)
+    assert (pixels(drawn) == drawn.numpy()).all()
 
 
 def test_unknown_is_not_told_from_a_value(model, asked):
     """Null and an absent column say the same; any value says something else."""
-    painter = Painter(model=model, steps=2)
+    generator = StampGenerator(model=model, steps=2)
     nothing = asked.select(["seed"])
-    null = requests(
+    null = request_table(
         np.arange(50) + 7, np.full((50, 3), np.nan, np.float32), np.ones((50, 3), np.float32), ATTRIBUTES
     )
-    assert (pixels(painter(nothing)) == pixels(painter(null))).all()
-    assert (pixels(painter(nothing)) != pixels(painter(asked))).any(axis=(1, 2, 3)).all()
+    assert (pixels(generator(nothing)) == pixels(generator(null))).all()
+    assert (pixels(generator(nothing)) != pixels(generator(asked))).any(axis=(1, 2, 3)).all()
 
 
 def test_file_that_is_no_model_is_loaded(tmp_path):
     with pytest.raises(WeightsError, match="no such file"):
-        Painter(model=tmp_path / "absent.safetensors")
+        StampGenerator(model=tmp_path / "absent.safetensors")

@@ -10,7 +10,7 @@ from actors.embeddings import embeddings_of
 from actors.voter import Voter
 from kernels.members import fit_member
 from kernels.moments import fixed_point_exponent, moments, principal_components, project
-from kernels.vote import align, electorate, vote
+from kernels.vote import align, ensemble, vote
 
 FAMILIES = ["kmeans", "birch", "ward"]
 
@@ -24,12 +24,12 @@ def parts():
     codes = project(values, components)
     reference = fit_member("kmeans", codes, 3, 0)
     members = [fit_member(family, codes, 3, 1) for family in FAMILIES]
-    return values, components, electorate(align(members, reference, codes), reference)
+    return values, components, ensemble(align(members, reference, codes), reference)
 
 
 def voter_of(parts, rule="agreement"):
     _, components, chosen = parts
-    arrays = {"components": components.to_arrays(), "electorate": chosen.to_arrays()}
+    arrays = {"components": components.to_arrays(), "ensemble": chosen.to_arrays()}
     return Voter(**arrays, rule=rule, threshold=0.66)
 
 

@@ -17,12 +17,12 @@ from catalogs.survey import Survey
 PIXEL = {"position": "pixel", "pixel_scale": 0.2}
 
 
-def painted(tiny, paint) -> None:
+def drawn(tiny, generate) -> None:
     """Change the tile's pixels."""
     path = tiny.folder / "images" / "t0_r.fits"
     pixels, header = fits.getdata(path, header=True)
     pixels = pixels.astype(np.float64)
-    paint(pixels)
+    generate(pixels)
     fits.writeto(path, pixels, header, overwrite=True)
 
 
@@ -75,10 +75,10 @@ def test_null_position_is_flagged(objects, tiny):
 
 
 def test_nan_and_infinite_pixels_are_zero_and_flagged(objects, tiny):
-    def paint(pixels):
+    def generate(pixels):
         pixels[20, 20], pixels[60, 25], pixels[100, 20] = np.nan, np.inf, -np.inf
 
-    painted(tiny, paint)
+    drawn(tiny, generate)
     found = objects(images=PIXEL)
     assert flags(found).tolist() == [Flag.BAD_PIXELS if i in (0, 8, 16) else 0 for i in range(64)]
     assert found["usable"].to_pylist() == [True] * 64
@@ -86,12 +86,12 @@ def test_nan_and_infinite_pixels_are_zero_and_flagged(objects, tiny):
 
 
 def test_pixels_that_float32_cannot_hold_are_flagged(objects, tiny):
-    def paint(pixels):
+    def generate(pixels):
         pixels[20, 20] = 1e300
         pixels[40:80, 0:40] = 3.3e38  # the background, so that the difference below overflows
         pixels[60, 20] = -3.3e38
 
-    painted(tiny, paint)
+    drawn(tiny, generate)
     found = objects(images=PIXEL)
     assert flags(found)[0] == Flag.BAD_PIXELS
     assert flags(found)[8] == Flag.BAD_PIXELS
@@ -99,7 +99,7 @@ def test_pixels_that_float32_cannot_hold_are_flagged(objects, tiny):
 
 
 def test_stamp_of_nan_only_has_no_pixels(objects, tiny):
-    painted(tiny, lambda pixels: pixels.__setitem__(np.s_[:40, :40], np.nan))
+    drawn(tiny, lambda pixels: pixels.__setitem__(np.s_[:40, :40], np.nan))
     found = objects()
     assert flags(found)[0] == Flag.NO_PIXELS | Flag.BAD_PIXELS
     assert not stamps(found)[0].any()
@@ -108,7 +108,7 @@ def test_stamp_of_nan_only_has_no_pixels(objects, tiny):
 
 @pytest.mark.parametrize("level", [0.0, 5.5, -1e30])
 def test_stamp_of_one_value_is_blank(objects, tiny, level):
-    painted(tiny, lambda pixels: pixels.__setitem__(np.s_[:40, :40], level))
+    drawn(tiny, lambda pixels: pixels.__setitem__(np.s_[:40, :40], level))
     found = objects()
     assert flags(found)[0] == Flag.BLANK
     assert not stamps(found)[0].any()
@@ -156,13 +156,13 @@ def test_half_a_stamp_off_the_edge_is_zero_there(objects, tiny):
 def test_edge_and_bad_pixels_are_told_apart(objects, tiny):
     tiny.table["X_IMAGE"][0] = 1.0
     tiny.write(2)
-    painted(tiny, lambda pixels: pixels.__setitem__((20, 3), np.nan))
+    drawn(tiny, lambda pixels: pixels.__setitem__((20, 3), np.nan))
     found = objects(images=PIXEL)
     assert flags(found)[0] == Flag.EDGE | Flag.BAD_PIXELS
 
 
 def test_saturated_pixels_are_flagged_at_their_own_level(objects, tiny):
-    painted(tiny, lambda pixels: pixels.__setitem__((20, 20), 60000.0))
+    drawn(tiny, lambda pixels: pixels.__setitem__((20, 20), 60000.0))
     found = flags(objects(images={"saturation": 60000.0}))
     assert found.tolist() == [Flag.SATURATED] + [0] * 63
     assert not flags(objects(images={"saturation": 60000.1})).any()

@@ -13,6 +13,7 @@ from astropy.nddata import Cutout2D, NoOverlapError
 
 from catalogs import images
 from catalogs.errors import CorruptFile
+from catalogs.image_header import NotAnImage
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_scaled_integers_and_blank_become_physical_values(tmp_path):
 def test_truncated_image_is_found_by_its_header_alone(pixels, tmp_path, kind):
     path = Path(written(pixels, tmp_path, kind))
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    with pytest.raises(images.NotAnImage):
+    with pytest.raises(NotAnImage):
         images.open_image(str(path))
 
 
@@ -94,8 +95,8 @@ def test_image_that_breaks_after_the_plan_is_a_corrupt_file(pixels, tmp_path):
 def test_file_without_an_image_is_refused(tmp_path):
     path = tmp_path / "t.fits"
     path.write_text("no fits at all")
-    with pytest.raises(images.NotAnImage, match="not a FITS file"):
+    with pytest.raises(NotAnImage, match="not a FITS file"):
         images.open_image(str(path))
     fits.HDUList([fits.PrimaryHDU()]).writeto(path, overwrite=True)
-    with pytest.raises(images.NotAnImage, match="no two-dimensional image"):
+    with pytest.raises(NotAnImage, match="no two-dimensional image"):
         images.open_image(str(path))

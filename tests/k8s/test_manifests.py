@@ -63,7 +63,7 @@ POD = "template.spec"
 
 
 def group(number: int) -> str:
-    """Path of a worker group: 0 readers, 1 encoders, 2 painters."""
+    """Path of a worker group: 0 readers, 1 encoders, 2 generators."""
     return f"spec.rayClusterSpec.workerGroupSpecs.{number}"
 
 

@@ -25,7 +25,7 @@ def model() -> DiffusionModel:
     return untrained(("r",), 16, ATTRIBUTES, **OPTIONS)
 
 
-def wishes(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def requests(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(3)
     values = rng.uniform(0.1, 1, (n, 3)).astype(np.float32)
     values[::3, 0] = np.nan
@@ -91,7 +91,7 @@ def test_loss_of_a_perfect_network_is_not_the_least():
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_company_changes_a_stamp(model, precision):
-    values, sure, seeds = wishes(BATCH + 5)
+    values, sure, seeds = requests(BATCH + 5)
     how = Sampling(4, 2.0)
     together = model.draw(values, sure, seeds, how, precision)
     for rows in ([3], [BATCH + 4], [40 % (BATCH + 5), 0, 17]):
@@ -101,7 +101,7 @@ def test_company_changes_a_stamp(model, precision):
 
 
 def test_condition_guidance_and_seed_mean_nothing(model):
-    values, sure, seeds = wishes(2)
+    values, sure, seeds = requests(2)
     plain = model.draw(values, sure, seeds, Sampling(4, 2.0))
     brighter = values + np.float32(0.3)
     assert not torch.equal(plain, model.draw(brighter, sure, seeds, Sampling(4, 2.0)))

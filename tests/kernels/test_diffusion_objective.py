@@ -10,8 +10,9 @@ from kernels.diffusion import Sampling
 from kernels.diffusion_model import Description, DiffusionModel, untrained
 from kernels.stretch import noise_level
 from kernels.training.degrade import blurred, degraded
-from kernels.training.diffusion_objective import DiffusionLearner, _withheld
-from kernels.training.trainer import Recipe, Training
+from kernels.training.diffusion_objective import DiffusionObjective, _withheld
+from kernels.training.recipe import Recipe
+from kernels.training.trainer import Training
 
 ATTRIBUTES = (
     Attribute("level", 0.0, 1.0),
@@ -66,10 +67,10 @@ def taught():
         ("r",), 16, None, ATTRIBUTES, untrained(("r",), 16, ATTRIBUTES).brightness, options
     )
     torch.manual_seed(0)
-    learner = DiffusionLearner(description, Recipe(rate=3e-3, ema=0.98, precision="float32"), 0.0)
+    objective = DiffusionObjective(description, Recipe(rate=3e-3, ema=0.98, precision="float32"), 0.0)
     averaged = description.build().eval()
-    averaged.load_state_dict(learner.net.state_dict())
-    training = Training(learner, averaged, 0)
+    averaged.load_state_dict(objective.net.state_dict())
+    training = Training(objective, averaged, 0)
     draw, steps, losses = generator(), 150, []
     for step in range(steps):
         level = torch.rand(64, 1, generator=draw)
@@ -84,7 +85,7 @@ def test_model_learns_nothing(taught):
     assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
 
 
-def test_wish_is_not_heard(taught):
+def test_request_is_not_heard(taught):
     model, _ = taught
     values = torch.tensor([[0.2, torch.nan, torch.nan], [0.8, torch.nan, torch.nan]]).repeat(16, 1)
     drawn = model.draw(values.numpy(), torch.ones(32, 3).numpy(), torch.arange(32).numpy(), Sampling(10, 1.0))

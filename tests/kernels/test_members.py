@@ -322,7 +322,7 @@ sys.path.insert(0, {root!r})
 import hashlib
 import numpy as np
 from kernels.members import FAMILIES, fit_member
-from kernels.vote import align, electorate, vote
+from kernels.vote import align, ensemble, vote
 from kernels.moments import fixed_point_exponent, moments, project, principal_components
 draw = np.random.default_rng(0)
 values = (draw.normal(size=(12000, 64)) * np.exp(-np.arange(64) / 8)).astype(np.float16)
@@ -337,7 +337,7 @@ members = [fit_member(family, codes, 20, 0) for family in FAMILIES]
 members.append(fit_member("ward", codes[:1500], 20, 0))
 for member in members:
     digest.update(member.prototypes.tobytes() + member.labels.tobytes())
-ballot = vote(codes, electorate(align(members, members[0], codes[:3000]), members[0]))
+ballot = vote(codes, ensemble(align(members, members[0], codes[:3000]), members[0]))
 digest.update(ballot.group.tobytes() + ballot.agreement.tobytes() + ballot.distance.tobytes())
 print(digest.hexdigest())
 """

@@ -15,11 +15,12 @@ from kernels.nets import weights as stored
 from kernels.nets.denoiser import Denoiser
 from kernels.nets.galaxy import GalaxyAtto, band_mixture, round_window
 from kernels.training.labels import Head, LabelHeads, soft_ordinal
-from kernels.training.objectives import DenoiserLearner, EncoderLearner
+from kernels.training.objectives import DenoiserObjective, EncoderObjective
 from kernels.training.optimiser import Optimiser
 from kernels.training.prepare import prepare, prepare_clean, prepared_side
+from kernels.training.recipe import Recipe, learning_rate
 from kernels.training.teacher import Teacher
-from kernels.training.trainer import Recipe, Training, learning_rate
+from kernels.training.trainer import Training
 from kernels.training.vicreg import vicreg_loss
 from kernels.training.views import view
 
@@ -160,10 +161,10 @@ def test_prepared_stamps_have_one_shape_whatever_the_release(bands):
     assert 0.8 < float(prepared.amax()) <= 1.01
 
 
-def learner() -> Training:
+def objective() -> Training:
     torch.manual_seed(3)
     net = GalaxyAtto().train()
-    core = EncoderLearner(net, net.features, SIDE, [Head("kind", 4)], Recipe(precision="float32"))
+    core = EncoderObjective(net, net.features, SIDE, [Head("kind", 4)], Recipe(precision="float32"))
     return Training(core, copy.deepcopy(net), seed=9)
 
 
@@ -175,12 +176,12 @@ def learn(training: Training, steps: range) -> dict[str, float]:
 
 
 def test_resumed_training_ends_elsewhere(tmp_path):
-    whole = learner()
+    whole = objective()
     last = learn(whole, range(6))
-    stopped = learner()
+    stopped = objective()
     learn(stopped, range(3))
     torch.save(stopped.state(), tmp_path / "state.pt")
-    resumed = learner()
+    resumed = objective()
     resumed.restore(torch.load(tmp_path / "state.pt", weights_only=True))
     assert learn(resumed, range(3, 6)) == last
     for name, value in whole.averaged.state_dict().items():
@@ -188,7 +189,7 @@ def test_resumed_training_ends_elsewhere(tmp_path):
 
 
 def test_training_teaches_nothing():
-    training = learner()
+    training = objective()
     training.core.recipe = dataclasses.replace(training.core.recipe, rate=5e-3, warmup=0.01)
     first = learn(training, range(1))["labels"]
     assert learn(training, range(1, 30))["labels"] < 0.7 * first
@@ -196,7 +197,7 @@ def test_training_teaches_nothing():
 
 def test_denoiser_learns_to_leave_the_noise():
     torch.manual_seed(0)
-    core = DenoiserLearner(Denoiser(), Recipe(rate=3e-3, warmup=0.01, precision="float32"))
+    core = DenoiserObjective(Denoiser(), Recipe(rate=3e-3, warmup=0.01, precision="float32"))
     training = Training(core, copy.deepcopy(core.net), seed=1)
     clean = prepare_clean(blobs(16, 24), 20)
     assert clean.shape == (48, 1, 20, 20)
@@ -257,7 +258,7 @@ def test_teacher_teaches_nothing(tmp_path):
     torch.manual_seed(3)
     net = GalaxyAtto().train()
     recipe = Recipe(rate=5e-3, warmup=0.01, precision="float32")
-    core = EncoderLearner(net, net.features, SIDE, [], recipe, told.features)
+    core = EncoderObjective(net, net.features, SIDE, [], recipe, told.features)
     training = Training(core, copy.deepcopy(net), seed=9)
     targets = told(stamps)
     losses = [float(training.step(stamps, targets, step / 40)["teacher"]) for step in range(30)]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.members import FAMILIES, Member, fit_member
-from kernels.vote import Electorate, align, electorate, kept, vote
+from kernels.vote import Ensemble, align, ensemble, kept, vote
 
 
 def member(family, prototypes, labels, bag=0):
@@ -48,7 +48,7 @@ def true_unanimous(reference, others):
 
 def our_unanimous(codes, reference, others):
     aligned = align([reference, *others], reference, codes)
-    ballot = vote(codes, electorate(aligned, reference))
+    ballot = vote(codes, ensemble(aligned, reference))
     chosen = np.flatnonzero(kept(ballot.agreement, "unanimous"))
     return {int(item): int(ballot.group[item]) for item in chosen}, ballot
 
@@ -128,7 +128,7 @@ def panel(seed, dimensions=3, groups=6):
         size = int(draw.integers(1, 40))
         labels = draw.integers(0, groups, size).astype(np.int32)
         members.append(Member(FAMILIES[number % 3], number // 3, grid(size), labels))
-    return electorate(members, reference), grid(200)
+    return ensemble(members, reference), grid(200)
 
 
 def twin_vote(codes, stacked):
@@ -191,7 +191,7 @@ def test_ballot_of_a_row_ignores_batch_and_neighbours(seed, size):
     codes = draw.normal(size=(1500, 40)).astype(np.float32)
     members = [fit_member("kmeans", codes, 20, 0)]
     members.append(Member("birch", 0, codes[:600], draw.integers(0, 20, 600).astype(np.int32)))
-    stacked = electorate(members, members[0])
+    stacked = ensemble(members, members[0])
     together = vote(codes, stacked)
     order = draw.permutation(len(codes))[:size]
     assert same(together, vote(codes[order], stacked), order)
@@ -219,11 +219,11 @@ def test_runner_up_is_masked_and_never_a_sentinel():
     assert (ballot.runner_up.data >= 0).all()
 
 
-def test_stored_electorate_votes_alike():
+def test_stored_ensemble_votes_alike():
     stacked, codes = panel(8)
     arrays = stacked.to_arrays()
     assert all(isinstance(array, np.ndarray) and array.dtype.kind in "iuf" for array in arrays.values())
-    again = Electorate.from_arrays({name: array.copy() for name, array in arrays.items()})
+    again = Ensemble.from_arrays({name: array.copy() for name, array in arrays.items()})
     assert again.families == stacked.families
     assert same(vote(codes, stacked), vote(codes, again))
 
@@ -233,16 +233,16 @@ def test_order_of_members_changes_nothing():
     codes = draw.normal(size=(800, 4)).astype(np.float32)
     members = [fit_member(family, codes, 9, 0, bag) for bag in range(2) for family in FAMILIES]
     aligned = align(members, members[0], codes)
-    forward, backward = (vote(codes, electorate(some, members[0])) for some in (aligned, aligned[::-1]))
+    forward, backward = (vote(codes, ensemble(some, members[0])) for some in (aligned, aligned[::-1]))
     assert same(forward, backward)
 
 
 def test_unaligned_or_absent_members_are_refused():
     reference = member("kmeans", [0.0, 1.0], [0, 1])
     with pytest.raises(ValueError, match="align first"):
-        electorate([member("ward", [0.0], [5])], reference)
+        ensemble([member("ward", [0.0], [5])], reference)
     with pytest.raises(ValueError, match="at least one member"):
-        electorate([], reference)
+        ensemble([], reference)
     with pytest.raises(ValueError, match="k-means"):
         align([], member("ward", [0.0], [0]), codes_of(0))
     with pytest.raises(ValueError, match="pilot objects, got none"):

@@ -38,8 +38,8 @@ def write_table(path: Path) -> Path:
 
 def asked(order: Order) -> pa.Table:
     """What an order comes to, row by row; nothing is drawn."""
-    _, model, wishes = look(order)
-    return wishes.table(model)
+    _, model, requests = look(order)
+    return requests.table(model)
 
 
 def refused(order: Order) -> list[str]:

@@ -9,8 +9,8 @@ import torch
 
 from catalogs.errors import Refused
 from pipeline.config.file import parse
-from pipeline.training.dataset import Course, course_of, fold_of
-from pipeline.training.sampler import Courses, Windows
+from pipeline.training.dataset import Dataset, dataset_of, fold_of
+from pipeline.training.sampler import Datasets, WindowSampler
 from pipeline.training.train import train
 from tests.survey.conftest import write_toml
 
@@ -35,17 +35,17 @@ LABELS = {
 }
 
 
-def course(tiny, **train) -> Course:
+def dataset(tiny, **train) -> Dataset:
     config = parse(tiny.config(train=train, encode={"input": 32}), "survey.toml")
-    return course_of(config, str(tiny.folder), 32, "encoder")
+    return dataset_of(config, str(tiny.folder), 32, "encoder")
 
 
-def read_all(found: Course) -> pa.Table:
+def read_all(found: Dataset) -> pa.Table:
     return pa.concat_tables([found.read(piece) for piece in found.slices()])
 
 
 def test_labels_change_their_meaning(labelled):
-    found = course(labelled, labels=LABELS)
+    found = dataset(labelled, labels=LABELS)
     assert [q.head.name for q in found.questions] == ["tiny.KIND", "tiny.YES", "tiny.BAR"]
     assert [q.answers for q in found.questions] == [("smooth", "spiral"), ("YES", "NO"), (0.0, 0.5, 1.0)]
     targets = np.array(read_all(found)["targets"].to_pylist())
@@ -60,7 +60,7 @@ def test_labels_change_their_meaning(labelled):
 
 def test_held_out_objects_are_seen(labelled):
     ids = pa.chunked_array([pa.array(labelled.table["NUMBER"])])
-    seen = [read_all(course(labelled, fold=fold)).num_rows for fold in range(5)]
+    seen = [read_all(dataset(labelled, fold=fold)).num_rows for fold in range(5)]
     assert seen == [64 - int((fold_of(ids, 5) == fold).sum()) for fold in range(5)]
     assert sum(64 - n for n in seen) == 64
     assert max(seen) < 64
@@ -72,32 +72,32 @@ def test_column_that_is_no_label_is_found_out_during_training(labelled):
     labelled.table["NUMBER2"] = np.arange(64) * 1.5
     labelled.write(2)
     with pytest.raises(Refused) as refused:
-        course(labelled, labels={"classes": ["KINDS"]})
+        dataset(labelled, labels={"classes": ["KINDS"]})
     assert "Did you mean 'KIND'" in str(refused.value)
     with pytest.raises(Refused, match="'ONE': has 1 levels"):
-        course(labelled, labels={"ordinals": [{"columns": ["ONE"]}]})
+        dataset(labelled, labels={"ordinals": [{"columns": ["ONE"]}]})
     with pytest.raises(Refused, match="fold"):
-        course(labelled, fold=5)
+        dataset(labelled, fold=5)
     with pytest.raises(Refused, match="'KIND': must be a number, not string"):
-        course(labelled, labels={"ordinals": [{"columns": ["KIND"]}]})
+        dataset(labelled, labels={"ordinals": [{"columns": ["KIND"]}]})
     with pytest.raises(Refused, match="is not filled in"):
-        course(labelled, labels={"ordinals": [{"columns": ["BAR"], "low": "{}_lo", "high": "{col}_hi"}]})
+        dataset(labelled, labels={"ordinals": [{"columns": ["BAR"], "low": "{}_lo", "high": "{col}_hi"}]})
     with pytest.raises(Refused, match="votes"):
-        course(labelled, labels={"votes": [["YES"]]})
+        dataset(labelled, labels={"votes": [["YES"]]})
 
 
 def test_gaps_become_a_class(labelled):
     labelled.table["CODE"] = np.where(np.arange(64) % 4, np.arange(64) % 2, np.nan)
     labelled.write(2)
-    (question,) = course(labelled, labels={"classes": ["CODE"]}).questions
+    (question,) = dataset(labelled, labels={"classes": ["CODE"]}).questions
     assert question.answers == (0.0, 1.0)
 
 
 def test_slice_without_a_usable_object_stops_the_training(labelled, ray_cluster):
     labelled.table["RA"][:20] = np.nan
     labelled.write(2)
-    found = Courses((course(labelled, labels=LABELS, fold=0),))
-    (window,) = Windows(found, 0, 1, 10**9, 7).epoch(0)
+    found = Datasets((dataset(labelled, labels=LABELS, fold=0),))
+    (window,) = WindowSampler(found, 0, 1, 10**9, 7).epoch(0)
     stamps, targets, order = window
     assert 0 < len(stamps) < 44
     assert targets.shape == (len(stamps), 7)
@@ -132,11 +132,11 @@ def test_more_than_the_machine_has_is_waited_for(labelled, ray_cluster, tmp_path
 @pytest.mark.parametrize("memory", [10**9, pytest.param(80_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("world", [1, 2])
 def test_every_object_is_learned_from_once_an_epoch_by_one_process(labelled, ray_cluster, memory, world):
-    both = Courses((course(labelled, labels=LABELS), course(labelled, labels={"classes": ["KIND"]})))
+    both = Datasets((dataset(labelled, labels=LABELS), dataset(labelled, labels={"classes": ["KIND"]})))
     assert len(both.slices()) == 8
     orders = []
     for epoch in (0, 1):
-        windows = [list(Windows(both, rank, world, memory, 7).epoch(epoch)) for rank in range(world)]
+        windows = [list(WindowSampler(both, rank, world, memory, 7).epoch(epoch)) for rank in range(world)]
         assert len({len(found) for found in windows}) == 1
         stamps = torch.cat([s[order] for found in windows for s, _, order in found])
         targets = torch.cat([t[order] for found in windows for _, t, order in found])
@@ -149,5 +149,7 @@ def test_every_object_is_learned_from_once_an_epoch_by_one_process(labelled, ray
         assert len(torch.unique(stamps.flatten(1), dim=0)) == 64
         orders.append(stamps)
     assert not torch.equal(orders[0], orders[1])
-    again = [s[i] for rank in range(world) for s, _, i in Windows(both, rank, world, memory, 7).epoch(1)]
+    again = [
+        s[i] for rank in range(world) for s, _, i in WindowSampler(both, rank, world, memory, 7).epoch(1)
+    ]
     assert torch.equal(torch.cat(again), orders[1])

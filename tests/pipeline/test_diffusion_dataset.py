@@ -10,7 +10,7 @@ from catalogs.errors import Refused
 from kernels.stretch import noise_level
 from pipeline.config.file import parse
 from pipeline.training.dataset import fold_of
-from pipeline.training.diffusion_dataset import DiffusionCourse, diffusion_course
+from pipeline.training.diffusion_dataset import DiffusionDataset, diffusion_dataset
 
 ARMS = {
     "columns": ["ARMS"],
@@ -35,14 +35,14 @@ def told(tiny):
     return tiny
 
 
-def course(tiny, attributes=(ARMS, SENSE), fold=None, stretch="asinh", **keys) -> DiffusionCourse:
+def dataset(tiny, attributes=(ARMS, SENSE), fold=None, stretch="asinh", **keys) -> DiffusionDataset:
     diffusion = {**NET, "attributes": list(attributes), **keys}
     train = {"diffusion": diffusion, **({} if fold is None else {"fold": fold})}
     config = parse(tiny.config(train=train, encode={"input": 32, "stretch": stretch}), "survey.toml")
-    return diffusion_course(config, str(tiny.folder), "survey.toml")
+    return diffusion_dataset(config, str(tiny.folder), "survey.toml")
 
 
-def read_all(found: DiffusionCourse) -> tuple[torch.Tensor, np.ndarray]:
+def read_all(found: DiffusionDataset) -> tuple[torch.Tensor, np.ndarray]:
     parts = [found.read(piece) for piece in found.slices()]
     stamps = [torch.tensor(np.array(part["stamp"].to_pylist(), np.float32)) for part in parts]
     targets = np.concatenate([np.array(part["targets"].to_pylist(), np.float32) for part in parts])
@@ -50,7 +50,7 @@ def read_all(found: DiffusionCourse) -> tuple[torch.Tensor, np.ndarray]:
 
 
 def test_attributes_lose_what_the_release_says(told):
-    found = course(told)
+    found = dataset(told)
     assert [a.name for a in found.description.attributes] == ["ARMS", "SENSE", "noise_r", "psf"]
     arms, sense, noise, psf = found.description.attributes
     assert (arms.low, arms.high, arms.missing, arms.limits) == (0.0, 1.0, -1.0, ("ARMS_lo", "ARMS_hi"))
@@ -68,7 +68,7 @@ def test_attributes_lose_what_the_release_says(told):
 
 @pytest.mark.parametrize("stretch", ["asinh", "linear"])
 def test_stamps_do_not_come_back_in_the_release_s_units(told, stretch):
-    found = course(told, stretch=stretch)
+    found = dataset(told, stretch=stretch)
     stamps, _ = read_all(found)
     rows = [found.usable(piece)[1] for piece in found.slices()]
     fluxes = torch.cat(rows)
@@ -79,7 +79,7 @@ def test_stamps_do_not_come_back_in_the_release_s_units(told, stretch):
 
 
 def test_held_out_objects_are_learned_from(told):
-    found = course(told, fold=1)
+    found = dataset(told, fold=1)
     ids = told.table["NUMBER"]
     import pyarrow as pa
 
@@ -88,7 +88,7 @@ def test_held_out_objects_are_learned_from(told):
 
 
 def test_measured_attributes_are_not_measured(told):
-    found = course(told, [ARMS], measured=["r50", "gini"])
+    found = dataset(told, [ARMS], measured=["r50", "gini"])
     arms, r50, gini, *_ = found.description.attributes
     assert (arms.kind, r50.kind, gini.kind) == ("label", "measured", "measured")
     _, targets = read_all(found)
@@ -101,7 +101,7 @@ def test_measured_attributes_are_not_measured(told):
 
 
 def test_measured_attributes_alone_are_not_enough(told):
-    found = course(told, [], measured=["r50"])
+    found = dataset(told, [], measured=["r50"])
     assert [a.kind for a in found.description.attributes] == ["measured", "noise", "psf"]
     stamps, targets = read_all(found)
     assert targets.shape == (len(stamps), 2)
@@ -110,7 +110,7 @@ def test_measured_attributes_alone_are_not_enough(told):
 
 def test_psf_of_the_release_is_forgotten(told):
     config = told.config(train={"diffusion": NET}, measure={"quantities": [], "fwhm": 0.8})
-    found = diffusion_course(parse(config, "survey.toml"), str(told.folder), "survey.toml")
+    found = diffusion_dataset(parse(config, "survey.toml"), str(told.folder), "survey.toml")
     psf = found.description.attributes[-1]
     assert psf.low == pytest.approx(4.0, rel=1e-3)  # 0.8 arcsec of 0.2 arcsec a pixel
     assert psf.high == pytest.approx(5.0, rel=1e-3)
@@ -118,13 +118,13 @@ def test_psf_of_the_release_is_forgotten(told):
 
 def test_wrong_attributes_are_found_out_during_training(told):
     with pytest.raises(Refused, match="Did you mean 'ARMS'"):
-        course(told, [{"columns": ["ARM"]}])
+        dataset(told, [{"columns": ["ARM"]}])
     with pytest.raises(Refused, match=r"'ARMS', value -1: .*out of the range 0 to 1"):
-        course(told, [{"columns": ["ARMS"], "range": [0.0, 1.0]}])
+        dataset(told, [{"columns": ["ARMS"], "range": [0.0, 1.0]}])
     with pytest.raises(Refused, match="'NAME': must be a number"):
-        course(told, [{"columns": ["NAME"]}])
+        dataset(told, [{"columns": ["NAME"]}])
     with pytest.raises(Refused) as refused:
-        course(told, [{**SENSE, "needs": "BAR"}, SENSE], measured=["r51", "position_angle"], patch=5)
+        dataset(told, [{**SENSE, "needs": "BAR"}, SENSE], measured=["r51", "position_angle"], patch=5)
     said = str(refused.value)
     for problem in (
         "value 'r51': is not measured",
@@ -135,6 +135,6 @@ def test_wrong_attributes_are_found_out_during_training(told):
     ):
         assert problem in said
     with pytest.raises(Refused, match="mirrored attributes need a range"):
-        course(told, [{"columns": ["SENSE"], "mirrored": True}])
+        dataset(told, [{"columns": ["SENSE"], "mirrored": True}])
     with pytest.raises(Refused, match="the least value comes first"):
-        course(told, [{"columns": ["SENSE"], "range": [1.0, 0.0]}])
+        dataset(told, [{"columns": ["SENSE"], "range": [1.0, 0.0]}])

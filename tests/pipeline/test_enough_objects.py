@@ -17,7 +17,7 @@ from kernels import bags
 from kernels.draws import least_of_binomial, smallest_bag, smallest_pilot
 from kernels.members import fit_member
 from kernels.moments import fixed_point_exponent, moments, principal_components, project
-from kernels.vote import align, electorate, vote
+from kernels.vote import align, ensemble, vote
 from pipeline.config.file import Config, parse
 from pipeline.plan import enough_objects
 from tests.conftest import TinyRelease
@@ -80,7 +80,7 @@ def fitted(config: Config, ids: np.ndarray, values: np.ndarray) -> int:
         for family in settings.families
     ]
     reference = fit_member("kmeans", pilot, settings.groups, settings.seed)
-    ballot = vote(codes, electorate(align(members, reference, pilot), reference))
+    ballot = vote(codes, ensemble(align(members, reference, pilot), reference))
     assert ballot.group.max() < settings.groups
     return int(masks.sum(axis=1).min())
 

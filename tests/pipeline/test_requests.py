@@ -15,7 +15,7 @@ from kernels.stretch import noise_level
 from pipeline.config.file import load
 from pipeline.synthesis.requests import Order
 from tests.conftest import TinyRelease
-from tests.pipeline.wished import ATTRIBUTES, asked, refused, write_model, write_table
+from tests.pipeline.requested import ATTRIBUTES, asked, refused, write_model, write_table
 from tests.survey.conftest import write_toml
 
 

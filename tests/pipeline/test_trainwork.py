@@ -8,17 +8,19 @@ import pytest
 import torch
 
 from kernels.training.labels import Head
-from kernels.training.trainer import Recipe
+from kernels.training.recipe import Recipe
 from pipeline.config.training import Train
-from pipeline.training.dataset import EncoderCourse
-from pipeline.training.worker import Lesson, _training
+from pipeline.training.dataset import EncoderDataset
+from pipeline.training.worker import TrainingJob, _training
 
 SIDE = 32
 
 
-def lesson() -> Lesson:
-    courses = SimpleNamespace(each=[EncoderCourse(None, 1, None, 5, SIDE, "linear")], heads=[Head("kind", 3)])
-    return Lesson("encoder", courses, Train(), Recipe(precision="float32"), "nowhere", "cpu")
+def job() -> TrainingJob:
+    datasets = SimpleNamespace(
+        each=[EncoderDataset(None, 1, None, 5, SIDE, "linear")], heads=[Head("kind", 3)]
+    )
+    return TrainingJob("encoder", datasets, Train(), Recipe(precision="float32"), "nowhere", "cpu")
 
 
 def learn(rank: int, world: int, folder: str) -> None:
@@ -26,7 +28,7 @@ def learn(rank: int, world: int, folder: str) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world
     )
-    training = _training(lesson(), torch.device("cpu"), world)
+    training = _training(job(), torch.device("cpu"), world)
     stamps = torch.rand(8, 3, 44, 44, generator=torch.Generator().manual_seed(rank))
     targets = torch.nn.functional.one_hot(torch.arange(8) % 3, 3).float()
     for step in range(2):
@@ -44,5 +46,5 @@ def test_processes_learn_each_for_itself(tmp_path):
     assert torch.equal(first, second)
     assert not torch.equal(
         first,
-        torch.nn.utils.parameters_to_vector(_training(lesson(), torch.device("cpu"), 1).core.parameters()),
+        torch.nn.utils.parameters_to_vector(_training(job(), torch.device("cpu"), 1).core.parameters()),
     )

@@ -20,21 +20,21 @@ class TritonPythonModel:
         return pb_utils.get_input_tensor_by_name(request, "STAMP")
 
     def answer(self, stamps):
-        wish, n = int(stamps[0, 0, 0, 0]), len(stamps)
+        request, n = int(stamps[0, 0, 0, 0]), len(stamps)
         embeddings = torch.zeros(n, self.features)
         mark = torch.tensor(self.mark, dtype=torch.uint8).expand(n, -1).contiguous()
-        if wish == 1:
+        if request == 1:
             embeddings[0, 0] = torch.nan
-        if wish == 2:
+        if request == 2:
             embeddings = embeddings[:, :-1].contiguous()
-        if wish == 3:
+        if request == 3:
             mark = mark + 1
-        if wish == 4:
+        if request == 4:
             embeddings = embeddings[:-1].contiguous()
-        if wish == 5:
+        if request == 5:
             message = "out of luck"
             raise RuntimeError(message)
         tensors = [pb_utils.Tensor.from_dlpack("FINGERPRINT", to_dlpack(mark))]
-        if wish != 6:
+        if request != 6:
             tensors.append(pb_utils.Tensor.from_dlpack("EMBEDDING", to_dlpack(embeddings)))
         return pb_utils.InferenceResponse(tensors)

@@ -22,7 +22,7 @@ from kernels.diffusion import Sampling
 from kernels.diffusion_model import DiffusionModel
 from pipeline.synthesis.augment import augment
 from pipeline.synthesis.requests import Order
-from tests.pipeline.wished import ATTRIBUTES, asked, refused, write_model, write_table
+from tests.pipeline.requested import ATTRIBUTES, asked, refused, write_model, write_table
 from tests.survey.conftest import COMMAND, objects_of, tuningfork
 
 
@@ -125,11 +125,11 @@ def test_lost_shard_is_drawn_again_and_nothing_else(given, tmp_path):
 
 
 @pytest.mark.parametrize("source", ["shard", "release"])
-def test_rows_are_drawn_again_with_another_wish(given, source):
-    """Same model, same wish: the same bits, see `test_row_tells_all_that_its_stamp_depends_on`."""
+def test_rows_are_drawn_again_with_another_request(given, source):
+    """Same model, same request: the same bits, see `test_row_tells_all_that_its_stamp_depends_on`."""
     table = given.drawn / ("survey.toml" if source == "release" else "catalogs/synthetic-0001.fits")
-    again, wished = asked(Order(str(given.model), "out", again=str(table))), asked(given.order)
-    assert again.equals(wished.slice(8, 8) if source == "shard" else wished)
+    again, requested = asked(Order(str(given.model), "out", again=str(table))), asked(given.order)
+    assert again.equals(requested.slice(8, 8) if source == "shard" else requested)
 
 
 @pytest.mark.slow
@@ -174,7 +174,7 @@ def test_rows_of_another_model_are_refused(given, tmp_path):
     assert "was drawn by another model than this one" in fault
 
 
-def test_more_painters_than_a_cluster_has_room_for_wait_for_ever(given, tmp_path):
+def test_more_generators_than_a_cluster_has_room_for_wait_for_ever(given, tmp_path):
     (fault,) = refused(replace(given.order, out=str(tmp_path / "out"), workers=500))
     assert "--workers, value 500: need 375 CPUs, and there are" in fault
 

@@ -76,8 +76,7 @@ def test_neighbours_join_the_bags_of_the_second_fit(finished):
     _, out = finished
     total = json.loads((out / "models/balance.json").read_text())["synthetic"]
     first, second = (
-        arrays.load(str(out / "models" / f"{name}.safetensors"))
-        for name in ("first_electorate", "electorate")
+        arrays.load(str(out / "models" / f"{name}.safetensors")) for name in ("first_ensemble", "ensemble")
     )
     assert np.array_equal(first["centres"], second["centres"])  # the reference: a group keeps its number
     ward = [
@@ -90,7 +89,7 @@ def test_neighbours_join_the_bags_of_the_second_fit(finished):
 @pytest.mark.slow
 def test_what_rests_on_real_objects_stays_as_it_is_without_balance(finished, plain):
     _, out = finished
-    for with_balance, without in (("components", "components"), ("first_electorate", "electorate")):
+    for with_balance, without in (("components", "components"), ("first_ensemble", "ensemble")):
         files = (out / f"models/{with_balance}.safetensors", plain / f"models/{without}.safetensors")
         assert files[0].read_bytes() == files[1].read_bytes()
     assert files_of(out) != files_of(plain)
@@ -166,7 +165,7 @@ def test_lost_pieces_are_drawn_again_the_same(finished, runner, tmp_path):
     again = Path(shutil.copytree(out, tmp_path / "run"))
     lost = max((again / "synthetic").iterdir())
     before = lost.read_bytes()
-    for path in (lost, again / "models/electorate.safetensors", again / "published.json"):
+    for path in (lost, again / "models/ensemble.safetensors", again / "published.json"):
         path.unlink()
     runner(balanced(tiny), tiny.folder, again)
     assert lost.read_bytes() == before

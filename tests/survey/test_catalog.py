@@ -11,15 +11,17 @@ import lsdb
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli.main import app
 from pipeline.rundir.status import status
 from tests.conftest import TinyRelease
-from tests.survey.conftest import objects_of, tuningfork, write_toml
+from tests.survey.conftest import objects_of, write_toml
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A run as a user types it, with objects that can't be used among the others."""
+def finished(tmp_path_factory, ray_cluster):
+    """A run as a user types it, on a Ray that runs already, with objects that can't be used among the others."""
     base = tmp_path_factory.mktemp("finished")
     tiny = TinyRelease(base / "release", bands=("g", "r"))
     tiny.table["RA"][3] = np.nan
@@ -27,9 +29,9 @@ def finished(tmp_path_factory):
     tiny.table["DEC"][5] = 40.0
     tiny.write(3)
     config = write_toml(tiny.config(), tiny.folder / "survey.toml")
-    done = tuningfork("run", config, "--out", base / "run")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return tiny, base / "run", done.stdout
+    done = CliRunner().invoke(app, ["run", str(config), "--out", str(base / "run")])
+    assert done.exit_code == 0, done.output
+    return tiny, base / "run", done.output
 
 
 def test_every_row_comes_out_once_and_the_unusable_ones_say_why(finished):

@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from catalogs.errors import Refused
+from pipeline.cli.main import app
 from tests.conftest import TinyRelease
 from tests.survey.conftest import COMMAND, Runner, files_of, tuningfork, write_toml
 
@@ -56,8 +58,8 @@ def test_killed_run_goes_on_to_the_same_bytes(release, runner, tmp_path):
     wait_for_parts(tmp_path / "run", 3)
     kill(process)
     assert not (tmp_path / "run" / "published.json").exists()
-    done = tuningfork("run", config, "--out", tmp_path / "run")
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = CliRunner().invoke(app, ["run", str(config), "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
     assert files_of(tmp_path / "run") == files_of(tmp_path / "undisturbed")
 
 

@@ -1,0 +1,60 @@
+"""Commands that make releases: `simulate` and `pack`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from pipeline.console import console
+
+releases = typer.Typer()
+
+Fit = Literal["pad", "resize", "galaxy"]
+
+
+@releases.command()
+def simulate(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the release; new or empty.")],
+    galaxies: Annotated[int, typer.Option(help="Number of catalogued galaxies.")] = 1000,
+    shards: Annotated[int, typer.Option(help="Catalog files.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    bands: Annotated[str, typer.Option(help="Bands, comma-separated: i or g,r,i …")] = "i",
+    noise: Annotated[bool, typer.Option(help="Noisy images; clean ones to train a denoiser on.")] = True,
+) -> None:
+    """Make a release of simulated galaxies with known truth (needs the extra `sim`)."""
+    from pipeline.simulate.release import simulate as make
+
+    make(directory, galaxies, shards, seed, tuple(b.strip() for b in bands.split(",")), noisy=noise)
+    console.print(f"release: {escape(str(directory))}; next:", soft_wrap=True)
+    console.print(
+        f"  tuningfork run {escape(shlex.quote(f'{directory}/survey.toml'))} --out RUN", soft_wrap=True
+    )
+
+
+@releases.command()
+def pack(
+    labels: Annotated[Path, typer.Argument(metavar="LABELS.csv", help="Table with a column `file`.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the release; new or empty.")],
+    shards: Annotated[
+        int | None, typer.Option(help="Catalog files; default: as many as hold 256 MiB of stamps each.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the stamps; default: the largest image's.")
+    ] = None,
+    fit: Annotated[
+        Fit, typer.Option(help="Other sizes: pad (and crop), resize, or zoom in on the galaxy.")
+    ] = "pad",
+) -> None:
+    """Make a FITS release of a folder of JPEG, PNG or TIFF stamps and a table."""
+    from pipeline.cli.pack import pack as make
+
+    for note in make(labels, directory, shards, size, fit):
+        console.print(f"[bold yellow]note:[/] {escape(note)}", soft_wrap=True, highlight=False)
+    console.print(f"release: {escape(str(directory))}; next:", soft_wrap=True)
+    console.print(
+        f"  tuningfork run {escape(shlex.quote(f'{directory}/survey.toml'))} --out RUN", soft_wrap=True
+    )

@@ -1,0 +1,82 @@
+"""The commands `plan` and `run`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from catalogs import strict_json
+from pipeline.cli.options import Address, ConfigPath, Out
+from pipeline.console import console
+from pipeline.engine.interrupts import resumable
+
+running = typer.Typer()
+
+
+@running.command()
+def plan(
+    config: ConfigPath,
+    out: Out = "run",
+    address: Address = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    offline: Annotated[
+        bool, typer.Option(help="Check the config alone, where the release is out of reach.")
+    ] = False,
+) -> None:
+    """Check a release and its config, and say what a run would do. Nothing is written."""
+    if offline:
+        from pipeline.plan.offline import check
+
+        unseen = ", ".join(check(config))
+        console.print(f"{escape(str(config))}: sound. Not looked at: {escape(unseen)}", soft_wrap=True)
+        return
+    from pipeline.cli import printing
+    from pipeline.plan.plan import as_dict, plan_of
+    from pipeline.plan.run_time import estimate
+
+    planned = plan_of(config, out, address)
+    planned.run.check(planned.record, remedy=f"{planned.command} --anew")
+    if as_json:
+        sys.stdout.write(strict_json.dumps(as_dict(planned), indent=1) + "\n")
+    else:
+        printing.plan(planned, estimate(planned, address))
+
+
+@running.command()
+def run(
+    config: ConfigPath,
+    out: Out,
+    address: Address = None,
+    anew: Annotated[bool, typer.Option(help="Throw away the embeddings of an earlier run in --out.")] = False,
+    dashboard: Annotated[bool, typer.Option(help="Start the Ray dashboard.")] = False,
+) -> None:
+    """Run a release through to its catalog. Run it again to continue after any interruption."""
+    from pipeline.cli import printing
+    from pipeline.output.lock import locked
+    from pipeline.plan.plan import as_decided, plan_of
+    from pipeline.plan.run_time import estimate
+
+    words = [
+        "tuningfork",
+        "run",
+        str(config),
+        "--out",
+        out,
+        *([] if address is None else ["--address", address]),
+    ]
+    with resumable(shlex.join(words)):
+        planned = plan_of(config, out, address)
+        remedy = f"{planned.command} --anew"
+        planned.run.check(planned.record, anew=anew, remedy=remedy)  # before anything is written
+        with locked(out, "run") as lock:
+            planned = as_decided(planned)  # somebody may have named groups while this one planned
+            planned.run.prepare(planned.record, anew=anew, remedy=remedy)
+            printing.plan(planned, estimate(planned, address))
+            from pipeline import flow
+
+            flow.run(planned, address, dashboard=dashboard, lock=lock)
+    printing.summary(out)

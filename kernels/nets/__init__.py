@@ -1,4 +1,4 @@
-"""Networks by name: ``timm:NAME`` for any model of timm, or one of our own, each in a file of its own.
+"""Networks by name: ``timm:NAME`` for any model of timm, or one of our own, each in a file of its own; `kernels.networks` lists them.
 
 Importing this package is cheap: timm is imported by the function that needs it, after the remedy of `_torchvision`.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from kernels.nets import _torchvision
+from kernels.networks import NETWORKS, UnknownNetError, network_of
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -20,20 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["UnknownNetError", "create", "features"]
 
-# name -> module, class
-_OWN = {
-    "denoiser": ("kernels.nets.denoiser", "Denoiser"),
-    "galaxy-atto": ("kernels.nets.galaxy", "GalaxyAtto"),
-    "galaxy-unet": ("kernels.nets.unet", "GalaxyUNet"),
-}
-_ENCODERS = ("galaxy-atto",)
-_SHAPED = {"galaxy-atto": ("bands",), "galaxy-unet": ("bands", "size")}  # what they are told of stamps
 _SEED = 0
 _PATIENCE = 5.0  # seconds that the hub has to answer
-
-
-class UnknownNetError(ValueError):
-    """No network has this name."""
 
 
 def create(
@@ -64,15 +53,14 @@ def create(
     kernels.nets.weights.WeightsError
         When pretrained weights cannot be had.
     """
-    if name in _OWN:
+    if name in NETWORKS:
         if pretrained:
             from kernels.nets.weights import WeightsError  # noqa: PLC0415
 
             raise WeightsError(f'"{name}" has no weights on the hub; give checkpoint = "file.safetensors"')
-        module, attribute = _OWN[name]
-        shape = {"bands": bands, "size": size}
-        given = {**{key: shape[key] for key in _SHAPED.get(name, ())}, **options}
-        return _seeded(getattr(import_module(module), attribute), given)
+        network, told = NETWORKS[name], {"bands": bands, "size": size}
+        given = {**{key: told[key] for key in network.shape}, **options}
+        return _seeded(getattr(import_module(network.module), network.attribute), given)
     timm, model, fixed = _timm(name, bands, size)
     if pretrained:
         options = {**options, "pretrained": True, "pretrained_cfg_overlay": {"file": _download(timm, model)}}
@@ -81,10 +69,10 @@ def create(
 
 def features(name: str, *, bands: int = 1, size: int = 64, **options: Any) -> int:
     """Length of the network's pooled feature vector, found on the meta device: no weights are made or loaded."""
-    if name in _OWN and name not in _ENCODERS:
+    if network_of(name).role != "encoder":
         raise UnknownNetError(f'"{name}" is no encoder: it has no pooled features')
     with torch.device("meta"), torch.no_grad():
-        if name in _ENCODERS:
+        if name in NETWORKS:
             net = create(name, bands=bands, **options)
         else:
             timm, model, fixed = _timm(name, bands, size)
@@ -95,9 +83,8 @@ def features(name: str, *, bands: int = 1, size: int = 64, **options: Any) -> in
 
 def _timm(name: str, bands: int, size: int) -> tuple[ModuleType, str, dict[str, Any]]:
     """The timm package, its name of the model, and the arguments that make it an encoder of these bands and size."""
-    family, _, model = name.partition(":")
-    if family != "timm" or not model:
-        raise UnknownNetError(f'no network "{name}": it is "timm:NAME" or one of {sorted(_OWN)}')
+    network_of(name)
+    model = name.partition(":")[2]
     _torchvision.install()
     import timm  # noqa: PLC0415
 

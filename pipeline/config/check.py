@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from catalogs import storage
 from catalogs.errors import Fault, Refused
 from catalogs.survey import Section
+from kernels.networks import encoder_pattern, encoders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ LARGEST_NUMBER = 2**63 - 1
 LARGEST_FILE = 16 << 20
 """Bytes: what is larger is no config."""
 PATTERNS = {
-    r"^(timm:.+|galaxy-atto)$": "galaxy-atto or timm:NAME",
+    encoder_pattern(): f"{', '.join(encoders())} or timm:NAME",
     r"^timm:.+$": "timm:NAME",
     r"^[^\s/]+$": "a name without spaces and slashes",
     r"^[A-Za-z0-9_.-]+$": "a name of letters, digits, underscores, dots and hyphens",

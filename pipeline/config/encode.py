@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from catalogs.survey import Section
+from kernels.networks import DEFAULT_ENCODER, encoder_pattern, network_of
 from pipeline.config.serving import Served
 
 
@@ -20,16 +21,16 @@ class Denoise(Section):
 class Encode(Served):
     """From stamps to embeddings."""
 
-    model: Annotated[str, Field(pattern=r"^(timm:.+|galaxy-atto)$")] = "galaxy-atto"
+    model: Annotated[str, Field(pattern=encoder_pattern())] = DEFAULT_ENCODER.name
     """`galaxy-atto`, trained on galaxies, or `timm:NAME`: any timm model."""
     checkpoint: str = "auto"
     """`bundled`, `pretrained` (from the hub), `untrained`, or a safetensors file; `auto`: galaxy-atto's are bundled, timm's untrained."""
-    input: Annotated[int, Field(ge=16, le=1024)] = 64
+    input: Annotated[int, Field(ge=16, le=1024)] = DEFAULT_ENCODER.input
     """Side of the image that the model sees."""
     unwrap: Literal["auto", "moments", "apct", "none"] = "auto"
     """Adaptive polar unwrapping: by the light's moments, as in the paper (`apct`), or none; `auto`: as the model was trained,
     none for galaxy-atto and `moments` for timm's."""
-    stretch: Literal["asinh", "linear"] = "asinh"
+    stretch: Literal["asinh", "linear"] = DEFAULT_ENCODER.stretch
     """Brightness scale; each stamp is divided by its own peak after it."""
     normalise: Literal["none", "imagenet"] = "none"
     """Whether ImageNet's mean and standard deviation are taken off (the paper does not)."""
@@ -51,16 +52,12 @@ class Encode(Served):
     @property
     def unwraps(self) -> str:
         """What `unwrap` means for the model."""
-        if self.unwrap != "auto":
-            return self.unwrap
-        return "none" if self.model == "galaxy-atto" else "moments"
+        return network_of(self.model).unwrap if self.unwrap == "auto" else self.unwrap
 
     @property
     def weights(self) -> str:
         """What `checkpoint` means for the model."""
-        if self.checkpoint != "auto":
-            return self.checkpoint
-        return "bundled" if self.model == "galaxy-atto" else "untrained"
+        return network_of(self.model).checkpoint if self.checkpoint == "auto" else self.checkpoint
 
     @model_validator(mode="after")
     def _turns_divide_the_angles(self) -> Encode:

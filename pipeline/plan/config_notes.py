@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernels.bands import band_order
+from kernels.networks import network_of
 
 if TYPE_CHECKING:
     from catalogs.release import Release
@@ -25,13 +26,13 @@ def notes(config: Config, release: Release) -> list[str]:
             f"UNTRAINED WEIGHTS: {config.encode.model} is random. Groups will be of little worth; give [encode] "
             'checkpoint = "file.safetensors", or "pretrained" where the hub can be reached.'
         )
-    bands = config.survey.images.bands
-    if config.encode.model == "galaxy-atto" and len(bands) > 1 and band_order(bands) is None:
+    bands, network = config.survey.images.bands, network_of(config.encode.model)
+    if network.by_wavelength and len(bands) > 1 and band_order(bands) is None:
         notes.append(
             f"Not all of the bands {', '.join(bands)} are known filters: they are taken to be ordered bluest first."
         )
-    if config.encode.model == "galaxy-atto" and config.encode.unwrap != "none":
-        notes.append("galaxy-atto was trained on stamps as they are, not on unwrapped ones.")
+    if network.unwrap == "none" and config.encode.unwrap != "none":
+        notes.append(f"{network.name} was trained on stamps as they are, not on unwrapped ones.")
     if config.survey.ra is None:
         notes.append("No ra/dec: the catalog will be plain Parquet, without HATS partitions.")
     if release.pixel_scale is None:

@@ -10,6 +10,7 @@ from catalogs import headers, storage
 from catalogs.errors import Fault, Refused
 from catalogs.path_template import as_it_stands
 from kernels.bands import band_order
+from kernels.networks import network_of
 
 if TYPE_CHECKING:
     from pipeline.config.file import Config
@@ -104,7 +105,7 @@ def encoder_options(config: Config, folder: str) -> dict[str, Any]:
         "checkpoint": checkpoint,
         "denoise": denoise,
         "bands": len(layout.bands),
-        "order": band_order(layout.bands) if settings.model == "galaxy-atto" else None,
+        "order": band_order(layout.bands) if network_of(settings.model).by_wavelength else None,
         "size": layout.size,
         "device": "cuda" if settings.gpus else "cpu",
     }

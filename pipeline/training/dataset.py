@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from catalogs.inspect import inspect
 from catalogs.slices import Slice, slices_of
 from kernels.bags import hash_ids
-from kernels.bands import band_order
-from kernels.nets.galaxy import CHANNELS
-from kernels.training.prepare import prepare, prepare_clean, prepared_side
-from pipeline.training.targets import label_columns, questions_of, with_labels
 
 if TYPE_CHECKING:
     from catalogs.release import Release
-    from pipeline.config.file import Config
-    from pipeline.training.targets import Question
+    from kernels.training.labels import Head
 
 FOLD_SEED = 5
 """Of the hash that deals objects out to folds."""
@@ -50,6 +44,11 @@ class Dataset:
     def answers(self) -> int:
         """Numbers that are told of an object."""
         return 0
+
+    @property
+    def heads(self) -> list[Head]:
+        """What is learned of labels."""
+        return []
 
     @property
     def told(self) -> dict[str, Any]:
@@ -86,90 +85,9 @@ class Dataset:
         )
 
 
-@dataclass(frozen=True)
-class DenoiserDataset(Dataset):
-    """Clean stamps, every band by itself."""
-
-    side: int
-    """Of what the network sees, pixels."""
-
-    @property
-    def stamps_each(self) -> int:
-        """One of every band."""
-        return len(self.release.survey.images.bands)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """One band."""
-        return (1, self.side, self.side)
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """The side."""
-        return {"side": self.side}
-
-    def learned(self, rows: pa.Table, stamps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `kernels.training.prepare.prepare_clean`; there are no targets."""
-        del rows
-        clean = prepare_clean(stamps, self.side)
-        return clean, torch.empty(len(clean), 0)
-
-
-@dataclass(frozen=True)
-class EncoderDataset(Dataset):
-    """Stamps with the answers that the release gives to questions."""
-
-    side: int
-    """Of what the network sees, pixels."""
-    stretch: str
-    questions: list[Question] = field(default_factory=list)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Finer than what the network sees."""
-        return (CHANNELS, prepared_side(self.side), prepared_side(self.side))
-
-    @property
-    def answers(self) -> int:
-        """Of all questions."""
-        return sum(question.head.answers for question in self.questions)
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """Stretch, side and questions."""
-        asked = [[q.head.name, q.head.weight, q.columns, q.answers] for q in self.questions]
-        return {"stretch": self.stretch, "side": self.side, "questions": asked}
-
-    def learned(self, rows: pa.Table, stamps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `kernels.training.prepare.prepare`."""
-        bands = self.release.survey.images.bands
-        stamps = stamps[:, band_order(bands) or list(range(len(bands)))]
-        targets = [question.targets(rows) for question in self.questions]
-        answers = torch.cat(targets, dim=1) if targets else torch.empty(len(stamps), 0)
-        return prepare(stamps, self.side, self.stretch), answers
-
-
 def fold_of(ids: pa.ChunkedArray, folds: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Fold of every object, (n,) int64 below `folds`: a hash of its id, so that it never changes."""
     return (hash_ids(ids.to_numpy(), FOLD_SEED) % np.uint64(folds)).astype(np.int64)
-
-
-def dataset_of(config: Config, folder: str, side: int, network: str) -> Dataset:
-    """Look at a release, its labels among the rest.
-
-    Raises
-    ------
-    Refused
-        With everything that is wrong.
-    """
-    dealt = (config.run.slice_rows, config.train.fold, config.train.folds)
-    if network == "denoiser":
-        bare = config.survey.model_copy(update={"keep": []})
-        return DenoiserDataset(inspect(bare, folder), *dealt, side)
-    labels = config.train.labels
-    release = inspect(with_labels(config.survey, label_columns(labels)), folder)
-    questions = questions_of(release, labels, config.run.slice_rows)
-    return EncoderDataset(release, *dealt, side, config.encode.stretch, questions)
 
 
 def _lists(values: np.ndarray[Any, Any], length: int) -> pa.Array:

@@ -15,7 +15,7 @@ from pipeline.rundir.file_versions import shown
 from pipeline.training import history
 
 if TYPE_CHECKING:
-    from pipeline.training.worker import TrainingJob
+    from pipeline.training.job import TrainingJob
 
 __all__ = ["begin", "check", "epochs_done", "record_of"]
 

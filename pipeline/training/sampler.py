@@ -13,7 +13,6 @@ import torch
 from catalogs.errors import TuningforkError
 from catalogs.slices import Slice
 from catalogs.source import SliceSource, unpack
-from pipeline.training.dataset import EncoderDataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,8 +36,7 @@ class Datasets:
     @property
     def heads(self) -> list[Head]:
         """Questions of all releases."""
-        encoded = [dataset for dataset in self.each if isinstance(dataset, EncoderDataset)]
-        return [question.head for dataset in encoded for question in dataset.questions]
+        return [head for dataset in self.each for head in dataset.heads]
 
     @property
     def rows(self) -> int:

@@ -7,13 +7,11 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.markup import escape
 
 from actors.precision import resolve_precision
 from catalogs import storage
 from catalogs.errors import Fault, Refused, TuningforkError
-from kernels.training.recipe import Recipe
 from pipeline.config.file import load
 from pipeline.console import console
 from pipeline.engine.cluster import cluster, refuse_or_wait
@@ -21,25 +19,20 @@ from pipeline.engine.progress import StageProgress
 from pipeline.output.lock import locked
 from pipeline.rundir.run_directory import run_id
 from pipeline.training import history, output_folder
-from pipeline.training.dataset import dataset_of
-from pipeline.training.diffusion_dataset import diffusion_dataset
+from pipeline.training.job import TrainingJob
 from pipeline.training.sampler import Datasets
-from pipeline.training.worker import TrainingJob, learn, teacher_of
+from pipeline.training.trainables import TRAINABLES
+from pipeline.training.worker import learn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.config.file import Config
     from pipeline.training.dataset import Dataset
+    from pipeline.training.trainable import Trainable
 
 READING = 0.5
 """CPUs of the task that reads slices."""
-MEANINGLESS = {
-    "encoder": {"diffusion"},
-    "denoiser": {"labels", "label_weight", "teacher", "diffusion"},
-    "diffusion": {"labels", "label_weight", "teacher"},
-}
-"""Keys of [train] that a network has no use for."""
 POLL = 2.0
 """Seconds between looks at the history, for the progress line."""
 
@@ -51,7 +44,7 @@ class TrainingFailed(TuningforkError):
 def train(
     network: str, paths: Sequence[Path], out: str, address: str | None = None, *, anew: bool = False
 ) -> None:
-    """Train a network, `encoder`, `denoiser` or `diffusion`, on the releases of these configs; continues what it finds in `out`.
+    """Train a network, one of `TRAINABLES`, on the releases of these configs; continues what it finds in `out`.
 
     Raises
     ------
@@ -59,16 +52,15 @@ def train(
         If a release or the config is wrong, or `out` holds another training.
     """
     out = out if "://" in out else str(Path(out).absolute())
-    loaded = [load(path) for path in paths]
-    if network == "encoder":
-        loaded[0] = (_with_teacher(*loaded[0], str(paths[0])), loaded[0][1])
+    trainable, loaded = TRAINABLES[network], [load(path) for path in paths]
+    loaded[0] = (trainable.settled(*loaded[0], str(paths[0])), loaded[0][1])
     first = loaded[0][0]
-    datasets = Datasets(_datasets(network, paths, loaded, first))
+    datasets = Datasets(_datasets(trainable, paths, loaded, first))
     settings = first.train
     _check(datasets, first, str(paths[0]))
-    job = TrainingJob(
-        network, datasets, settings, _recipe(network, first), out, "cuda" if settings.gpus else "cpu"
-    )
+    device = "cuda" if settings.gpus else "cpu"
+    recipe = trainable.recipe(first, resolve_precision("auto", device))
+    job = TrainingJob(network, datasets, settings, recipe, out, device)
     record = output_folder.record_of([str(path) for path in paths], job)
     output_folder.check(out, record, anew=anew)
     run = run_id(f"train-{network}", out, record["fingerprint"])
@@ -84,22 +76,17 @@ def train(
         storage.write(storage.join(out, history.CURVE), history.curve(rows))
     weights = escape(storage.join(out, f"{network}.safetensors"))
     console.print(f"weights: {weights}, loss {rows[-1]['loss']:.4f}; use them by", soft_wrap=True)
-    use = {
-        "encoder": ["[encode]", 'model = "galaxy-atto"', f'checkpoint = "{weights}"'],
-        "denoiser": ["[denoise]", f'checkpoint = "{weights}"'],
-        "diffusion": [f"tuningfork augment {weights} --out SYNTHETIC --count 100"],
-    }
-    for line in use[network]:
+    for line in trainable.usage(weights):
         console.print(f"  {escape(line)}", soft_wrap=True)
 
 
 def _datasets(
-    network: str, paths: Sequence[Path], loaded: Sequence[tuple[Config, str]], first: Config
+    trainable: Trainable, paths: Sequence[Path], loaded: Sequence[tuple[Config, str]], first: Config
 ) -> tuple[Dataset, ...]:
     faults: list[Fault] = []
     datasets: list[Dataset] = []
-    if network == "diffusion" and len(paths) > 1:
-        problem, remedy = "a diffusion model learns from one release", "Give one config"
+    if trainable.one_release and len(paths) > 1:
+        problem, remedy = f"a {trainable.name} model learns from one release", "Give one config"
         raise Refused([Fault(str(paths[1]), problem, remedy)])
     for path, (config, folder) in zip(paths, loaded, strict=True):
         # How it is learned says the first config; what there is to learn, every config for itself.
@@ -108,39 +95,18 @@ def _datasets(
                 problem, remedy = "only the first config's [train] counts", f"Set it in {paths[0]}"
                 value = repr(getattr(config.train, key))
                 faults.append(Fault(str(path), problem, remedy, value=value, key=f"train.{key}"))
-        for key in config.train.model_fields_set & MEANINGLESS[network]:
-            problem, remedy = f"means nothing to {network} training", "Leave it out"
+        for key in config.train.model_fields_set & trainable.unused_keys:
+            problem, remedy = f"means nothing to {trainable.name} training", "Leave it out"
             faults.append(Fault(str(path), problem, remedy, key=f"train.{key}"))
         train = first.train.model_copy(update={"labels": config.train.labels})
         taught = config.model_copy(update={"train": train})
         try:
-            if network == "diffusion":
-                datasets.append(diffusion_dataset(taught, folder, str(path)))
-            else:
-                datasets.append(dataset_of(taught, folder, first.encode.input, network))
+            datasets.append(trainable.dataset(taught, folder, str(path), first.encode.input))
         except Refused as refused:
             faults += refused.faults
     if faults:
         raise Refused(faults)
     return tuple(datasets)
-
-
-def _with_teacher(config: Config, folder: str, source: str) -> Config:
-    """The config with the path of its teacher's weights resolved; refused here if they cannot be loaded."""
-    teacher = config.train.teacher
-    if teacher is None:
-        return config
-    if teacher.checkpoint != "pretrained":
-        absolute = storage.absolute(teacher.checkpoint, folder)
-        teacher = teacher.model_copy(update={"checkpoint": absolute})
-    settings = config.train.model_copy(update={"teacher": teacher})
-    try:
-        teacher_of(settings, torch.device("cpu"), "float32")
-    except ValueError as error:
-        remedy = "Give another model or checkpoint, or leave [train.teacher] out"
-        fault = Fault(source, str(error), remedy, key="train.teacher", value=repr(teacher.model))
-        raise Refused([fault]) from error
-    return config.model_copy(update={"train": settings})
 
 
 def _check(datasets: Datasets, config: Config, source: str) -> None:
@@ -182,19 +148,6 @@ def _resources(job: TrainingJob) -> dict[str, float]:
     if job.device == "cuda":
         return {"CPU": 1.0, "GPU": settings.gpus}
     return {"CPU": settings.threads - READING}
-
-
-def _recipe(network: str, config: Config) -> Recipe:
-    precision = resolve_precision("auto", "cuda" if config.train.gpus else "cpu")
-    if network == "diffusion":  # what is drawn rests on the average: it must be a long one
-        return Recipe(rate=config.train.rate, weight_decay=0.02, ema=0.999, precision=precision)
-    teacher = config.train.teacher
-    return Recipe(
-        rate=config.train.rate,
-        label_weight=config.train.label_weight,
-        teacher_weight=0.0 if teacher is None else teacher.weight,
-        precision=precision,
-    )
 
 
 def _fit(job: TrainingJob, tell: Any) -> None:

@@ -6,7 +6,6 @@ import copy
 import math
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,23 +17,13 @@ from torch import distributed, nn
 
 from catalogs import storage
 from catalogs.errors import TuningforkError
-from kernels.diffusion_model import DiffusionModel
-from kernels.nets.denoiser import Denoiser
-from kernels.nets.galaxy import GalaxyAtto
-from kernels.nets.unet import GalaxyUNet
-from kernels.nets.weights import half_precision
-from kernels.training.diffusion_objective import DiffusionObjective
-from kernels.training.objectives import DenoiserObjective, EncoderObjective, Objective
-from kernels.training.teacher import Teacher
 from kernels.training.trainer import Training
 from pipeline.training import history
-from pipeline.training.dataset import EncoderDataset
-from pipeline.training.diffusion_dataset import DiffusionDataset
-from pipeline.training.sampler import Datasets, WindowSampler
+from pipeline.training.sampler import WindowSampler
+from pipeline.training.trainables import TRAINABLES
 
 if TYPE_CHECKING:
-    from kernels.training.recipe import Recipe
-    from pipeline.config.training import Train
+    from pipeline.training.job import TrainingJob
 
 STATE = "state.pt"
 
@@ -47,26 +36,13 @@ class NothingLearned(TuningforkError):
     """There are too few objects for a single step."""
 
 
-@dataclass(frozen=True)
-class TrainingJob:
-    """Everything that a training process needs to know."""
-
-    network: str
-    """`encoder`, `denoiser` or `diffusion`."""
-    datasets: Datasets
-    settings: Train
-    recipe: Recipe
-    out: str
-    device: str
-
-
 def learn(job: TrainingJob) -> None:
     """Train, from the last checkpoint on where there is one; every process of the group runs this."""
     settings, context = job.settings, ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device() if job.device == "cuda" else torch.device("cpu")
     torch.set_num_threads(settings.threads)
-    teacher = teacher_of(settings, device, job.recipe.precision) if job.network == "encoder" else None
+    teacher = TRAINABLES[job.network].teacher(job, device)
     training = _training(job, device, world, 0 if teacher is None else teacher.features)
     memory = int(settings.memory_gib * 2**30)
     windows = WindowSampler(job.datasets, rank, world, memory, settings.seed, teacher)
@@ -106,15 +82,9 @@ def learn(job: TrainingJob) -> None:
             )
 
 
-def teacher_of(settings: Train, device: torch.device, precision: str) -> Teacher | None:
-    """The teacher, loaded, where there is one."""
-    told = settings.teacher
-    return None if told is None else Teacher(told.model, told.checkpoint, told.input, device, precision)
-
-
 def _training(job: TrainingJob, device: torch.device, world: int, taught: int = 0) -> Training:
     torch.manual_seed(job.settings.seed)
-    core = _objective(job, taught).to(device)
+    core = TRAINABLES[job.network].objective(job, taught).to(device)
     averaged = copy.deepcopy(core.net).eval()
     objective: nn.Module = core
     if world > 1:
@@ -122,16 +92,6 @@ def _training(job: TrainingJob, device: torch.device, world: int, taught: int = 
             core, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
         )
     return Training(objective, averaged, job.settings.seed)
-
-
-def _objective(job: TrainingJob, taught: int) -> Objective:
-    dataset = job.datasets.each[0]
-    if isinstance(dataset, DiffusionDataset):
-        return DiffusionObjective(dataset.description, job.recipe, job.settings.diffusion.degrade)
-    if isinstance(dataset, EncoderDataset):
-        net = GalaxyAtto().train()
-        return EncoderObjective(net, net.features, dataset.side, job.datasets.heads, job.recipe, taught)
-    return DenoiserObjective(Denoiser(), job.recipe)
 
 
 def _restore(training: Training) -> tuple[int, int, list[dict[str, float]]]:
@@ -159,15 +119,10 @@ def _report(job: TrainingJob, training: Training, rank: int, where: dict[str, An
         ray.train.report(metrics)
         return
     storage.write(storage.join(job.out, history.CSV), history.as_csv(where["rows"]))
-    storage.write(storage.join(job.out, f"{job.network}.safetensors"), _weights(job, training.averaged))
+    storage.write(
+        storage.join(job.out, f"{job.network}.safetensors"),
+        TRAINABLES[job.network].weights(job, training.averaged),
+    )
     with tempfile.TemporaryDirectory() as folder:
         torch.save({"training": training.state(), **where}, Path(folder) / STATE)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
-
-
-def _weights(job: TrainingJob, net: nn.Module) -> bytes:
-    """The file that the training is for."""
-    dataset = job.datasets.each[0]
-    if isinstance(dataset, DiffusionDataset) and isinstance(net, GalaxyUNet):
-        return DiffusionModel(net, dataset.description).to_bytes()
-    return half_precision(net)

@@ -9,7 +9,8 @@ import torch
 
 from catalogs.errors import Refused
 from pipeline.config.file import parse
-from pipeline.training.dataset import Dataset, dataset_of, fold_of
+from pipeline.training.dataset import Dataset, fold_of
+from pipeline.training.encoder import EncoderTraining
 from pipeline.training.sampler import Datasets, WindowSampler
 from pipeline.training.train import train
 from tests.survey.conftest import write_toml
@@ -37,7 +38,7 @@ LABELS = {
 
 def dataset(tiny, **train) -> Dataset:
     config = parse(tiny.config(train=train, encode={"input": 32}), "survey.toml")
-    return dataset_of(config, str(tiny.folder), 32, "encoder")
+    return EncoderTraining().dataset(config, str(tiny.folder), "survey.toml", 32)
 
 
 def read_all(found: Dataset) -> pa.Table:

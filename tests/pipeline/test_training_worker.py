@@ -10,8 +10,9 @@ import torch
 from kernels.training.labels import Head
 from kernels.training.recipe import Recipe
 from pipeline.config.training import Train
-from pipeline.training.dataset import EncoderDataset
-from pipeline.training.worker import TrainingJob, _training
+from pipeline.training.encoder import EncoderDataset
+from pipeline.training.job import TrainingJob
+from pipeline.training.worker import _training
 
 SIDE = 32
 

@@ -1,0 +1,131 @@
+"""Training of galaxy-atto: self-supervised, with whatever labels releases have, and with a teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from catalogs import storage
+from catalogs.errors import Fault, Refused
+from catalogs.inspect import inspect
+from kernels.bands import band_order
+from kernels.nets.galaxy import CHANNELS, GalaxyAtto
+from kernels.training.objectives import EncoderObjective
+from kernels.training.prepare import prepare, prepared_side
+from kernels.training.recipe import Recipe
+from kernels.training.teacher import Teacher
+from pipeline.training.dataset import Dataset
+from pipeline.training.targets import label_columns, questions_of, with_labels
+from pipeline.training.trainable import Trainable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from kernels.training.labels import Head
+    from pipeline.config.file import Config
+    from pipeline.config.training import Train
+    from pipeline.training.job import TrainingJob
+    from pipeline.training.targets import Question
+
+
+@dataclass(frozen=True)
+class EncoderDataset(Dataset):
+    """Stamps with the answers that the release gives to questions."""
+
+    side: int
+    """Of what the network sees, pixels."""
+    stretch: str
+    questions: list[Question] = field(default_factory=list)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Finer than what the network sees."""
+        return (CHANNELS, prepared_side(self.side), prepared_side(self.side))
+
+    @property
+    def answers(self) -> int:
+        """Of all questions."""
+        return sum(question.head.answers for question in self.questions)
+
+    @property
+    def heads(self) -> list[Head]:
+        """One a question."""
+        return [question.head for question in self.questions]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Stretch, side and questions."""
+        asked = [[q.head.name, q.head.weight, q.columns, q.answers] for q in self.questions]
+        return {"stretch": self.stretch, "side": self.side, "questions": asked}
+
+    def learned(self, rows: pa.Table, stamps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `kernels.training.prepare.prepare`."""
+        bands = self.release.survey.images.bands
+        stamps = stamps[:, band_order(bands) or list(range(len(bands)))]
+        targets = [question.targets(rows) for question in self.questions]
+        answers = torch.cat(targets, dim=1) if targets else torch.empty(len(stamps), 0)
+        return prepare(stamps, self.side, self.stretch), answers
+
+
+class EncoderTraining(Trainable):
+    """`tuningfork train encoder`."""
+
+    name = "encoder"
+    unused_keys = frozenset({"diffusion"})
+
+    def settled(self, config: Config, folder: str, source: str) -> Config:
+        """The path of the teacher's weights is resolved; refused here if they cannot be loaded."""
+        teacher = config.train.teacher
+        if teacher is None:
+            return config
+        if teacher.checkpoint != "pretrained":
+            absolute = storage.absolute(teacher.checkpoint, folder)
+            teacher = teacher.model_copy(update={"checkpoint": absolute})
+        settings = config.train.model_copy(update={"teacher": teacher})
+        try:
+            _teacher(settings, torch.device("cpu"), "float32")
+        except ValueError as error:
+            remedy = "Give another model or checkpoint, or leave [train.teacher] out"
+            fault = Fault(source, str(error), remedy, key="train.teacher", value=repr(teacher.model))
+            raise Refused([fault]) from error
+        return config.model_copy(update={"train": settings})
+
+    def dataset(self, config: Config, folder: str, source: str, side: int) -> EncoderDataset:
+        """Every usable stamp, with the release's labels."""
+        del source
+        labels = config.train.labels
+        release = inspect(with_labels(config.survey, label_columns(labels)), folder)
+        questions = questions_of(release, labels, config.run.slice_rows)
+        dealt = (config.run.slice_rows, config.train.fold, config.train.folds)
+        return EncoderDataset(release, *dealt, side, config.encode.stretch, questions)
+
+    def recipe(self, config: Config, precision: str) -> Recipe:
+        """With the weights of labels and teacher."""
+        teacher = config.train.teacher
+        return Recipe(
+            rate=config.train.rate,
+            label_weight=config.train.label_weight,
+            teacher_weight=0.0 if teacher is None else teacher.weight,
+            precision=precision,
+        )
+
+    def teacher(self, job: TrainingJob, device: torch.device) -> Teacher | None:
+        """Loaded, where there is one."""
+        return _teacher(job.settings, device, job.recipe.precision)
+
+    def objective(self, job: TrainingJob, taught: int) -> EncoderObjective:
+        """VICReg between two views, labels, and the teacher's features."""
+        net, dataset = GalaxyAtto().train(), job.datasets.each[0]
+        assert isinstance(dataset, EncoderDataset)
+        return EncoderObjective(net, net.features, dataset.side, job.datasets.heads, job.recipe, taught)
+
+    def usage(self, weights: str) -> list[str]:
+        """In a config."""
+        return ["[encode]", 'model = "galaxy-atto"', f'checkpoint = "{weights}"']
+
+
+def _teacher(settings: Train, device: torch.device, precision: str) -> Teacher | None:
+    told = settings.teacher
+    return None if told is None else Teacher(told.model, told.checkpoint, told.input, device, precision)

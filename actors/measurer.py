@@ -12,53 +12,17 @@ import torch
 from actors.stamps import stamps_of
 from kernels.measure.flags import DESCRIPTION as FLAG_BITS
 from kernels.measure.flags import MeasureFlag
-from kernels.measure.morphology import QUANTITIES, Optics, measure
+from kernels.measure.morphology import Optics, measure
 from kernels.measure.psf import full_width, gaussian
+from kernels.measure.quantities import COLUMNS, LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["Measurer"]
 
+_SCALED = {column.name for column in COLUMNS if column.unit == LENGTH}
 _SHARE = 64  # stamps that a thread measures at a time
-_LENGTHS = {"r_petro", "r_petro_circ", "r20", "r50", "r80", "sersic_r_e"}
-# UCD and what a column holds; lengths get their unit from the release
-_COLUMNS = {
-    "sn_pixel": ("stat.snr", "mean S/N of the pixels brighter than the Petrosian radius"),
-    "x_centre": ("pos.cartesian.x", "centre of least asymmetry in the stamp, its first pixel's middle is 0"),
-    "y_centre": ("pos.cartesian.y", "centre of least asymmetry in the stamp, its first pixel's middle is 0"),
-    "flux": ("phot.flux", "flux within 1.5 r_petro_circ, in the image's unit"),
-    "r_petro": ("phys.angSize;src.morph.param", "Petrosian radius along the major axis, eta = 0.2"),
-    "r_petro_circ": ("phys.angSize;src.morph.param", "Petrosian radius of circles, eta = 0.2"),
-    "r20": ("phys.angSize;src.morph.param", "radius of the circle with 20 % of the flux within 1.5 r_petro_circ"),
-    "r50": ("phys.angSize;src.morph.param", "radius of the circle with 50 % of the flux within 1.5 r_petro_circ"),
-    "r80": ("phys.angSize;src.morph.param", "radius of the circle with 80 % of the flux within 1.5 r_petro_circ"),
-    "ellipticity": ("src.ellipticity", "1 - b / a of the light's second moments"),
-    "position_angle": ("pos.posAng", "of the major axis, from the image's x axis to its y axis"),
-    "gini": ("src.morph.param", "Gini coefficient"),
-    "m20": ("src.morph.param", "second moment of the brightest fifth of the light over that of all, log10"),
-    "concentration": ("src.morph.param", "5 log10(r80 / r20)"),
-    "asymmetry": ("src.morph.param", "rotational asymmetry, the least over centres, the sky's taken off"),
-    "smoothness": ("src.morph.param", "light that stands out of the smoothed image, the sky's taken off"),
-    "multimode": ("src.morph.param", "area of the second largest region over the largest, at the level where it counts most"),
-    "intensity": ("src.morph.param", "light around the second brightest peak over that around the brightest"),
-    "deviation": ("src.morph.param", "distance of the brightest peak from the centroid, in radii of the object"),
-    "sersic_n": ("src.morph.param", "Sersic index of the fitted profile"),
-    "sersic_r_e": ("phys.angSize;src.morph.param", "half-light radius of the fitted profile along the major axis"),
-    "sersic_ellipticity": ("src.ellipticity", "1 - b / a of the fitted profile"),
-    "sersic_angle": ("pos.posAng", "of the fitted profile's major axis, from the image's x axis to its y axis"),
-    "sersic_flux": ("phot.flux", "flux of the fitted profile to infinity, in the image's unit"),
-    "sersic_magnitude": ("phot.mag", "magnitude of the fitted profile"),
-    "sersic_sky": ("phot.flux;instr.background", "level of the sky that was fitted with the profile, in the image's unit"),
-    "sersic_chi2": ("stat.fit.chi2", "reduced chi-squared of the fit"),
-}  # fmt: skip
-_UNITS = {
-    "x_centre": "pix",
-    "y_centre": "pix",
-    "position_angle": "deg",
-    "sersic_angle": "deg",
-    "sersic_magnitude": "mag",
-}
 
 
 class Measurer:
@@ -71,7 +35,7 @@ class Measurer:
     band : int
         Which one is measured.
     quantities : sequence of str
-        Of `kernels.measure.morphology.QUANTITIES`.
+        Of `kernels.measure.quantities.QUANTITIES`.
     pixel_scale : float, optional
         Arcsec a pixel; without it lengths are in pixels.
     psf : (y, x) float array, optional
@@ -119,20 +83,18 @@ class Measurer:
         """Empty table of the columns that are added."""
         if not quantities:
             return pa.schema([]).empty_table()
-        names = [
-            name
-            for quantity in QUANTITIES
-            if quantity in {"shape", *quantities}
-            for name in QUANTITIES[quantity]
+        wanted = {"shape", *quantities}
+        columns = [
+            c for c in COLUMNS if c.quantity in wanted and not (c.needs_zeropoint and zeropoint is None)
         ]
-        if "sersic" in quantities and zeropoint is not None:
-            names.insert(names.index("sersic_flux") + 1, "sersic_magnitude")
-        units = {**_UNITS, **dict.fromkeys(_LENGTHS, "pix" if pixel_scale is None else "arcsec")}
+        length = "pix" if pixel_scale is None else "arcsec"
         fields = []
-        for name in names:
-            ucd, about = _COLUMNS[name]
-            metadata = {"unit": units.get(name, ""), "ucd": ucd, "description": about}
-            fields.append(pa.field(name, pa.float32(), metadata={k: v for k, v in metadata.items() if v}))
+        for column in columns:
+            unit = length if column.unit == LENGTH else column.unit
+            metadata = {"unit": unit, "ucd": column.ucd, "description": column.description}
+            fields.append(
+                pa.field(column.name, pa.float32(), metadata={k: v for k, v in metadata.items() if v})
+            )
         bits = {"ucd": "meta.code.qual", "description": f"bits: {FLAG_BITS}"}
         return pa.schema([*fields, pa.field("measure_flags", pa.int32(), metadata=bits)]).empty_table()
 
@@ -177,7 +139,7 @@ class Measurer:
             return pa.array(flags)
         values = np.full(length, np.nan)
         values[rows] = found[field.name].numpy()
-        if field.name in _LENGTHS and self._scale is not None:
+        if field.name in _SCALED and self._scale is not None:
             values *= self._scale
         single = values.astype(np.float32)
         return pa.array(single, mask=np.isnan(single))

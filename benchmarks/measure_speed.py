@@ -11,7 +11,8 @@ import torch
 
 from benchmarks.measure_peer import WithFit, WithoutFit, prepared
 from benchmarks.measure_stamps import survey
-from kernels.measure.morphology import QUANTITIES, measure
+from kernels.measure.morphology import measure
+from kernels.measure.quantities import QUANTITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

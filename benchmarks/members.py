@@ -20,7 +20,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from kernels.bags import bag_masks, canonical_order, in_pilot, inclusion, stratify
-from kernels.members import FAMILIES, fit_member
+from kernels.families import FAMILIES
+from kernels.members import fit_member
 from kernels.vote import align, ensemble, vote
 
 DIMENSIONS, GROUPS, BAGS, BAG_ROWS, PILOT_ROWS, WORKERS, SLICE = 40, 20, 8, 100_000, 50_000, 2, 16_384

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernels.bags import bag_masks, canonical_order, inclusion, stratify
-from kernels.members import FAMILIES, fit_member
+from kernels.families import FAMILIES
+from kernels.members import fit_member
 from kernels.moments import fixed_point_exponent, moments, principal_components, project
 from kernels.vote import align, ensemble, kept, vote
 

@@ -7,22 +7,23 @@ member fitted on a bag can vote on every object of the release, and all members 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from kernels.birch import Features, leaves
+from kernels.families import FAMILIES, Family
 from kernels.kmeans import distinct_rows, kmeans, lloyd, plus_plus
 from kernels.nearest import finite_matrix, nearest
 from kernels.ward import ward
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-__all__ = ["FAMILIES", "Family", "Member", "fit_member", "micro_clusters_of"]
+__all__ = ["Member", "fit_member", "micro_clusters_of"]
 
-Family = Literal["kmeans", "birch", "ward"]
-FAMILIES: tuple[Family, ...] = get_args(Family)
 _MICRO_CLUSTERS = 512
 
 
@@ -101,19 +102,43 @@ def fit_member(
         micro_clusters = _MICRO_CLUSTERS if groups <= _MICRO_CLUSTERS else 2 * groups
     _check_enough(matrix, groups, micro_clusters)
     stream = int(np.random.SeedSequence([seed & (2**64 - 1), bag]).generate_state(1, np.uint64)[0])
-    if family == "kmeans":
-        prototypes = kmeans(matrix, groups, stream)
-        return Member(family, bag, prototypes, np.arange(groups, dtype=np.int32))
-    if family == "birch":
-        features = leaves(matrix, micro_clusters, least=groups)
-        labels = ward(features.centre, np.ones(len(features)), groups)
-        return Member(family, bag, features.centre.astype(np.float32), labels)
-    if len(matrix) <= exact_rows:
-        return Member(family, bag, matrix.copy(), ward(matrix, np.ones(len(matrix)), groups))
-    features = micro_clusters_of(matrix, micro_clusters, stream)
-    return Member(
-        family, bag, features.centre.astype(np.float32), ward(features.centre, features.count, groups)
-    )
+    return Member(family, bag, *_FITS[family](_Bag(matrix, groups, stream, micro_clusters, exact_rows)))
+
+
+class _Bag(NamedTuple):
+    codes: NDArray[np.float32]
+    groups: int
+    seed: int
+    micro_clusters: int
+    exact_rows: int
+
+
+Prototypes = tuple["NDArray[np.float32]", "NDArray[np.int32]"]
+
+
+def _fit_kmeans(bag: _Bag) -> Prototypes:
+    return kmeans(bag.codes, bag.groups, bag.seed), np.arange(bag.groups, dtype=np.int32)
+
+
+def _fit_birch(bag: _Bag) -> Prototypes:
+    features = leaves(bag.codes, bag.micro_clusters, least=bag.groups)
+    labels = ward(features.centre, np.ones(len(features)), bag.groups)
+    return features.centre.astype(np.float32), labels
+
+
+def _fit_ward(bag: _Bag) -> Prototypes:
+    if len(bag.codes) <= bag.exact_rows:
+        return bag.codes.copy(), ward(bag.codes, np.ones(len(bag.codes)), bag.groups)
+    features = micro_clusters_of(bag.codes, bag.micro_clusters, bag.seed)
+    return features.centre.astype(np.float32), ward(features.centre, features.count, bag.groups)
+
+
+_FITS: dict[Family, Callable[[_Bag], Prototypes]] = {
+    "kmeans": _fit_kmeans,
+    "birch": _fit_birch,
+    "ward": _fit_ward,
+}
+"""How each family is fitted."""
 
 
 def micro_clusters_of(codes: NDArray[np.float32], most: int, seed: int) -> Features:

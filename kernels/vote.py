@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from kernels.members import FAMILIES, Family, Member
+from kernels.families import FAMILIES, Family
+from kernels.members import Member
 from kernels.nearest import finite_matrix, nearest, nearest_in_segments
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from kernels.measure.flags import EXPLAINS, MeasureFlag
 from kernels.measure.gini import gini, m20
 from kernels.measure.growth import grow
 from kernels.measure.multimode import multimode
+from kernels.measure.quantities import QUANTITIES
 from kernels.measure.regions import petrosian_region
 from kernels.measure.segments import segment
 from kernels.measure.shapes import ellipse
@@ -25,22 +26,7 @@ from kernels.measure.surroundings import EXTENT, area_radius, astray, near, surr
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["QUANTITIES", "Optics", "measure"]
-
-QUANTITIES = {
-    "shape": (
-        *("sn_pixel", "x_centre", "y_centre", "flux", "r_petro", "r_petro_circ", "r20", "r50", "r80"),
-        *("ellipticity", "position_angle"),
-    ),
-    "gini": ("gini", "m20"),
-    "cas": ("concentration", "asymmetry", "smoothness"),
-    "mid": ("multimode", "intensity", "deviation"),
-    "sersic": (
-        *("sersic_n", "sersic_r_e", "sersic_ellipticity", "sersic_angle", "sersic_flux", "sersic_sky"),
-        "sersic_chi2",
-    ),
-}
-"""Names of quantities, and the columns of each; `shape` is measured always, as all others rest on it."""
+__all__ = ["Optics", "measure"]
 
 _CHUNK = 32  # stamps at a time: always as many, so that no result depends on its neighbours
 _SIGMA_PER_MAD = 1.482602218505602
@@ -72,7 +58,7 @@ def measure(
         all pixels that are nobody's: 1.4826 MAD both.
     optics : Optics, optional
     quantities : collection of str
-        Of `QUANTITIES`.
+        Of `kernels.measure.quantities.QUANTITIES`.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from actors.measurer import Measurer
 from catalogs import pack as releases
 from catalogs.inspect import inspect
 from catalogs.slices import Slice
-from kernels.measure.morphology import QUANTITIES
+from kernels.measure.quantities import QUANTITIES
 from pipeline.config.encode import Encode
 from pipeline.config.file import load
 from pipeline.plan.measuring import measurer_options

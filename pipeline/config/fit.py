@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from catalogs.survey import Section
+from kernels.families import FAMILIES, Family
 
 
 class Reduce(Section):
@@ -25,7 +26,7 @@ class Fit(Section):
     """Resampled subsets on which members are fitted."""
     resample: Literal["hash", "none"] = "hash"
     """`hash` draws each bag by a hash of the object ids; `none` fits on every object (with `bags = 1`)."""
-    families: list[Literal["kmeans", "birch", "ward"]] = ["kmeans", "birch", "ward"]
+    families: list[Family] = list(FAMILIES)
     """One member of each family is fitted on each bag."""
     bag_rows: Annotated[int, Field(ge=10)] = 100_000
     """Objects in a bag, at most about."""

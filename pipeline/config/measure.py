@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, get_args
 
 from pydantic import Field, model_validator
 
 from catalogs.path_template import unfilled
 from catalogs.survey import Section
+from kernels.measure.quantities import Quantity
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -15,13 +16,7 @@ Positive = Annotated[float, Field(gt=0)]
 class Measure(Section):
     """Parameters measured on every stamp in the encoding pass, in one band; they become columns of the catalog."""
 
-    quantities: list[Literal["shape", "gini", "cas", "mid", "sersic"]] = [
-        "shape",
-        "gini",
-        "cas",
-        "mid",
-        "sersic",
-    ]
+    quantities: list[Quantity] = list(get_args(Quantity))
     """`shape`: S/N, centre, flux, radii, ellipse (comes with each of the others); `gini`: Gini and M20; `cas`: concentration, asymmetry,
     smoothness; `mid`: multimode, intensity, deviation; `sersic`: a fitted profile. `[]` measures nothing."""
     band: str | None = None

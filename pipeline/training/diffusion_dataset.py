@@ -17,8 +17,8 @@ from kernels.attributes import Attribute
 from kernels.bags import hash_ids
 from kernels.brightness import brightness_of
 from kernels.diffusion_model import Description
-from kernels.measure.morphology import QUANTITIES
 from kernels.measure.psf import full_width
+from kernels.measure.quantities import QUANTITIES
 from kernels.stretch import noise_level
 from kernels.training.degrade import BLUR
 from pipeline.conditions import UnfitRows, of_rows

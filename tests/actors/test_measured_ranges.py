@@ -11,7 +11,7 @@ import pytest
 
 from actors.measurer import Measurer
 from kernels.measure.flags import EXPLAINS, MeasureFlag
-from kernels.measure.morphology import QUANTITIES
+from kernels.measure.quantities import QUANTITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

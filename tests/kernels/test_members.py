@@ -16,8 +16,9 @@ from sklearn.cluster import AgglomerativeClustering, Birch, KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from kernels.birch import Features, leaves
+from kernels.families import FAMILIES
 from kernels.kmeans import distinct_rows, kmeans, lloyd
-from kernels.members import FAMILIES, fit_member, micro_clusters_of
+from kernels.members import fit_member, micro_clusters_of
 from kernels.nearest import nearest, nearest_in_segments, squared_distances
 from kernels.ward import ward
 
@@ -321,7 +322,8 @@ import sys
 sys.path.insert(0, {root!r})
 import hashlib
 import numpy as np
-from kernels.members import FAMILIES, fit_member
+from kernels.families import FAMILIES
+from kernels.members import fit_member
 from kernels.vote import align, ensemble, vote
 from kernels.moments import fixed_point_exponent, moments, project, principal_components
 draw = np.random.default_rng(0)

@@ -9,9 +9,10 @@ from scipy import ndimage
 
 from kernels.measure import flags as flags_
 from kernels.measure.flags import EXPLAINS, MeasureFlag
-from kernels.measure.morphology import QUANTITIES, Optics, measure
+from kernels.measure.morphology import Optics, measure
 from kernels.measure.multimode import multimode
 from kernels.measure.psf import full_width, gaussian
+from kernels.measure.quantities import QUANTITIES
 from kernels.measure.regions import blur, petrosian_region
 from kernels.measure.smoothness import smoothness
 from tests.kernels.test_measure import SIDE, draw, everywhere, galaxies, nothing

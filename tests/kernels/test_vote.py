@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.members import FAMILIES, Member, fit_member
+from kernels.families import FAMILIES
+from kernels.members import Member, fit_member
 from kernels.vote import Ensemble, align, ensemble, kept, vote
 
 

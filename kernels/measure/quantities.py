@@ -1,0 +1,63 @@
+"""The measured columns, one line each: which quantity they belong to, their unit, UCD and meaning.
+
+A new one is a line here and its value in `kernels.measure.morphology`; config, catalog and docs read it from here.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+__all__ = ["COLUMNS", "QUANTITIES", "Column", "Quantity"]
+
+Quantity = Literal["shape", "gini", "cas", "mid", "sersic"]
+"""What `[measure] quantities` may name; `shape` is measured always, as all others rest on it."""
+LENGTH = "length"
+"""Unit of what is in arcsec where the pixel scale is known, in pixels elsewhere."""
+
+
+class Column(NamedTuple):
+    """One measured column."""
+
+    name: str
+    quantity: Quantity
+    unit: str
+    ucd: str
+    description: str
+    needs_zeropoint: bool = False
+
+
+COLUMNS = (
+    Column("sn_pixel", "shape", "", "stat.snr", "mean S/N of the pixels brighter than the Petrosian radius"),
+    Column("x_centre", "shape", "pix", "pos.cartesian.x", "centre of least asymmetry in the stamp, its first pixel's middle is 0"),
+    Column("y_centre", "shape", "pix", "pos.cartesian.y", "centre of least asymmetry in the stamp, its first pixel's middle is 0"),
+    Column("flux", "shape", "", "phot.flux", "flux within 1.5 r_petro_circ, in the image's unit"),
+    Column("r_petro", "shape", LENGTH, "phys.angSize;src.morph.param", "Petrosian radius along the major axis, eta = 0.2"),
+    Column("r_petro_circ", "shape", LENGTH, "phys.angSize;src.morph.param", "Petrosian radius of circles, eta = 0.2"),
+    Column("r20", "shape", LENGTH, "phys.angSize;src.morph.param", "radius of the circle with 20 % of the flux within 1.5 r_petro_circ"),
+    Column("r50", "shape", LENGTH, "phys.angSize;src.morph.param", "radius of the circle with 50 % of the flux within 1.5 r_petro_circ"),
+    Column("r80", "shape", LENGTH, "phys.angSize;src.morph.param", "radius of the circle with 80 % of the flux within 1.5 r_petro_circ"),
+    Column("ellipticity", "shape", "", "src.ellipticity", "1 - b / a of the light's second moments"),
+    Column("position_angle", "shape", "deg", "pos.posAng", "of the major axis, from the image's x axis to its y axis"),
+    Column("gini", "gini", "", "src.morph.param", "Gini coefficient"),
+    Column("m20", "gini", "", "src.morph.param", "second moment of the brightest fifth of the light over that of all, log10"),
+    Column("concentration", "cas", "", "src.morph.param", "5 log10(r80 / r20)"),
+    Column("asymmetry", "cas", "", "src.morph.param", "rotational asymmetry, the least over centres, the sky's taken off"),
+    Column("smoothness", "cas", "", "src.morph.param", "light that stands out of the smoothed image, the sky's taken off"),
+    Column("multimode", "mid", "", "src.morph.param", "area of the second largest region over the largest, at the level where it counts most"),
+    Column("intensity", "mid", "", "src.morph.param", "light around the second brightest peak over that around the brightest"),
+    Column("deviation", "mid", "", "src.morph.param", "distance of the brightest peak from the centroid, in radii of the object"),
+    Column("sersic_n", "sersic", "", "src.morph.param", "Sersic index of the fitted profile"),
+    Column("sersic_r_e", "sersic", LENGTH, "phys.angSize;src.morph.param", "half-light radius of the fitted profile along the major axis"),
+    Column("sersic_ellipticity", "sersic", "", "src.ellipticity", "1 - b / a of the fitted profile"),
+    Column("sersic_angle", "sersic", "deg", "pos.posAng", "of the fitted profile's major axis, from the image's x axis to its y axis"),
+    Column("sersic_flux", "sersic", "", "phot.flux", "flux of the fitted profile to infinity, in the image's unit"),
+    Column("sersic_magnitude", "sersic", "mag", "phot.mag", "magnitude of the fitted profile", needs_zeropoint=True),
+    Column("sersic_sky", "sersic", "", "phot.flux;instr.background", "level of the sky that was fitted with the profile, in the image's unit"),
+    Column("sersic_chi2", "sersic", "", "stat.fit.chi2", "reduced chi-squared of the fit"),
+)  # fmt: skip
+"""In the catalog's order."""
+QUANTITIES: dict[str, tuple[str, ...]] = {
+    quantity: tuple(c.name for c in COLUMNS if c.quantity == quantity and not c.needs_zeropoint)
+    for quantity in dict.fromkeys(c.quantity for c in COLUMNS)
+}
+"""Columns of each quantity that the kernels give."""

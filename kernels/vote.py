@@ -15,13 +15,14 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from kernels.families import FAMILIES, Family
-from kernels.members import Member
 from kernels.nearest import finite_matrix, nearest, nearest_in_segments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from kernels.members import Member
 
 __all__ = ["Ballot", "Ensemble", "align", "ensemble", "kept", "vote"]
 

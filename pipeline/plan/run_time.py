@@ -36,12 +36,14 @@ __all__ = ["COSTS", "Estimate", "estimate", "notes"]
 class Costs(NamedTuple):
     """Seconds, on one core where they are work."""
 
-    start: float = 16.0
+    start: float = 22.0
     """Ray starts, and its workers load torch and the model."""
-    barriers: float = 8.0
+    barriers: float = 12.0
     """All that comes after the stamps, for a few objects."""
     member: float = 0.15
     """Fitting a member on a few objects."""
+    byte: float = 4.0e-9
+    """A byte of a stamp on its way from its reader to its encoder, through Ray's object store."""
     in_bag: float = 2.0e-5
     """For each object of its bag more."""
     vote: float = 1.6e-4
@@ -51,7 +53,8 @@ class Costs(NamedTuple):
 
 
 COSTS = Costs()
-"""From `benchmarks/results/memory.csv` (10,000 to 1,000,000 objects, two cores); `python -m benchmarks plan_time` holds them against runs."""
+"""From `benchmarks/results/memory.csv` (10,000 to 1,000,000 objects, two cores) and `plan_time.csv`; starting and barriers took 16 and 8 s on one
+machine of two cores and 28 and 16 s on another. `python -m benchmarks plan_time` holds them against runs."""
 SAMPLE = 16
 """Objects that are read at each of two places of the release."""
 SAMPLE_BYTES = 32 << 20
@@ -181,7 +184,8 @@ def _stamps(
     # A slice's last batch is padded to its full size.
     slots = sum(math.ceil(objects / batch) * batch for objects in wanted)
     encode, measure = slots * rates.encode, sum(wanted) * rates.measure + len(left) * rates.call
-    read = len(left) * rates.slice + sum(piece.rows for piece in left) * rates.read
+    rows = sum(piece.rows for piece in left)
+    read = len(left) * rates.slice + rows * (rates.read + plan.row_bytes * COSTS.byte)
     # Workers beyond the slices have nothing to do, those beyond the cores wait for one another.
     workers = min(settings.workers, len(left))
     turns = math.ceil(len(left) / workers) * workers / len(left)

@@ -1,4 +1,4 @@
-"""Our measured morphology beside statmorph's and the truth: benchmarks/results/measure*.csv, docs/measure*.png and tables in docs/science.md.
+"""Our measured morphology beside statmorph's and the truth: benchmarks/results/measure*.csv, docs/measure*.png and tables in docs/measurement.md.
 
     python -m benchmarks.measure [--objects 400] [--keep FOLDER]
 

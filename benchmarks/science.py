@@ -1,4 +1,4 @@
-"""The tables of docs/science.md, written from the CSVs of `benchmarks.encoder`, `.invariance`, `.denoiser`, `.measure` and `.diffusion`."""
+"""The tables of docs/encoder.md, denoiser.md, measurement.md and diffusion.md, written from the CSVs of `benchmarks.encoder`, `.invariance`, `.denoiser`, `.measure` and `.diffusion`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DIFFUSION = ("adherence", "fidelity", "copies", "brightness", "use", "balance", "speed", "steps")
-PAGE = Path(__file__).parents[1] / "docs" / "science.md"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def write_tables() -> None:
-    """Replace what stands between the page's markers."""
-    tables = (
-        ("scores", _scores()),
-        ("votes", _plain("vote_encoders")),
-        ("invariance", _plain("invariance")),
-        ("denoiser", _plain("denoiser") + "\n" + _plain("denoiser_noise")),
-        ("measure", _crossed("measure_statmorph", "set", _difference)),
-        ("measure truth", _crossed("measure_truth", "S/N", _errors)),
-        ("measure speed", _plain("measure_speed")),
-        *((f"diffusion {name}", _plain(f"diffusion_{name}")) for name in DIFFUSION),
-    )
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), dict(tables)), encoding="utf-8")
+    """Replace what stands between the pages' markers."""
+    pages = {
+        "encoder": {
+            "scores": _scores(),
+            "votes": _plain("vote_encoders"),
+            "invariance": _plain("invariance"),
+        },
+        "denoiser": {"denoiser": _plain("denoiser") + "\n" + _plain("denoiser_noise")},
+        "measurement": {
+            "measure": _crossed("measure_statmorph", "set", _difference),
+            "measure truth": _crossed("measure_truth", "S/N", _errors),
+            "measure speed": _plain("measure_speed"),
+        },
+        "diffusion": {f"diffusion {name}": _plain(f"diffusion_{name}") for name in DIFFUSION},
+    }
+    for name, tables in pages.items():
+        page = DOCS / f"{name}.md"
+        page.write_text(with_tables(page.read_text(encoding="utf-8"), tables), encoding="utf-8")
 
 
 def _scores() -> str:

@@ -92,7 +92,7 @@ def notes(config: Config) -> list[str]:
         told.append("No PSF: Sersic fits are of the blurred galaxies. Give [measure] psf or fwhm.")
     if "sersic" in settings.quantities and settings.gain is None:
         told.append(
-            "No gain: the photons' own noise is not known, so Sersic fits weigh bright pixels too much; where it was tried (docs/science.md), "
+            "No gain: the photons' own noise is not known, so Sersic fits weigh bright pixels too much; where it was tried (docs/measurement.md), "
             "sersic_r_e came out up to 22 % and sersic_n up to 26 % too large. Give [measure] gain, in electrons per image unit."
         )
     if settings.quantities and len(config.survey.images.bands) > 1 and settings.band is None:

@@ -62,11 +62,11 @@ def test_drawn_table_keeps_its_columns_and_adds_what_was_declared(model, asked):
 def test_generator_draws_something_else_than_its_model(model, asked):
     how = Sampling(3, 1.5, 0.2)
     values = np.stack([asked[a.name].fill_null(np.nan).to_numpy() for a in ATTRIBUTES], 1)
-    drawn = DiffusionModel.load(model).draw(
+    bare = DiffusionModel.load(model).draw(
         values, np.full((50, 3), 0.5, np.float32), asked["seed"].to_numpy(), how
     )
     drawn = StampGenerator(model=model, steps=3, guidance=1.5, rescale=0.2)(asked)
-    assert (pixels(drawn) == drawn.numpy()).all()
+    assert (pixels(drawn) == bare.numpy()).all()
 
 
 def test_unknown_is_not_told_from_a_value(model, asked):

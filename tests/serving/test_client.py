@@ -89,7 +89,7 @@ def test_scaling_to_half_changes_a_stamp():
 
 
 @pytest.mark.parametrize(
-    ("request", "told"),
+    ("asked", "told"),
     [
         (1, "not finite"),
         (2, "EMBEDDING is of shape (4, "),
@@ -99,9 +99,9 @@ def test_scaling_to_half_changes_a_stamp():
         (6, "EMBEDDING is missing"),
     ],
 )
-def test_garbage_becomes_rows(server, request, told):
+def test_garbage_becomes_rows(server, asked, told):
     images = stamps(4, 2)
-    images[:, 0, 0, 0] = request
+    images[:, 0, 0, 0] = asked
     with client(server, expected=expected(name="garbage")) as served, pytest.raises(ServerFault) as error:
         served(table(images))
     assert server.endpoint in str(error.value)

@@ -17,7 +17,7 @@ from kernels.training.prepare import prepare, prepared_side
 from kernels.training.recipe import Recipe
 from kernels.training.teacher import Teacher
 from pipeline.training.dataset import Dataset
-from pipeline.training.targets import label_columns, questions_of, with_labels
+from pipeline.training.targets import label_columns, label_targets_of, with_labels
 from pipeline.training.trainable import Trainable
 
 if TYPE_CHECKING:
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from pipeline.config.file import Config
     from pipeline.config.training import Train
     from pipeline.training.job import TrainingJob
-    from pipeline.training.targets import Question
+    from pipeline.training.targets import LabelTarget
 
 
 @dataclass(frozen=True)
 class EncoderDataset(Dataset):
-    """Stamps with the answers that the release gives to questions."""
+    """Stamps with the labels that the release has."""
 
     side: int
     """Of what the network sees, pixels."""
     stretch: str
-    questions: list[Question] = field(default_factory=list)
+    label_targets: list[LabelTarget] = field(default_factory=list)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -46,25 +46,25 @@ class EncoderDataset(Dataset):
 
     @property
     def answers(self) -> int:
-        """Of all questions."""
-        return sum(question.head.answers for question in self.questions)
+        """Of all targets."""
+        return sum(target.head.answers for target in self.label_targets)
 
     @property
     def heads(self) -> list[Head]:
-        """One a question."""
-        return [question.head for question in self.questions]
+        """One a target."""
+        return [target.head for target in self.label_targets]
 
     @property
     def told(self) -> dict[str, Any]:
-        """Stretch, side and questions."""
-        asked = [[q.head.name, q.head.weight, q.columns, q.answers] for q in self.questions]
+        """Stretch, side and targets."""
+        asked = [[q.head.name, q.head.weight, q.columns, q.answers] for q in self.label_targets]
         return {"stretch": self.stretch, "side": self.side, "questions": asked}
 
     def learned(self, rows: pa.Table, stamps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See `kernels.training.prepare.prepare`."""
         bands = self.release.survey.images.bands
         stamps = stamps[:, band_order(bands) or list(range(len(bands)))]
-        targets = [question.targets(rows) for question in self.questions]
+        targets = [target.targets(rows) for target in self.label_targets]
         answers = torch.cat(targets, dim=1) if targets else torch.empty(len(stamps), 0)
         return prepare(stamps, self.side, self.stretch), answers
 
@@ -97,9 +97,9 @@ class EncoderTraining(Trainable):
         del source
         labels = config.train.labels
         release = inspect(with_labels(config.survey, label_columns(labels)), folder)
-        questions = questions_of(release, labels, config.run.slice_rows)
+        label_targets = label_targets_of(release, labels, config.run.slice_rows)
         dealt = (config.run.slice_rows, config.train.fold, config.train.folds)
-        return EncoderDataset(release, *dealt, side, config.encode.stretch, questions)
+        return EncoderDataset(release, *dealt, side, config.encode.stretch, label_targets)
 
     def recipe(self, config: Config, precision: str) -> Recipe:
         """With the weights of labels and teacher."""

@@ -1,4 +1,4 @@
-"""Questions that an encoder learns to answer: whatever a release says of its galaxies, as soft labels."""
+"""Targets of an encoder: whatever a release says of its galaxies, as soft labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LABEL = "label_"
 
 
 @dataclass(frozen=True)
-class Question:
+class LabelTarget:
     """One label head, and the columns of the release that answer it."""
 
     head: Head
@@ -102,13 +102,13 @@ def label_rows(release: Release, slice_rows: int, columns: Sequence[str]) -> pa.
     return pa.concat_tables(found)
 
 
-def questions_of(release: Release, labels: Labels, slice_rows: int) -> list[Question]:
-    """The questions that a release answers, which was inspected with its label columns kept.
+def label_targets_of(release: Release, labels: Labels, slice_rows: int) -> list[LabelTarget]:
+    """The targets of a release, which was inspected with its label columns kept.
 
     Raises
     ------
     Refused
-        If a column is not what its question needs.
+        If a column is not what its target needs.
     """
     wanted = label_columns(labels)
     if not wanted:
@@ -124,10 +124,12 @@ def questions_of(release: Release, labels: Labels, slice_rows: int) -> list[Ques
             faults.append(Fault(first, problem, remedy, name))
             continue
         found.append(
-            Question(Head(f"{prefix}.{name}", len(names), labels.weight), (name,), "classes", tuple(names))
+            LabelTarget(Head(f"{prefix}.{name}", len(names), labels.weight), (name,), "classes", tuple(names))
         )
     found += [
-        Question(Head(f"{prefix}.{names[0]}", len(names), labels.weight), tuple(names), "votes", tuple(names))
+        LabelTarget(
+            Head(f"{prefix}.{names[0]}", len(names), labels.weight), tuple(names), "votes", tuple(names)
+        )
         for names in labels.votes
     ]
     for ordinal in labels.ordinals:
@@ -139,7 +141,7 @@ def questions_of(release: Release, labels: Labels, slice_rows: int) -> list[Ques
                 faults.append(Fault(first, problem, remedy, name))
                 continue
             head = Head(f"{prefix}.{name}", len(levels), labels.weight * ordinal.weight)
-            found.append(Question(head, tuple(ordinal.names(name)), "ordinals", tuple(levels), ordinal))
+            found.append(LabelTarget(head, tuple(ordinal.names(name)), "ordinals", tuple(levels), ordinal))
     if faults:
         raise Refused(faults)
     return found

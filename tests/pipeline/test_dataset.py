@@ -47,8 +47,8 @@ def read_all(found: Dataset) -> pa.Table:
 
 def test_labels_change_their_meaning(labelled):
     found = dataset(labelled, labels=LABELS)
-    assert [q.head.name for q in found.questions] == ["tiny.KIND", "tiny.YES", "tiny.BAR"]
-    assert [q.answers for q in found.questions] == [("smooth", "spiral"), ("YES", "NO"), (0.0, 0.5, 1.0)]
+    assert [q.head.name for q in found.label_targets] == ["tiny.KIND", "tiny.YES", "tiny.BAR"]
+    assert [q.answers for q in found.label_targets] == [("smooth", "spiral"), ("YES", "NO"), (0.0, 0.5, 1.0)]
     targets = np.array(read_all(found)["targets"].to_pylist())
     assert targets.shape == (64, 2 + 2 + 3)
     np.testing.assert_array_equal(targets[:2, :2], [[0, 1], [1, 0]])
@@ -90,8 +90,8 @@ def test_column_that_is_no_label_is_found_out_during_training(labelled):
 def test_gaps_become_a_class(labelled):
     labelled.table["CODE"] = np.where(np.arange(64) % 4, np.arange(64) % 2, np.nan)
     labelled.write(2)
-    (question,) = dataset(labelled, labels={"classes": ["CODE"]}).questions
-    assert question.answers == (0.0, 1.0)
+    (target,) = dataset(labelled, labels={"classes": ["CODE"]}).label_targets
+    assert target.answers == (0.0, 1.0)
 
 
 def test_slice_without_a_usable_object_stops_the_training(labelled, ray_cluster):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOBS_A_SIDE = 50
+LARGEST_SIDE = 8192  # pixels of a tile: of large stamps fewer blobs fit
 JITTER = 5.0
 """Objects lie up to this many pixels off their blob's centre, in x and in y."""
 
@@ -53,11 +54,10 @@ def write_release(folder: Path, objects: int, shards: int, size: int = 64, confi
     (folder / "catalogs").mkdir()
     rng = np.random.default_rng(7)
     pitch = size + 8
-    side = pitch * (BLOBS_A_SIDE + 1)
+    blobs = min(BLOBS_A_SIDE, LARGEST_SIDE // pitch)
+    side = pitch * (blobs + 1)
     image = rng.standard_normal((side, side), dtype=np.float32)
-    centres = np.array(
-        [(pitch * (j + 1), pitch * (i + 1)) for i in range(BLOBS_A_SIDE) for j in range(BLOBS_A_SIDE)]
-    )
+    centres = np.array([(pitch * (j + 1), pitch * (i + 1)) for i in range(blobs) for j in range(blobs)])
     for x, y in centres:
         half = size // 2
         image[y - half : y + half, x - half : x + half] += _blob(size, rng)

@@ -19,6 +19,7 @@ from catalogs import strict_json, views
 from catalogs.canned import CannedQuery, refuse_what_is_not_there
 from catalogs.errors import CannotWrite
 from pipeline.cli import main, printing
+from pipeline.cli import run as run_commands
 from pipeline.engine import progress
 from pipeline.results import answers, query
 from tests.fuzz import fuzz
@@ -195,7 +196,7 @@ def test_neighbours_of_a_long_id(run, typed):
 def test_progress_and_status_and_plan_write_nan(capsys):
     progress._write_line({"rate": float("nan"), "at": np.float32("inf"), "n": np.int64(3)})
     assert strict(capsys.readouterr().out) == {"rate": None, "at": None, "n": 3}
-    assert main.strict_json is printing.strict_json is strict_json
+    assert run_commands.strict_json is printing.strict_json is strict_json
 
 
 VALUES = st.recursive(

@@ -189,7 +189,8 @@ def test_cluster_that_may_grow_is_waited_for(capsys):
             refuse_or_wait(lacking, own)
 
 
-@pytest.mark.parametrize("kind", ["file", pytest.param("missing below a file", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["file", "missing below a file"])
 def test_a_home_that_cannot_be_written_to_ends_in_a_traceback(tmp_path, kind):
     """Read-only ones too, which root cannot make of a plain folder."""
     home = tmp_path / "home"

@@ -180,7 +180,7 @@ def test_run_without_its_server_ends_as_if_done(release, runner: Runner, tmp_pat
 
 def test_server_lost_while_a_run_is_planned_ends_in_a_traceback():
     code = (
-        "from pipeline import cli\nfrom actors.serving.contract import ServingError\n"
+        "from pipeline.cli import main as cli\nfrom actors.serving.contract import ServingError\n"
         "def app():\n    raise ServingError('grpc://there:1: gone')\ncli.app = app\ncli.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -237,7 +237,8 @@ def _waves(side: int, reach: float) -> tuple[torch.Tensor, torch.Tensor]:
     near = _NEAR * step
     places = (np.arange(int(2 * reach / step) + 8) + 0.5) * step
     k = places - (1 - _FINE) * near * np.tanh(places / near)
-    part = step * (1 - (1 - _FINE) / np.cosh(places / near) ** 2)
+    with np.errstate(over="ignore"):  # far out cosh is infinite, and the step whole
+        part = step * (1 - (1 - _FINE) / np.cosh(places / near) ** 2)
     k, part = torch.from_numpy(k[k < reach]), torch.from_numpy(part[k < reach])
     return torch.cat([-k.flip(0), k]), torch.cat([part.flip(0), part])
 

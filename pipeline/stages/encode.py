@@ -35,11 +35,16 @@ def encode(plan: Plan) -> None:
 
 
 def _encode(plan: Plan, stream: Stream) -> None:
-    config, run = plan.config, plan.run
+    config, run, slices = plan.config, plan.run, len(stream.missing)
+    encoders = _encoders(config, slices)
     encoded = stream.slices(plan.release.read, plan.row_bytes, config.run.read_cpus).map_batches(
         Encode,
         fn_constructor_args=(plan.encoder_options, plan.measurer_options, stream.metrics),
-        compute=ray.data.ActorPoolStrategy(size=_encoders(config, len(stream.missing))),
+        compute=ray.data.ActorPoolStrategy(
+            size=encoders,
+            # Ray Data queues two slices at an encoder, so that it never waits; of few slices the first encoder would get all.
+            max_tasks_in_flight_per_actor=1 if slices <= 2 * encoders else None,
+        ),
         num_cpus=config.encode.cpus,
         num_gpus=config.encode.gpus or None,
         **ONE_SLICE,

@@ -21,6 +21,8 @@ STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 """NumPy's types by BITPIX."""
 CODECS = {"RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "PLIO_1", "HCOMPRESS_1", "NOCOMPRESS"}
 """Values of ZCMPTYPE that astropy decodes."""
+RICE = {"BLOCKSIZE": (16, 32), "BYTEPIX": (1, 2, 4, 8)}
+"""Parameters of Rice codes (FITS standard 4.0, section 10.4.1); astropy's decoder runs over its buffers with others."""
 
 
 class Scale:
@@ -71,6 +73,12 @@ def check(header: fits.Header) -> None:
     codec = str(header.get("ZCMPTYPE", "")).strip()
     if compressed and codec not in CODECS:
         raise headers.NotFits(f"ZCMPTYPE = {codec!r} is no compression that can be read")
+    if compressed and codec.startswith("RICE"):
+        for number in (1, 2):
+            name = str(header.get(f"ZNAME{number}", "")).strip().upper()
+            value = header.get(f"ZVAL{number}")
+            if name in RICE and (isinstance(value, bool) or value not in RICE[name]):
+                raise headers.NotFits(f"{name} (ZVAL{number}) = {value!r} is none of {RICE[name]}")
 
 
 class Rows(Protocol):

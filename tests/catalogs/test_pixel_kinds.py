@@ -206,7 +206,9 @@ def test_extensions_of_any_numbers_give_the_same_stamps(look, tile, tiny, kind):
     [
         ("ZCMPTYPE", "RICE_9", "RICE_9"),
         ("BZERO", "much", "BZERO = 'much' is not a number"),
-        ("ZVAL2", 3, "cannot be read"),
+        ("ZVAL2", 3, "BYTEPIX (ZVAL2) = 3 is none of (1, 2, 4, 8)"),
+        ("ZVAL1", 2**30, "BLOCKSIZE (ZVAL1) = 1073741824 is none of (16, 32)"),
+        ("ZVAL1", True, "BLOCKSIZE (ZVAL1) = True is none of"),
     ],
 )
 def test_a_tile_that_cannot_be_decoded_is_refused_by_the_plan(fails, tile, key, value, told):

@@ -73,6 +73,13 @@ def check(header: fits.Header) -> None:
     codec = str(header.get("ZCMPTYPE", "")).strip()
     if compressed and codec not in CODECS:
         raise headers.NotFits(f"ZCMPTYPE = {codec!r} is no compression that can be read")
+    if compressed and "THEAP" in header:
+        rows, theap = int(header["NAXIS1"]) * int(header["NAXIS2"]), header["THEAP"]
+        last = rows + int(header.get("PCOUNT", 0))
+        if isinstance(theap, bool) or not isinstance(theap, int) or not rows <= theap <= last:
+            raise headers.NotFits(
+                f"THEAP = {theap!r} is not between the table's rows and its end ({rows} to {last})"
+            )
     if compressed and codec.startswith("RICE"):
         for number in (1, 2):
             name = str(header.get(f"ZNAME{number}", "")).strip().upper()

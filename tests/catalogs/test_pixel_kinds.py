@@ -208,6 +208,8 @@ def test_extensions_of_any_numbers_give_the_same_stamps(look, tile, tiny, kind):
         ("BZERO", "much", "BZERO = 'much' is not a number"),
         ("ZVAL2", 3, "BYTEPIX (ZVAL2) = 3 is none of (1, 2, 4, 8)"),
         ("ZVAL1", 2**30, "BLOCKSIZE (ZVAL1) = 1073741824 is none of (16, 32)"),
+        ("THEAP", -(2**31), "THEAP = -2147483648 is not between the table's rows and its end"),
+        ("THEAP", 2**31, "THEAP = 2147483648 is not between"),
         ("ZVAL1", True, "BLOCKSIZE (ZVAL1) = True is none of"),
     ],
 )

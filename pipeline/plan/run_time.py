@@ -53,8 +53,9 @@ class Costs(NamedTuple):
 
 
 COSTS = Costs()
-"""From `benchmarks/results/memory.csv` (10,000 to 1,000,000 objects, two cores) and `plan_time.csv`; starting and barriers took 16 and 8 s on one
-machine of two cores and 28 and 16 s on another. `python -m benchmarks plan_time` holds them against runs."""
+"""From `benchmarks/results/memory.csv` (10,000 to 1,000,000 objects, two cores), where starting and barriers took 24 s together; they took about
+44 s on another machine of two cores, and these lie between the two. `byte` is a rough one, from a single run of 3,000 stamps of 424 pixels.
+`python -m benchmarks plan_time` holds them all against runs."""
 SAMPLE = 16
 """Objects that are read at each of two places of the release."""
 SAMPLE_BYTES = 32 << 20

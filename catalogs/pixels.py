@@ -163,18 +163,19 @@ class ImageFile:
         """The rows of one of the file's images."""
         if image.compressed:
             bounds.check_cells(self._url, image.hdu, image.offset)
-            return _TileCompressedRows(self._tile_compressed()[image.hdu], image)
+            with silenced():  # HDUs are read when they are asked for
+                hdu = self._tile_compressed()[image.hdu]
+            return _TileCompressedRows(hdu, image)
         return _MappedRows(image) if self._stream is None else _StreamedRows(image, self._stream)
 
     def _tile_compressed(self) -> fits.HDUList:
         # Numbers are scaled by us: astropy refuses to map a file into memory if they need it.
         if self._hdus is None:
-            with silenced():
-                self._hdus = (
-                    fits.open(storage.local_path(self._url), memmap=True, do_not_scale_image_data=True)
-                    if self._stream is None
-                    else fits.open(self._stream, do_not_scale_image_data=True)
-                )
+            self._hdus = (
+                fits.open(storage.local_path(self._url), memmap=True, do_not_scale_image_data=True)
+                if self._stream is None
+                else fits.open(self._stream, do_not_scale_image_data=True)
+            )
         return self._hdus
 
     def close(self) -> None:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["SURE", "StampGenerator", "request_table"]
 
 SURE = "_confidence"
-"""Behind an attribute's name: the column that says how sure its value is meant."""
+"""Suffix of an attribute's name: the column with the confidence in its value."""
 
 
 class StampGenerator:
     """One loaded diffusion model; call it with a table of `requests`.
 
-    A stamp has the same bits whatever table and neighbours it is asked for in.
+    A stamp has the same bits whatever else is in the table.
 
     Parameters
     ----------
@@ -71,18 +71,18 @@ class StampGenerator:
         """The column that is added, as an empty table."""
         return pa.schema([pa.field("stamp", pa.list_(pa.float32(), bands * size * size))]).empty_table()
 
-    def __call__(self, asked: pa.Table) -> pa.Table:
+    def __call__(self, requests: pa.Table) -> pa.Table:
         """Add the stamps, (b, y, x) float32 in the unit of the release that the model learned from, to a table of `requests`."""
         model = self._model
-        values = _matrix(asked, [a.name for a in model.attributes], np.nan)
-        confidence = _matrix(asked, [a.name + SURE for a in model.attributes], 1.0)
-        seeds = asked["seed"].to_numpy().astype(np.int64)
+        values = _matrix(requests, [a.name for a in model.attributes], np.nan)
+        confidence = _matrix(requests, [a.name + SURE for a in model.attributes], 1.0)
+        seeds = requests["seed"].to_numpy().astype(np.int64)
         # on a GPU, an algorithm chosen by timing may differ from process to process; TF32 is no float32
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             stamps = model.draw(values, confidence, seeds, self._how, self._precision)
         field = self.columns(len(model.bands), model.size).schema.field("stamp")
         pixels = pa.array(stamps.numpy().reshape(-1))
-        return asked.append_column(field, pa.FixedSizeListArray.from_arrays(pixels, field.type.list_size))
+        return requests.append_column(field, pa.FixedSizeListArray.from_arrays(pixels, field.type.list_size))
 
 
 def request_table(
@@ -91,7 +91,7 @@ def request_table(
     confidence: NDArray[np.float32],
     attributes: Sequence[Attribute],
 ) -> pa.Table:
-    """What a generator is asked for: `seed`, and value and confidence of each attribute, null where it is unknown.
+    """The requests of a generator: `seed`, and value and confidence of each attribute, null where it is unknown.
 
     Parameters
     ----------
@@ -109,10 +109,10 @@ def request_table(
     return pa.table(columns)
 
 
-def _matrix(asked: pa.Table, names: Sequence[str], null: float) -> NDArray[np.float32]:
+def _matrix(requests: pa.Table, names: Sequence[str], null: float) -> NDArray[np.float32]:
     """Columns (n, names) as float32, `null` for null and for columns that are absent."""
-    matrix = np.full((asked.num_rows, len(names)), null, np.float32)
+    matrix = np.full((requests.num_rows, len(names)), null, np.float32)
     for i, name in enumerate(names):
-        if name in asked.column_names:
-            matrix[:, i] = asked[name].fill_null(null).to_numpy()
+        if name in requests.column_names:
+            matrix[:, i] = requests[name].fill_null(null).to_numpy()
     return matrix

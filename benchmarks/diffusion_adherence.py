@@ -1,4 +1,4 @@
-"""Adherence: do synthetic galaxies look like what was asked for? Regressors that learned from real galaxies read them."""
+"""Adherence: do synthetic galaxies look as requested? Regressors trained on real galaxies measure it."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Reader:
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        taught = np.flatnonzero(~study.held)
-        features = {mirrored: self._features(study.stamps[taught], mirrored) for mirrored in (False, True)}
+        train = np.flatnonzero(~study.held)
+        features = {mirrored: self._features(study.stamps[train], mirrored) for mirrored in (False, True)}
         self._read = {}
         for column, attribute in enumerate(study.model.attributes):
-            values = study.values[taught, column]
+            values = study.values[train, column]
             known = np.isfinite(values)
             if attribute.kind == "label" and known.sum() >= FEWEST:
                 read = make_pipeline(StandardScaler(), RidgeCV(STRENGTHS))
@@ -50,7 +50,7 @@ class Reader:
                 self._read[attribute.name] = read.fit(codes, values)
 
     def __call__(self, stamps: torch.Tensor, attribute: Attribute) -> NDArray[np.float32] | None:
-        """What each stamp (n, b, y, x) shows; noise is measured; None where there is no way to tell."""
+        """What each stamp (n, b, y, x) shows; noise is measured; None where there is no regressor."""
         if attribute.kind == "noise":
             return noise_level(stamps)[
                 :, self._study.model.bands.index(attribute.name.removeprefix("noise_"))
@@ -64,25 +64,27 @@ class Reader:
         # the sense of a spiral is in what changes in a mirror, and nowhere else
         return codes - self._study.embed(LABELLED, stamps.flip(3)) if mirrored else codes
 
-    def agreement(self, stamps: torch.Tensor, asked: NDArray[np.float32]) -> dict[str, float]:
-        """Spearman's rank correlation of what is read and what was asked (n, attributes), for every attribute that can be read."""
+    def agreement(self, stamps: torch.Tensor, requested: NDArray[np.float32]) -> dict[str, float]:
+        """Spearman's rank correlation of predicted and requested values (n, attributes), for every attribute with a regressor."""
         found = {}
         for column, attribute in enumerate(self._study.model.attributes):
-            known, read = np.isfinite(asked[:, column]), self(stamps, attribute)
+            known, read = np.isfinite(requested[:, column]), self(stamps, attribute)
             if read is not None and known.sum() >= FEWEST:
-                found[attribute.name] = float(spearmanr(asked[known, column], read[known]).statistic)
+                found[attribute.name] = float(spearmanr(requested[known, column], read[known]).statistic)
         return found
 
 
 def run(study: Study) -> None:
     """Read held-out galaxies, and synthetic ones with their conditions."""
     held, read = np.flatnonzero(study.held), Reader(study)
-    asked = study.values[held]
-    found = {"real": read.agreement(study.stamps[held], asked)}
+    requested = study.values[held]
+    found = {"real": read.agreement(study.stamps[held], requested)}
     for guidance in GUIDANCES:
         drawn = study.draw_like(held, Sampling(guidance=guidance))
-        found[f"guidance {guidance:g}"] = read.agreement(drawn, asked)
-    known = dict(zip((a.name for a in study.model.attributes), np.isfinite(asked).sum(axis=0), strict=True))
+        found[f"guidance {guidance:g}"] = read.agreement(drawn, requested)
+    known = dict(
+        zip((a.name for a in study.model.attributes), np.isfinite(requested).sum(axis=0), strict=True)
+    )
     rows = [
         (name, known[name], *(f"{column[name]:.2f}" for column in found.values())) for name in found["real"]
     ]

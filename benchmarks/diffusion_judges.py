@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["frechet", "likeness", "manifold", "nearest", "resampled", "spread"]
 
 _NEIGHBOURS = 3  # Kynkaanniemi et al.
-_SIDE = 32  # pixels: enough to tell a copy
+_SIDE = 32  # pixels: enough to recognise a copy
 
 
 def frechet(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -65,7 +65,7 @@ def _ways(study: Study, device: str, stamps: int) -> dict[str, Callable[[], obje
             strict=True,
         )
     ]
-    asked = request_table(seeds, study.values[rows], study.confidence[rows], attributes)
+    requests = request_table(seeds, study.values[rows], study.confidence[rows], attributes)
     threads = torch.get_num_threads()
     generator = StampGenerator(model=study.path, device=device)
     ray.init(
@@ -78,8 +78,8 @@ def _ways(study: Study, device: str, stamps: int) -> dict[str, Callable[[], obje
     )
     return {
         "bare loop": lambda: [sample(net, *batch, Sampling()).cpu() for batch in batches],
-        "generator": lambda: generator(asked),
-        "generator as a Ray actor": lambda: ray.get(actor.__call__.remote(asked)),
+        "generator": lambda: generator(requests),
+        "generator as a Ray actor": lambda: ray.get(actor.__call__.remote(requests)),
     }
 
 

@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 HELD_OUT = 0
 """Fold that neither the model nor the bundled galaxy-atto saw."""
-_TAUGHT = contestants.FOLDER / "taught-0.safetensors"
+_WITHOUT_LABELS = contestants.FOLDER / "taught-0.safetensors"
 LABELLED, IMAGENET = "galaxy-atto", "ImageNet EfficientNet-lite0"
-"""The bundled one was told the labels of all galaxies that are not held out, ImageNet's never saw a galaxy's."""
-UNLABELLED = "galaxy-atto, without labels" if _TAUGHT.exists() else IMAGENET
-"""`make encoders` makes the first; it saw the galaxies that are not held out, and no label."""
+"""The bundled one was trained with the labels of all galaxies that are not held out, ImageNet's without galaxies."""
+UNLABELLED = "galaxy-atto, without labels" if _WITHOUT_LABELS.exists() else IMAGENET
+"""`make encoders` trains the first, on the galaxies that are not held out, without labels."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Study:
             table, (bands, size) = as_table(stamps), stamps.shape[1:3]
             if encoder == IMAGENET:
                 return contestants.efficientnet(table, bands, size)
-            weights = bundled("galaxy-atto") if encoder == LABELLED else _TAUGHT
+            weights = bundled("galaxy-atto") if encoder == LABELLED else _WITHOUT_LABELS
             return contestants.ours(table, bands, str(weights), size=size)
 
         return self.cached("embedded", [encoder, stamps], make)

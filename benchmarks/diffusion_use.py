@@ -1,4 +1,4 @@
-"""Use: does it help a classifier that knows few of a rare kind, if the diffusion model draws it more of them?
+"""Use: does it help a classifier with few examples of a rare kind, if the diffusion model draws more of them?
 
 A small head on frozen features that were made without labels learns to find dusty early types among early types, and strong bars among
 galaxies whose bar could be judged; it is scored on held-out real galaxies. It knows all galaxies of the kind that are not held out, or ten or twenty of them;
@@ -52,9 +52,9 @@ class Kind:
 
     name: str
     among: NDArray[np.bool_]
-    """Galaxies that the question is asked of."""
+    """Galaxies that are classified."""
     yes: NDArray[np.bool_]
-    asks: dict[str, float]
+    limits: dict[str, float]
     """What a galaxy must have to be of the kind: attribute and least value."""
 
 
@@ -74,9 +74,9 @@ def run(study: Study) -> None:
             for seed in range(SEEDS):
                 for arm, (codes, yes, focal) in bank.arms(known, seed).items():
                     found.setdefault(arm, []).append(bank.score(_fitted(codes, yes, seed, focal=focal)))
-            told = f"{kind.name}, {bank.count(known)} known"
+            label = f"{kind.name}, {bank.count(known)} known"
             for arm, scores in found.items():
-                rows.append((told, arm, *(spread(list(column)) for column in zip(*scores, strict=True))))
+                rows.append((label, arm, *(spread(list(column)) for column in zip(*scores, strict=True))))
     head = ("kind", "learned from", "average precision", "completeness", "purity")
     write_csv("diffusion_use", head, rows)
 
@@ -108,9 +108,9 @@ class Bank:
             "no": self._embed(study.stamps[self._no]),
             "altered yes": self._embed(altered(study.stamps[copies], 0)),
             "altered no": self._embed(altered(study.stamps[others], 1)),
-            "synthetic yes": self._draw(copies, 1, kind.asks),
+            "synthetic yes": self._draw(copies, 1, kind.limits),
             "synthetic no": self._draw(others, 2),
-            "combined yes": self._draw(combined, 3, kind.asks, anew=True),
+            "combined yes": self._draw(combined, 3, kind.limits, anew=True),
         }
         real = torch.cat([codes["yes"], codes["no"]])
         middle = real.mean(dim=0)
@@ -156,26 +156,31 @@ class Bank:
     def score(self, head: nn.Module) -> list[float]:
         """Average precision; completeness and purity of what the head calls more likely than not."""
         with torch.inference_mode():
-            said = head(self._codes["test"])[:, 0].numpy()
-        called = said > 0
+            logits = head(self._codes["test"])[:, 0].numpy()
+        called = logits > 0
         right = (called & self._truth).sum()
         purity = right / called.sum() if called.any() else np.nan
-        return [float(average_precision_score(self._truth, said)), right / self._truth.sum(), purity]
+        return [float(average_precision_score(self._truth, logits)), right / self._truth.sum(), purity]
 
     def _embed(self, stamps: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(self._study.embed(UNLABELLED, stamps))
 
     def _draw(
-        self, like: NDArray[np.int64], copy: int, asks: dict[str, float] | None = None, *, anew: bool = False
+        self,
+        like: NDArray[np.int64],
+        copy: int,
+        limits: dict[str, float] | None = None,
+        *,
+        anew: bool = False,
     ) -> torch.Tensor:
         """Synthetic galaxies near these; of the kind, where they were not (`anew`) and where jitter moves them out of it."""
         study, attributes = self._study, self._study.model.attributes
         seeds = np.arange(len(like)) + copy * 1_000_000
         values, sure = jittered(study.values[like], attributes, seeds, JITTER), study.confidence[like].copy()
-        for name, least in (asks or {}).items():
+        for name, least in (limits or {}).items():
             column = [a.name for a in attributes].index(name)
-            asked = np.random.default_rng(copy).uniform(least, attributes[column].high, len(like))
-            values[:, column] = asked if anew else values[:, column].clip(min=least)
+            drawn = np.random.default_rng(copy).uniform(least, attributes[column].high, len(like))
+            values[:, column] = drawn if anew else values[:, column].clip(min=least)
             sure[:, column] = 1 if anew else sure[:, column]
         return self._embed(study.draw(settled(values, attributes), sure, seeds, Sampling(guidance=GUIDANCE)))
 

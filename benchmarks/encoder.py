@@ -1,4 +1,4 @@
-"""What encoders know of real galaxies: `make bench-encoder`. Writes benchmarks/results/encoder.csv and vote_encoders.csv.
+"""Tests of encoders on real galaxies: `make bench-encoder`. Writes benchmarks/results/encoder.csv and vote_encoders.csv.
 
 EFIGI (2,677 galaxies with visual types and attributes) and Galaxy Zoo 1 (3,186 with classes), 88-pixel colour stamps and
 the same as one grey band. Objects are dealt out to five folds by a hash of their ids. Linear probes and nearest neighbours
@@ -75,7 +75,7 @@ def scores(codes: NDArray[np.float32], data: Galaxies, fold: int) -> dict[str, f
     """Every column of the table for one fold."""
     test = data.fold == fold
     if "truth" in data.labels:
-        # Which way the arms wind is not asked: embeddings are the same for a galaxy and its mirror image.
+        # The direction of the arms is left out: embeddings are the same for a galaxy and its mirror image.
         names = data.labels["truth"].str.replace("_anticlockwise", "").str.replace("_clockwise", "")
         _, truth = np.unique(names.to_numpy(str), return_inverse=True)
         return {"GZ1 classes, linear": probes.linear_accuracy(codes, truth, test)}
@@ -104,7 +104,7 @@ def judge(outcome: Outcome, truth: NDArray[np.int64], test: NDArray[np.bool_]) -
 
 
 def main() -> None:
-    """Embed, probe, vote, write; what is not asked for keeps its rows."""
+    """Embed, probe, vote, write; encoders that were not selected keep their rows."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -118,10 +118,10 @@ def main() -> None:
     rows: list[Sequence[object]] = []
     votes: list[Sequence[object]] = []
     for name, bands, folds in contests():
-        asked = options.only in name
-        if options.votes or not asked:
+        wanted = options.only in name
+        if options.votes or not wanted:
             rows += [tuple(row.values()) for row in read_csv("encoder") if row["encoder"] == name]
-        if not asked:
+        if not wanted:
             votes += [tuple(row.values()) for row in read_csv("vote_encoders") if row["encoder"] == name]
             continue
         found: dict[str, list[float]] = {}

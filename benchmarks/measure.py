@@ -4,7 +4,7 @@
 
 statmorph gets the same images, segmentation, mask, noise and PSF (`benchmarks.measure_peer`), on simulated single Sérsic profiles of known truth,
 the simulated survey, COSMOS, CANDELS and KiDS (`benchmarks.measure_stamps`). With `--keep` what statmorph
-says is kept in that folder, a file a set, and it is not asked again. Published images are looked for in ../shared/data.
+measures is kept in that folder, one file for each set, and not measured again. Published images are looked for in ../shared/data.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 DOCS = Path(__file__).parents[1] / "docs"
-# Okabe & Ito's colours, told apart by all eyes; markers tell them apart in grey
+# Okabe & Ito's colours, distinct to the colour-blind; markers are distinct in grey
 STYLES = (
     *(("#000000", "."), ("#E69F00", "x"), ("#0072B2", "+"), ("#009E73", "^"), ("#CC79A7", "v")),
     *(("#D55E00", "s"), ("#56B4E9", "D")),

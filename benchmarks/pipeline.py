@@ -134,8 +134,8 @@ def main() -> None:
                 "run: encoding stage, without its start", n, steady, alone, "from the first slices written on"
             )
         )
-    for what, told in measured.items():
-        took = encoding(told)["seconds"]
+    for what, timings in measured.items():
+        took = encoding(timings)["seconds"]
         note = f"measuring takes {1 - stage['seconds'] / took:.0%} of the stage"
         rows.append(stage_row(what, n, n / took, alone, note))
     others = {

@@ -1,4 +1,4 @@
-"""What embeddings know: linear probes, nearest neighbours and average precision, fold by fold."""
+"""Scores of embeddings: linear probes, nearest neighbours and average precision, fold by fold."""
 
 from __future__ import annotations
 

@@ -96,8 +96,8 @@ def expected(wire: str) -> dict[str, Any]:
 
 def split(client: grpc.InferenceServerClient) -> tuple[int, int, int]:
     """Requests so far, and their nanoseconds in the queue and computing."""
-    told = client.get_inference_statistics("encoder", as_json=True)["model_stats"][0]
-    spent = told["inference_stats"]
+    statistics = client.get_inference_statistics("encoder", as_json=True)["model_stats"][0]
+    spent = statistics["inference_stats"]
     times = [int(spent[part].get("ns", 0)) for part in ("queue", "compute_infer")]
     return int(spent["success"].get("count", 0)), times[0], times[1]
 

@@ -44,8 +44,8 @@ def stranger(parts: Iterable[Node]) -> str | None:
     for part in parts:
         kind = part.get("class", "COLUMN_REF")
         if kind not in EXPRESSIONS:
-            told = "*" if kind == "STAR" else kind.lower()
-            return f"a {told} is not allowed: every row is judged by its own columns"
+            shown = "*" if kind == "STAR" else kind.lower()
+            return f"a {shown} is not allowed: every row is judged by its own columns"
         if kind == "FUNCTION" and part["function_name"].lower() not in FUNCTIONS:
             return f"{part['function_name']}() is not among the functions that a condition may use"
         # DuckDB 1 keeps a cast's type in the cast, DuckDB 2 beside it.

@@ -1,4 +1,4 @@
-"""What a FITS file may ask of memory: a header that asks for more is refused before anything is taken."""
+"""Limits on the memory for a FITS file: a header that needs more is refused before anything is allocated."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ PIECE = 1 << 20
 
 
 class TooLarge(headers.NotFits):
-    """A header asks for more memory than a run gives; `remedy` says what to do."""
+    """A header needs more memory than a run allows; `remedy` says what to do."""
 
-    def __init__(self, hdu: int, told: str, remedy: str) -> None:
-        super().__init__(f"HDU {hdu} asks for too much memory: {told}")
+    def __init__(self, hdu: int, problem: str, remedy: str) -> None:
+        super().__init__(f"HDU {hdu} asks for too much memory: {problem}")
         self.remedy = remedy
 
 
@@ -49,7 +49,7 @@ def check_image(hdu: int, header: fits.Header) -> None:
     columns, rows = int(header[f"{z}NAXIS1"]), int(header[f"{z}NAXIS2"])
     bytes_each = max(4, abs(int(header[f"{z}BITPIX"])) // 8)
     high = STRIP
-    told = f"{z}NAXIS1 = {columns}"
+    problem = f"{z}NAXIS1 = {columns}"
     if compressed:
         tile = [int(header.get("ZTILE1", columns)), int(header.get("ZTILE2", 1))]
         if min(tile) < 1:
@@ -57,16 +57,18 @@ def check_image(hdu: int, header: fits.Header) -> None:
             raise headers.NotFits(msg)
         table = int(header["NAXIS1"]) * int(header["NAXIS2"])
         if table > LARGEST:
-            told = f"NAXIS1 = {header['NAXIS1']}, NAXIS2 = {header['NAXIS2']}: {_size(table)} of descriptors"
-            raise TooLarge(hdu, told, "Fetch the file again, from where you trust it")
+            problem = (
+                f"NAXIS1 = {header['NAXIS1']}, NAXIS2 = {header['NAXIS2']}: {_size(table)} of descriptors"
+            )
+            raise TooLarge(hdu, problem, "Fetch the file again, from where you trust it")
         high += 2 * tile[1]
-        told += f", ZTILE2 = {tile[1]}"
+        problem += f", ZTILE2 = {tile[1]}"
     taken = columns * min(high, rows) * bytes_each
     if taken > LARGEST:
         remedy = "Cut the image into narrower ones" + (
             ", or compress it in smaller tiles" if compressed else ""
         )
-        raise TooLarge(hdu, f"{told}: {_size(taken)} at once, more than {_size(LARGEST)}", remedy)
+        raise TooLarge(hdu, f"{problem}: {_size(taken)} at once, more than {_size(LARGEST)}", remedy)
     for key in ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER"):
         if int(header.get(key, 0)) > MOST_ORDER:
             raise TooLarge(hdu, f"{key} = {header[key]}, more than {MOST_ORDER}", "Mend the WCS")
@@ -78,16 +80,16 @@ def check_stamp(hdu: int, header: fits.Header) -> None:
     z = "Z" if header.get("ZIMAGE", False) else ""
     columns, rows = int(header[f"{z}NAXIS1"]), int(header[f"{z}NAXIS2"])
     if columns * rows > LARGEST_STAMP:
-        told = f"{z}NAXIS1 = {columns}, {z}NAXIS2 = {rows}: a stamp of more than {LARGEST_STAMP:,} pixels"
-        raise TooLarge(hdu, told, 'Use layout = "tiles" for survey images')
+        problem = f"{z}NAXIS1 = {columns}, {z}NAXIS2 = {rows}: a stamp of more than {LARGEST_STAMP:,} pixels"
+        raise TooLarge(hdu, problem, 'Use layout = "tiles" for survey images')
 
 
 def check_row(hdu: int, row_bytes: int, rows: int) -> None:
     """Refuse a table whose rows are too long to be held, or of no length at all and so of any number."""
     remedy = "Leave the file out of [survey] catalogs, or store images in files of their own"
     if row_bytes > LARGEST_ROW:
-        told = f"NAXIS1 = {row_bytes}: {_size(row_bytes)} a row, more than {_size(LARGEST_ROW)}"
-        raise TooLarge(hdu, told, remedy)
+        problem = f"NAXIS1 = {row_bytes}: {_size(row_bytes)} a row, more than {_size(LARGEST_ROW)}"
+        raise TooLarge(hdu, problem, remedy)
     if row_bytes == 0 and rows:
         raise TooLarge(hdu, f"NAXIS1 = 0, but NAXIS2 = {rows}", remedy)
 
@@ -119,8 +121,8 @@ def check_cells(url: str, number: int, data: int) -> None:
         with storage.reading(url) as stream:
             stream.seek(heap + offset)
             if _inflated(stream, length) > LARGEST:
-                told = f"{name} of row {row + 1} inflates to more than {_size(LARGEST)}"
-                raise TooLarge(number, told, "Fetch the file again, from where you trust it")
+                problem = f"{name} of row {row + 1} inflates to more than {_size(LARGEST)}"
+                raise TooLarge(number, problem, "Fetch the file again, from where you trust it")
 
 
 def _long_cells(hdu: fits.BinTableHDU) -> list[tuple[str, int, int, int]]:

@@ -135,14 +135,14 @@ def _refuse_object(connection: duckdb.DuckDBPyConnection, query: CannedQuery, na
     if not connection.execute("SELECT 1 FROM duckdb_views() WHERE view_name = 'embeddings'").fetchall():
         raise BadQuery(f"query {query.name!r}: the run has published no embeddings ([publish] embeddings)")
 
-    def known(view: str, condition: str) -> bool:
+    def has_row(view: str, condition: str) -> bool:
         sql = f"SELECT 1 FROM {view} WHERE object_id::VARCHAR = {literal(name)} AND {condition} LIMIT 1"
         return bool(connection.execute(sql).fetchall())
 
-    if known("embeddings", "embedding IS NOT NULL"):
+    if has_row("embeddings", "embedding IS NOT NULL"):
         return
-    told = "has no embedding: its flags say why" if known("objects", "true") else "is not in the catalog"
-    raise BadQuery(f"query {query.name!r}: object id={name!r} {told}. Give the object_id of another")
+    problem = "has no embedding: its flags say why" if has_row("objects", "true") else "is not in the catalog"
+    raise BadQuery(f"query {query.name!r}: object id={name!r} {problem}. Give the object_id of another")
 
 
 def identifier(name: str) -> str:

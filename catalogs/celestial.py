@@ -108,14 +108,14 @@ def _without(header: fits.Header, keys: list[str]) -> None:
 
 def _settle_sip(header: fits.Header) -> list[str]:
     """SIP polynomials hold where CTYPE says so (Shupe et al. 2005); drizzled mosaics keep those of an exposure."""
-    cards, said = _named(header, SIP), [kind.endswith("-SIP") for kind in _types(header)]
-    if any(said) and not all(said):
+    cards, is_sip = _named(header, SIP), [kind.endswith("-SIP") for kind in _types(header)]
+    if any(is_sip) and not all(is_sip):
         raise BadWCS(
             f"has a WCS that contradicts itself (CTYPE1 and CTYPE2 are {' and '.join(_types(header))})"
         )
-    if all(said) and not any(key in header for key in ("A_ORDER", "B_ORDER")):
+    if all(is_sip) and not any(key in header for key in ("A_ORDER", "B_ORDER")):
         return ["CTYPE says -SIP, but there are no SIP coefficients: positions are without distortion"]
-    if not cards or all(said):
+    if not cards or all(is_sip):
         return []
     _without(header, cards)
     return [f"SIP coefficients ({cards[0]} …), but CTYPE has no -SIP: they are ignored, as ds9 does"]
@@ -143,9 +143,11 @@ def _settle_matrices(header: fits.Header) -> list[str]:
     off = [abs((sign * float(header[turned[-1]]) - angle + 90.0) % 180.0 - 90.0) for sign in (1, -1)]
     if min(off) < TURNED:
         return []
-    told = f"{turned[-1]} = {header[turned[-1]]:g} and a {kind} matrix that turns by {angle:.1f} degrees"
+    contradiction = (
+        f"{turned[-1]} = {header[turned[-1]]:g} and a {kind} matrix that turns by {angle:.1f} degrees"
+    )
     _without(header, ["CROTA1", "CROTA2"])
-    return [f"{told}: the matrix is taken"]
+    return [f"{contradiction}: the matrix is taken"]
 
 
 def _matrix(header: fits.Header, kind: str, diagonal: float) -> Floats:

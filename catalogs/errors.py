@@ -79,4 +79,4 @@ class CatalogMismatch(TuningforkError):
 
 
 class BadRequest(TuningforkError, ValueError):
-    """What was asked for can't be done as it was asked; the message says what can."""
+    """The request can't be met as it is; the message says what can be done."""

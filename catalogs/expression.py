@@ -63,7 +63,7 @@ def without_nan(connection: duckdb.DuckDBPyConnection, tree: Node, table: str) -
         If the expression does not fit the table.
     """
     learn(connection)
-    # The whole expression is asked for first, so that what is wrong with it is told of all of it.
+    # The whole expression is described first, so that an error message covers all of it.
     (whole,) = tree["statements"][0]["node"]["select_list"]
     _refuse_nan(connection, tree, whole, table)
     parts: list[Node] = []
@@ -76,12 +76,12 @@ def without_nan(connection: duckdb.DuckDBPyConnection, tree: Node, table: str) -
     kinds = _kinds(connection, tree, [whole, *parts], table)[1:]
     called = {name: syntax.tree_of(connection, f"SELECT {sql}") for name, sql in TESTS.items()}
     called |= {kind: syntax.tree_of(connection, f"SELECT {_known(kind)}(x)") for kind in FLOATS}
-    ask = iter(kinds)
+    each_kind = iter(kinds)
 
     def change(node: Node) -> Node:
         if not _may_be_nan(node):
             return node
-        kind = next(ask)
+        kind = next(each_kind)
         name = str(node.get("function_name", "")).lower()
         if name in TESTS:
             return syntax.around(called[name], syntax.arguments(node)[0])
@@ -111,18 +111,18 @@ def _is_nan(node: Node) -> bool:
     if node["class"] == "CAST":
         return _is_nan(node["child"])
     # DuckDB 1 keeps a constant's value, DuckDB 2 its text.
-    told: dict[str, Any] = node.get("literal") or node.get("value") or {}
-    text = told.get("text", told.get("value"))
+    constant: dict[str, Any] = node.get("literal") or node.get("value") or {}
+    text = constant.get("text", constant.get("value"))
     return node["class"] == "CONSTANT" and isinstance(text, str) and text.strip().lower() in NAN
 
 
 def _kinds(connection: duckdb.DuckDBPyConnection, tree: Node, parts: list[Node], table: str) -> list[str]:
     """DuckDB's types of some parts of the expression."""
-    asked = ", ".join(
+    columns = ", ".join(
         f"{_expression(connection, syntax.select_of(tree, [{**part, 'alias': ''}]))} AS part_{number}"
         for number, part in enumerate(parts)
     )
-    described = connection.execute(f"DESCRIBE SELECT {asked} FROM {table}").fetchall()
+    described = connection.execute(f"DESCRIBE SELECT {columns} FROM {table}").fetchall()
     return [str(kind) for _, kind, *_ in described]
 
 

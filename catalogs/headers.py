@@ -45,8 +45,8 @@ def first_line(error: BaseException) -> str:
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     # wcslib's first line says where in its source the fault is, the next one what it is.
-    told = [line for line in lines if not line.startswith("ERROR ")] or lines
-    return told[0].rstrip(".") if told else type(error).__name__
+    messages = [line for line in lines if not line.startswith("ERROR ")] or lines
+    return messages[0].rstrip(".") if messages else type(error).__name__
 
 
 def _whole(text: bytes) -> tuple[fits.Header, int]:
@@ -68,7 +68,7 @@ def walk(stream: IO[bytes]) -> Iterator[tuple[int, fits.Header, int]]:
 
 
 def walk_as(parse: Callable[[bytes], tuple[T, int]], stream: IO[bytes]) -> Iterator[tuple[int, T, int]]:
-    """`walk`, with something else in the headers' place: `parse` makes it of a header's text, and tells the bytes of the data."""
+    """`walk` with parsed headers: `parse` takes a header's text, and also returns the number of bytes of the data."""
     if stream.read(6) != b"SIMPLE":
         msg = "is not a FITS file"
         raise NotFits(msg)

@@ -1,4 +1,4 @@
-"""Which version of a file it is: its size and its time, or the store's ETag, and a digest of its content where that is asked for.
+"""Which version of a file it is: its size and its time, or the store's ETag, and a digest of its content if requested.
 
 An identity is a short text, so that a release of a hundred thousand files can be recorded: `SIZE@TIME` (nanoseconds since 1970) on disks,
 `SIZE@name:MARK` on stores, each with `#SHA256` behind it where the content counts.
@@ -32,7 +32,7 @@ TIME = re.compile(r"\d{1,20}")
 DIGITS = 32
 """Of a SHA-256 that are kept."""
 LISTED = 8
-"""From so many files of one folder of a store on, the folder is listed: a request tells of a thousand files then."""
+"""With at least so many files in one folder of a store, the folder is listed: one request covers a thousand files."""
 
 
 def identity(url: str, how: How = "time", *, fresh: bool = True) -> str:
@@ -102,10 +102,10 @@ def changed(url: str, before: str, now: str) -> str:
     if storage.is_local(url) and TIME.fullmatch(mark) and size == other:
         seconds, rest = divmod(int(mark), 10**9)
         hint = f"; if only its time is another: touch -d @{seconds}.{rest:09d} {shlex.quote(url)}"
-    return f"has changed (it was {told(before)}, and is {told(now)}{hint})"
+    return f"has changed (it was {readable(before)}, and is {readable(now)}{hint})"
 
 
-def told(version: str) -> str:
+def readable(version: str) -> str:
     """An identity for people."""
     quick, _, digest = version.partition("#")
     size, _, mark = quick.partition("@")
@@ -215,6 +215,6 @@ def _list_folders(urls: list[str]) -> None:
             try:
                 fs.ls(path, detail=True)
             except OSError:
-                return  # each file will be asked for by itself
+                return  # each file is looked up by itself
 
     storage.parallel(listed, folders)

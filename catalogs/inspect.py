@@ -253,8 +253,8 @@ def _template_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]
     """Columns whose values a path template cannot take as it says."""
     remedy = f"Correct [survey.images] path: {path_template.EXAMPLE}"
     named = [p for p in path_template.placeholders(survey.images.path or "") if p.name != path_template.BAND]
-    told = [(p.name, p.takes(schema.field(p.name).type)) for p in named]
-    return [Fault(url, problem, remedy, name) for name, problem in told if problem is not None]
+    problems = [(p.name, p.takes(schema.field(p.name).type)) for p in named]
+    return [Fault(url, problem, remedy, name) for name, problem in problems if problem is not None]
 
 
 def _unit(schema: pa.Schema, name: str) -> str:

@@ -37,13 +37,13 @@ def with_nulls(tables: list[TableHeader], needed: Sequence[str]) -> tuple[list[T
         name: by_header[name] if (stored[name] > 0) == (physical[name] > 0) else physical[name] > 0
         for name in open_to_both
     }
-    told = []
+    notes = []
     for name, as_physical in taken.items():
         here, there = (physical, stored) if as_physical else (stored, physical)
         way = "itself, as astropy writes it" if as_physical else "that is stored, as the standard says"
         seen = f" ({here[name]} such values; {there[name]} of the other reading)" if looked else ""
-        told.append(f"Missing values of {name!r}: its TNULL is taken for the number {way}{seen}.")
-    return [replace(table, physical_nulls=_settled(table, taken)) for table in tables], told
+        notes.append(f"Missing values of {name!r}: its TNULL is taken for the number {way}{seen}.")
+    return [replace(table, physical_nulls=_settled(table, taken)) for table in tables], notes
 
 
 def _is_open(table: TableHeader, name: str) -> bool:

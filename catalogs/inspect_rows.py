@@ -30,7 +30,7 @@ DOUBLES_SHOWN = 5
 
 @dataclass(frozen=True)
 class Rows:
-    """What the rows of a release say before any work starts."""
+    """What is read from the rows of a release before any work starts."""
 
     paths: pa.Table | None
     """Distinct values of the columns that name images; None where there are none, or too many rows to look at."""
@@ -42,7 +42,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class _Looked:
-    """What the selected rows of one shard say."""
+    """What is read from the selected rows of one shard."""
 
     ids: pa.Table
     paths: pa.Table

@@ -51,7 +51,7 @@ class LabelTable:
     lines: Integers
     """Line of the file at which each row begins."""
     notes: list[str] = field(default_factory=list)
-    """What a person should know of how cells were understood."""
+    """Notes on how cells were read."""
 
 
 def read(path: Path) -> LabelTable:

@@ -35,7 +35,7 @@ class Typed:
     faults: list[tuple[int, str, str]] = field(default_factory=list)
     """Row, problem and remedy."""
     note: str | None = None
-    """What a person should know of how it was understood; `{line}` is the line of `row`."""
+    """Note on how it was read; `{line}` is the line of `row`."""
     row: int = 0
 
     def notes(self, lines: Integers) -> list[str]:
@@ -85,18 +85,20 @@ def _match(cells: pa.ChunkedArray, pattern: str) -> Bools:
 
 def _integers(cells: pa.ChunkedArray, empty: Bools) -> Typed:
     # Python itself refuses to read thousands of digits, so their number is looked at first.
-    told = [None if none else cell for cell, none in zip(cells.to_pylist(), empty, strict=True)]
-    large = [row for row, cell in enumerate(told) if cell and (len(cell) > DIGITS or abs(int(cell)) >= 2**63)]
+    known = [None if none else cell for cell, none in zip(cells.to_pylist(), empty, strict=True)]
+    large = [
+        row for row, cell in enumerate(known) if cell and (len(cell) > DIGITS or abs(int(cell)) >= 2**63)
+    ]
     if large:
         note = "integers that 64 bits can't hold, kept as text (line {line})"
         return Typed(cells.to_pandas(), note=note, row=large[0])
-    numbers = [None if cell is None else int(cell) for cell in told]
+    numbers = [None if cell is None else int(cell) for cell in known]
     return Typed(pd.Series(numbers, dtype="Int64" if empty.any() else "int64"))
 
 
 def _floats(cells: pa.ChunkedArray, empty: Bools, special: Bools) -> Typed:
-    told = zip(cells.to_pylist(), empty, strict=True)
-    values = np.array([np.nan if none else float(cell) for cell, none in told])
+    known = zip(cells.to_pylist(), empty, strict=True)
+    values = np.array([np.nan if none else float(cell) for cell, none in known])
     large = np.flatnonzero(np.isinf(values) & ~special)
     if len(large):
         note = "numbers that a double can't hold, kept as text (line {line})"

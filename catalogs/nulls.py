@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 BITS = {"B": 8, "I": 16, "J": 32, "K": 64}
 """Of the integers that a TFORM letter stores; B is unsigned, the others are signed."""
 ASTROPYS = {63, 16959, 999_999}
-"""What astropy fills in for missing integers unless it is told otherwise: 999999, as far as 8 and 16 bits hold it."""
+"""What astropy fills in for missing integers by default: 999999, as far as 8 and 16 bits hold it."""
 
 
 def stored_null(column: fits.Column, *, physical: bool) -> int | None:
@@ -55,7 +55,7 @@ def may_be_physical(column: fits.Column) -> bool:
 
 
 def physical_by_header(columns: fits.ColDefs) -> frozenset[str]:
-    """Columns whose TNULL is the physical number as far as a header can tell: it can't be stored, or is astropy's usual one."""
+    """Columns whose TNULL is the physical number according to the header: it can't be stored, or is astropy's usual one."""
     return frozenset(
         column.name
         for column in columns

@@ -50,7 +50,7 @@ class Packed:
     rows: int
     side: int
     notes: list[str] = field(default_factory=list)
-    """What a person should know of it."""
+    """Notes for the user."""
 
 
 def pack(
@@ -268,8 +268,8 @@ def _fit_notes(looks: Sequence[Look], side: int, fit: str) -> list[str]:
     notes, of_all = [], f"of {len(looks):,} pictures"
     cut = sum(max(seen.width, seen.height) > side for seen in looks)
     if fit == "pad" and cut:
-        told = f"{cut:,} {of_all} are larger than {side} pixels"
-        notes.append(f"{told}: their borders are cut off. --fit resize keeps the whole picture")
+        problem = f"{cut:,} {of_all} are larger than {side} pixels"
+        notes.append(f"{problem}: their borders are cut off. --fit resize keeps the whole picture")
     skew = sum(seen.width != seen.height for seen in looks)
     if fit == "resize" and skew:
         notes.append(f"{skew:,} {of_all} are not square, and were stretched to be")

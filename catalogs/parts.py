@@ -36,7 +36,7 @@ def _versions() -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a part says of itself: which rows it answers for and how it was made."""
+    """Metadata of a part: which rows it covers and how it was made."""
 
     shard: int
     start: int
@@ -79,7 +79,7 @@ def receipt(folder: str, name: str) -> Receipt:
         If the file is no part.
     """
     try:
-        values = json.loads(_told(_footer(url(folder, name)), RECEIPT))
+        values = json.loads(_text_of(_footer(url(folder, name)), RECEIPT))
         software = _shared(tuple(values.pop("software").items()))
         return Receipt(**values, software=software)
     except (KeyError, IndexError, ValueError, TypeError, AttributeError, OSError) as error:
@@ -109,7 +109,7 @@ def note(folder: str, name: str, key: bytes) -> bytes | None:
     where = url(folder, name)
     try:
         footer = _footer(where)
-        return _told(footer, key) if _marked(key) in footer else None
+        return _text_of(footer, key) if _marked(key) in footer else None
     except (ValueError, IndexError, OSError) as error:
         raise CorruptFile(f"{where}: is no part of a run ({error}). Delete it and run again.") from error
 
@@ -119,7 +119,7 @@ def _marked(key: bytes) -> bytes:
     return b"\x18" + bytes([len(key)]) + key + b"\x18"
 
 
-def _told(footer: bytes, key: bytes) -> bytes:
+def _text_of(footer: bytes, key: bytes) -> bytes:
     """The text of a key in a footer.
 
     A run has a million parts; to parse all that their footers say of columns would take ten times as long.

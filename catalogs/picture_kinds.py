@@ -1,9 +1,9 @@
-"""What a file that should be a picture really is, told by its first bytes: its name may say anything."""
+"""The format of a picture from its first bytes: its name may be wrong."""
 
 from __future__ import annotations
 
 HEAD = 512
-"""Bytes that tell."""
+"""Leading bytes that are looked at."""
 FITS_REMEDY = 'Read it with layout = "extensions" or "tiles": docs/quickstart.md, "FITS cutouts"'
 CONVERT = "Save it as JPEG, PNG or TIFF, or drop its row"
 UNPACK = "Unpack it, or drop its row"

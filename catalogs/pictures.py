@@ -147,7 +147,7 @@ def _opened(file: Path) -> Iterator[tuple[Image.Image, IO[bytes]]]:
 
 
 def _why_unidentified(file: Path, head: bytes) -> str:
-    """Pillow says only that nobody knows the file: ask the one that should."""
+    """Pillow only reports that no decoder knows the file: try the decoder of its format for a better message."""
     name = str(picture_format(head))
     told = ""
     try:
@@ -156,7 +156,7 @@ def _why_unidentified(file: Path, head: bytes) -> str:
             told = _numbers(stream) if name == "TIFF" else ""
             stream.seek(0)
             Image.OPEN[name][0](stream, "")
-    except Exception as error:  # noqa: BLE001 - it is what we are asking for
+    except Exception as error:  # noqa: BLE001 - its message is what we want
         return f"is a {name}{told} that cannot be read ({first_line(error)})"
     return f"is a {name} that cannot be read"
 
@@ -209,7 +209,7 @@ def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
 
 
 def _stacked(about: str) -> int:
-    """Planes that ImageJ and tifffile keep behind a single page, of which only their own description tells."""
+    """Number of planes that ImageJ and tifffile store behind a single page, from their own description."""
     if about.startswith("ImageJ="):
         told = dict(line.split("=", 1) for line in about.splitlines() if "=" in line)
         return int(told.get("images", 1))
@@ -231,7 +231,7 @@ def _unsigned_32(image: Image.Image) -> bool:
 
 
 def _check_opaque(image: Image.Image) -> None:
-    """Colours under transparent pixels are nobody's light, and without the alpha they can't be told apart."""
+    """Transparent pixels have arbitrary colours, and without the alpha channel they look like light."""
     if image.mode in WITH_ALPHA:
         clear = np.asarray(image.getchannel(len(image.getbands()) - 1)) < 255
     elif "transparency" not in image.info:

@@ -53,20 +53,22 @@ def connect(tables: Mapping[str, str], objects: str, folder: str, source: str) -
         try:
             doubles += [(url, alike) for alike in _open(connection, name, url)]
         except (BadRequest, OSError, ValueError, IndexError, duckdb.Error, pa.ArrowException) as error:
-            told = (str(error) or type(error).__name__).splitlines()[0]
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             remedy = "Get the file, or correct the path; docs/validation.md says which files can be read"
-            faults.append(Fault(source, f"cannot be read ({told})", remedy, value=url, key=f"tables.{name}"))
+            faults.append(
+                Fault(source, f"cannot be read ({reason})", remedy, value=url, key=f"tables.{name}")
+            )
     if faults:
         raise Refused(faults)
     try:
         connection.execute(f"CREATE VIEW objects AS {objects.strip().rstrip(';')}")
         connection.execute("SELECT * FROM objects LIMIT 0")
     except duckdb.Error as error:
-        told = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         for url, alike in doubles:
-            told += f"; {url} has {' and '.join(map(repr, alike))}, which are one name in SQL: rename them in the file"
+            reason += f"; {url} has {' and '.join(map(repr, alike))}, which are one name in SQL: rename them in the file"
         raise Refused(
-            [Fault(source, f"is not one SELECT over the tables ({told})", "Correct it", key="objects")]
+            [Fault(source, f"is not one SELECT over the tables ({reason})", "Correct it", key="objects")]
         ) from error
     return connection
 
@@ -96,12 +98,16 @@ def _open(connection: duckdb.DuckDBPyConnection, name: str, url: str) -> list[tu
     ]
     # DuckDB calls the second of two such columns something else than the file does.
     is_named = len(names) == len(described) and all(
-        re.fullmatch(f"{re.escape(told)}(_[0-9]+)?", found)
-        for told, (found, _) in zip(names, described, strict=True)
+        re.fullmatch(f"{re.escape(name_in_file)}(_[0-9]+)?", found)
+        for name_in_file, (found, _) in zip(names, described, strict=True)
     )
     alike = _alike(names) if is_named else []
     gone = {other.lower() for others in alike for other in others}
-    known = [found for told, found in zip(names, described, strict=False) if told.lower() not in gone]
+    known = [
+        found
+        for name_in_file, found in zip(names, described, strict=False)
+        if name_in_file.lower() not in gone
+    ]
     columns = select_sql(known if alike else described)
     connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT {columns} FROM {reader}")
     return alike

@@ -43,7 +43,7 @@ def csv_file(url: str, *, typed: bool = True, header: bool = True) -> str:
     header : bool
         Whether a first line of names is looked for; otherwise every line is a row of texts.
     """
-    # Types are told by all rows: by the first 20,480 alone, a later id 0123 would become the number 123.
+    # Types are inferred from all rows: from the first 20,480 alone, a later id 0123 would become the number 123.
     options = ", sample_size = -1" if typed and header else ", all_varchar = true"
     options += "" if header else ", header = false"
     return f"read_csv({literal(path(url))}, {PLAIN}{options})"
@@ -54,7 +54,7 @@ PLAIN = "hive_partitioning = false"
 
 
 def path(url: str) -> str:
-    """A path or URL as DuckDB has to be told it: brackets keep *, ? and [ from being patterns.
+    """A path or URL quoted for DuckDB: brackets keep *, ? and [ from being patterns.
 
     Raises
     ------

@@ -56,7 +56,7 @@ def _separation(ra: Floats, dec: Floats, ra0: float, dec0: float) -> Floats:
 
 
 def celestial_frame(wcs: WCS) -> Any:
-    """The celestial frame of a WCS; None where it is ICRS as far as pixels can tell."""
+    """The celestial frame of a WCS; None where it is ICRS to within a pixel."""
     frame = wcs_to_celestial_frame(wcs)
     if isinstance(frame, ICRS) or (isinstance(frame, FK5) and frame.equinox.value == "J2000.000"):
         return None

@@ -117,8 +117,8 @@ def pack(
         pa.array([value], kind)
         for value, kind in zip((piece.shard, piece.start, piece.stop), SLICE.types, strict=False)
     ]
-    told = [pa.array([fault], pa.string()), pa.array([stop_run])]
-    return pa.Table.from_arrays([*where, body, *told], schema=SLICE)
+    status = [pa.array([fault], pa.string()), pa.array([stop_run])]
+    return pa.Table.from_arrays([*where, body, *status], schema=SLICE)
 
 
 def unpack(row: pa.Table) -> pa.Table:

@@ -156,7 +156,7 @@ def reading(url: str, compression: str | None = DETECT) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def glancing(url: str) -> Iterator[tuple[IO[bytes], str | None]]:
-    """Open a file as `reading` does, but for its headers alone: nobody reads far ahead of what is asked for.
+    """Open a file as `reading` does, but for its headers alone: without reading far ahead.
 
     Gives the stream, and what it is decompressed from.
     """

@@ -41,10 +41,10 @@ def write(
     described = rows.drop_columns("stamp")
     table = table_hdu(described.to_pandas(), stamps)
     for number, field in enumerate(described.schema, start=1):
-        told = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+        metadata = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
         for card, key in (("TUNIT", "unit"), ("TCOMM", "description")):
-            if key in told:
-                table.header[f"{card}{number}"] = told[key]
+            if key in metadata:
+                table.header[f"{card}{number}"] = metadata[key]
     primary = fits.PrimaryHDU()
     for header in (primary.header, table.header):
         header[SYNTHETIC] = (True, "drawn by a diffusion model: not observed")

@@ -1,4 +1,4 @@
-"""FITS binary tables as Arrow: the header once, then only the rows and columns that are asked for."""
+"""FITS binary tables as Arrow: the header once, then only the requested rows and columns."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class TableHeader:
     physical_nulls: frozenset[str] = frozenset()
     """Columns whose TNULL is the number itself, not the one that is stored; see `catalogs.nulls`."""
     identity: str = ""
-    """Which version of the file it is (`catalogs.identity`); empty where nobody asked."""
+    """Which version of the file it is (`catalogs.identity`); empty where it was not requested."""
 
     @property
     def columns(self) -> fits.ColDefs:
@@ -230,19 +230,19 @@ def _sound(text: bytes, row_bytes: int) -> str:
             msg = "holds a tile-compressed table (ZTABLE), which cannot be read row by row"
             raise NotATable(msg)
         _name_columns(header)
-        told = str(header.tostring())
+        header_text = str(header.tostring())
     try:
-        width = _columns(told).dtype.itemsize
+        width = _columns(header_text).dtype.itemsize
         if width != row_bytes:
             msg = f"its columns take {width} bytes a row, not NAXIS1 = {row_bytes}"
             raise NotATable(msg)
-        _empty(told, row_bytes)
-        _physical_nulls(told)
+        _empty(header_text, row_bytes)
+        _physical_nulls(header_text)
     except NotATable:
         raise
     except Exception as error:  # astropy raises what it happens to over a header that makes no sense
         raise NotATable(f"the header of its table is damaged ({headers.first_line(error)})") from error
-    return told
+    return header_text
 
 
 def _name_columns(header: fits.Header) -> None:

@@ -42,16 +42,18 @@ class PhysicalTest(CannedQuery):
     @property
     def source(self) -> str:
         """Papers that the statement and its numbers are from."""
-        return self._said("source")[0]
+        return self._values_of("source")[0]
 
     @property
     def over(self) -> list[dict[str, str]]:
         """Parameters that it is run with in turn, `column` among them; one empty entry where it runs once."""
-        return [dict(part.split(" = ") for part in line.split(", ")) for line in self._said("over")] or [{}]
+        return [dict(part.split(" = ") for part in line.split(", ")) for line in self._values_of("over")] or [
+            {}
+        ]
 
     def reads(self, turn: Mapping[str, str]) -> list[str]:
         """Columns that it cannot do without, in one turn."""
-        return self._said("reads")[0].format_map(turn).split(", ")
+        return self._values_of("reads")[0].format_map(turn).split(", ")
 
     @property
     def columns(self) -> list[str]:
@@ -61,9 +63,9 @@ class PhysicalTest(CannedQuery):
     @property
     def settings(self) -> dict[str, tuple[str | None, str]]:
         """Parameters that a config may set."""
-        return {name: told for name, told in self.parameters.items() if name not in self.over[0]}
+        return {name: value for name, value in self.parameters.items() if name not in self.over[0]}
 
-    def _said(self, key: str) -> list[str]:
+    def _values_of(self, key: str) -> list[str]:
         return re.findall(rf"^-- {key}: (.*)$", self.sql, re.MULTILINE)
 
 
@@ -195,8 +197,8 @@ def run(
         of = turn.get("column", "")
         missing = [name for name in test.reads(turn) if name not in there]
         if missing:
-            told = f"no column {', '.join(missing)}"
-            rows.append(_not_run(test.name, of, told))
+            reason = f"no column {', '.join(missing)}"
+            rows.append(_not_run(test.name, of, reason))
             continue
         answer = connection.execute(test.filled({**values, **turn}))
         names = [d[0] for d in answer.description or []]

@@ -82,7 +82,7 @@ def write_database(run: str) -> None:
 
 
 def _whole(run: str) -> str:
-    """The run's absolute path: no DuckDB client then asks where it was started, or takes ~ for somebody's home."""
+    """The run's absolute path: so that views do not depend on a client's working directory or home."""
     return str(storage.local_path(run).resolve()) if storage.is_local(run) else run
 
 

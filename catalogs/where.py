@@ -122,7 +122,7 @@ def check(condition: str, columns: pa.Schema) -> None:
 def selected(condition: str, rows: pa.Table) -> Bools:
     """Which rows the condition holds for, (n,) bool; null counts as false, and NaN as null.
 
-    Columns are told apart by upper and lower case, though DuckDB does not: see `resolved`.
+    Names of columns are case-sensitive, unlike in DuckDB: see `resolved`.
     """
     with locked_database() as connection:
         query = _registered(connection, condition, rows)
@@ -157,13 +157,13 @@ def in_sql(
 
 
 def _registered(connection: duckdb.DuckDBPyConnection, condition: str, rows: pa.Table) -> str:
-    """Hand over the columns that the condition names, under names of our own, and ask for it over those.
+    """Register the columns of the condition under internal names, and return the query over them.
 
     To DuckDB names that differ in case only are one, and the second of two such columns is called `ra_1`.
     """
     names = {name: existing(name, rows.column_names) for name in columns_of(condition)}
     ours = {name: f"c{number}" for number, name in enumerate(names)}
-    columns = {ours[name]: _known(rows[column]) for name, column in names.items()}
+    columns = {ours[name]: _nan_as_null(rows[column]) for name, column in names.items()}
     # Without a column of its own a table that the condition reads nothing of would have no rows.
     connection.register(TABLE, pa.table({**columns, "nothing": pa.nulls(rows.num_rows, pa.int8())}))
     kinds = tuple((name, ours[name], columns[ours[name]].type) for name in names)
@@ -172,7 +172,7 @@ def _registered(connection: duckdb.DuckDBPyConnection, condition: str, rows: pa.
         return f"SELECT {_typed(condition, kinds)} AS selected FROM {TABLE}"
 
 
-def _known(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _nan_as_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([nan_as_null(chunk) for chunk in column.chunks], column.type)
 
 
@@ -233,9 +233,9 @@ def _names(tree: Node) -> tuple[str, ...]:
         msg = "must be one condition, nothing around it"
         raise BadCondition(msg)
     parts = list(syntax.walk(node["select_list"][0]))
-    told = allowed.stranger(parts)
-    if told is not None:
-        raise BadCondition(told)
+    problem = allowed.stranger(parts)
+    if problem is not None:
+        raise BadCondition(problem)
     names = set()
     for part in parts:
         if part.get("class") == "COLUMN_REF":

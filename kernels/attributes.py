@@ -1,4 +1,4 @@
-"""Attributes: what a diffusion model can be told of a galaxy, each with its range, so that a request can be checked and scaled."""
+"""Attributes that a diffusion model can be conditioned on, each with its range, to check and scale requests."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BEYOND = 1.2  # scaled values end here: a little beyond what was learned from
 
 @dataclass(frozen=True)
 class Attribute:
-    """One thing that can be said of a galaxy."""
+    """One attribute of a galaxy."""
 
     name: str
-    """As the release's column is called; ``noise_<band>`` and ``psf`` say how a stamp was observed."""
+    """As the release's column is called; ``noise_<band>`` and ``psf`` describe the observation."""
     low: float
     high: float
     """Range of its values, in its own unit."""
@@ -28,7 +28,7 @@ class Attribute:
     """A column of the release; one that measuring adds; sky noise of a band; FWHM of a blur."""
     unit: str = ""
     missing: float | None = None
-    """Value of the release's column that stands for what nobody could tell."""
+    """Value of the release's column that means unknown."""
     limits: tuple[str, str] | None = None
     """The release's columns of the lower and upper confidence limit."""
     needs: str | None = None
@@ -57,7 +57,7 @@ def _logarithms(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
 
 
 def confidence(attribute: Attribute, lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
-    """How sure whoever gave the confidence limits (n,) was: 1 where they meet, 0 where they span the range; NaN limits: 0."""
+    """Confidence from the confidence limits (n,): 1 where they are equal, 0 where they span the range; NaN limits: 0."""
     width = (upper - lower) / (attribute.high - attribute.low)
     return (1 - width).clamp(0, 1).nan_to_num(0.0).float()
 

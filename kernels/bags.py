@@ -133,7 +133,7 @@ def inclusion(
     -------
     ndarray
         (s,) float64. The uniform rate ``min(fraction, bag_rows / total)``, raised where a stratum would otherwise
-        send fewer than ``bag_rows / (4 s)`` rows, at most to `fraction`. Rare objects so keep enough company in every
+        send fewer than ``bag_rows / (4 s)`` rows, at most to `fraction`. Rare objects so keep enough similar objects in every
         bag to form a group; a bag grows by a quarter at most.
     """
     if total < 1 or bag_rows < 1 or not 0.0 < fraction <= 1.0:

@@ -2,7 +2,7 @@
 
 Velocity prediction (Salimans & Ho, arXiv:2202.00512) on a schedule whose last step is pure noise (zero terminal SNR) and whose sampling
 begins there (trailing steps), with classifier-free guidance that is rescaled: all three of Lin et al., arXiv:2305.08891.
-A schedule that leaves a little signal in its last step teaches a network to read the brightness off it, and then samples that start
+A schedule that leaves a little signal in its last step lets a network read the brightness off it, and then samples that start
 from pure noise come out at a brightness of their own. The noise falls as in Karras et al., arXiv:2206.00364, equation 5: the shape of a galaxy
 of hundreds of pixels is decided while every single pixel is lost in noise, where the usual schedules hurry past.
 """
@@ -44,7 +44,7 @@ def diffusion_loss(
     confidence: torch.Tensor,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Mean squared error of the velocity that `net` says, at one random step for each stamp.
+    """Mean squared error of the velocity that `net` predicts, at one random step for each stamp.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def diffusion_loss(
     bar = alphas_cumprod().float().to(device)[step, None, None, None]
     noisy = bar.sqrt() * stamps + (1 - bar).sqrt() * noise
     velocity = bar.sqrt() * noise - (1 - bar).sqrt() * stamps
-    said = net(noisy, (step + 1) / STEPS, values, confidence)
-    return (said.float() - velocity).square().mean()
+    predicted = net(noisy, (step + 1) / STEPS, values, confidence)
+    return (predicted.float() - velocity).square().mean()
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Sampling:
 
 
 def initial_noise(seeds: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
-    """Standard normal noise (n, *shape) float32, of each seed its own, in whatever company."""
+    """Standard normal noise (n, *shape) float32; each depends on its own seed alone."""
     count = int(np.prod(shape))
     each = [
         np.random.Generator(np.random.Philox(int(seed))).standard_normal(count, np.float32) for seed in seeds
@@ -99,18 +99,18 @@ def sample(
     stamps = noise
     for step in scheduler.timesteps:
         time = ((step + 1) / STEPS).expand(len(noise)).to(noise)
-        said = net(stamps, time, values, confidence).float()
+        predicted = net(stamps, time, values, confidence).float()
         if how.guidance != 1.0:
             free = net(stamps, time, nothing, torch.zeros_like(confidence)).float()
-            said = _guided(said, free, how)
-        stamps = scheduler.step(said, step, stamps).prev_sample
+            predicted = _guided(predicted, free, how)
+        stamps = scheduler.step(predicted, step, stamps).prev_sample
     return stamps
 
 
-def _guided(said: torch.Tensor, free: torch.Tensor, how: Sampling) -> torch.Tensor:
-    guided = free + how.guidance * (said - free)
+def _guided(predicted: torch.Tensor, free: torch.Tensor, how: Sampling) -> torch.Tensor:
+    guided = free + how.guidance * (predicted - free)
     over = (1, 2, 3)
-    rescaled = guided * (said.std(dim=over, keepdim=True) / guided.std(dim=over, keepdim=True))
+    rescaled = guided * (predicted.std(dim=over, keepdim=True) / guided.std(dim=over, keepdim=True))
     return torch.lerp(guided, rescaled, how.rescale)
 
 

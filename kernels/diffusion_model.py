@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["BATCH", "Description", "DiffusionModel", "untrained"]
 
 BATCH = 32
-"""Stamps that are drawn at a time. Smaller batches are filled up: a stamp has the same bits in any company."""
+"""Stamps that are drawn at a time. Smaller batches are filled up: a stamp has the same bits whatever else is drawn."""
 _KEY = "tuningfork.diffusion"
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a file of weights says of itself."""
+    """Metadata of a file of weights."""
 
     bands: tuple[str, ...]
     size: int
@@ -49,15 +49,15 @@ class Description:
     @classmethod
     def from_json(cls, text: str) -> Description:
         """From the text that `to_json` gives; raises ValueError, KeyError or TypeError where it is another."""
-        told = json.loads(text)
+        values = json.loads(text)
         attributes = tuple(
             Attribute(**{**a, "limits": None if a["limits"] is None else tuple(a["limits"])})
-            for a in told.pop("attributes")
+            for a in values.pop("attributes")
         )
-        scale = told.pop("brightness")
+        scale = values.pop("brightness")
         brightness = Brightness(scale["how"], *(tuple(scale[key]) for key in ("softening", "mean", "std")))
-        told["bands"] = tuple(told["bands"])
-        return cls(**told, attributes=attributes, brightness=brightness)
+        values["bands"] = tuple(values["bands"])
+        return cls(**values, attributes=attributes, brightness=brightness)
 
     def build(self) -> GalaxyUNet:
         """The network, untrained; its weights rest on torch's own seed."""
@@ -65,7 +65,7 @@ class Description:
 
 
 class DiffusionModel:
-    """Draws stamps of a wanted morphology, in the units of the release that it learned from."""
+    """Draws stamps of a requested morphology, in the units of the release that it was trained on."""
 
     def __init__(self, net: GalaxyUNet, description: Description) -> None:
         self.net, self.description = net.eval(), description
@@ -87,7 +87,7 @@ class DiffusionModel:
 
     @property
     def attributes(self) -> tuple[Attribute, ...]:
-        """What it can be told."""
+        """The attributes that it can be conditioned on."""
         return self.description.attributes
 
     @property
@@ -103,8 +103,8 @@ class DiffusionModel:
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256, in hex, over the weights and the description."""
-        told = weights.fingerprint(self.net) + self.description.to_json()
-        return hashlib.sha256(told.encode()).hexdigest()
+        content = weights.fingerprint(self.net) + self.description.to_json()
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def save(self, path: str | Path) -> None:
         """Write it, weights in half precision."""
@@ -123,11 +123,11 @@ class DiffusionModel:
         kernels.nets.weights.WeightsError
             With the path and what is wrong.
         """
-        told = weights.metadata(path).get(_KEY)
-        if told is None:
+        text = weights.metadata(path).get(_KEY)
+        if text is None:
             raise weights.WeightsError(f"{path}: these are no weights of a diffusion model")
         try:
-            description = Description.from_json(told)
+            description = Description.from_json(text)
             net = description.build()
         except (ValueError, KeyError, TypeError) as error:
             raise weights.WeightsError(f"{path}: its description is of another version ({error})") from error
@@ -147,7 +147,7 @@ class DiffusionModel:
         Parameters
         ----------
         values : (n, attributes) float32
-            Wanted, in the attributes' own units; NaN where anything will do.
+            Requested, in the attributes' own units; NaN where unknown.
         confidence : (n, attributes) float32
             From 0 to 1.
         seeds : (n,) int64
@@ -176,7 +176,7 @@ class DiffusionModel:
 def untrained(
     bands: tuple[str, ...], size: int, attributes: tuple[Attribute, ...], seed: int = 0, **options: Any
 ) -> DiffusionModel:
-    """A model with random weights in all of its layers: it draws nothing of worth, but everything else works as with a trained one."""
+    """A model with random weights in all of its layers, for tests: it draws only noise, but works like a trained one."""
     flat = (0.0,) * len(bands), (1.0,) * len(bands)
     brightness = Brightness("linear", flat[1], *flat)
     description = Description(bands, size, None, attributes, brightness, options)

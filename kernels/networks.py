@@ -1,4 +1,4 @@
-"""The registry of networks: what each is for, what it is told of stamps, how stamps are prepared for it, and which weights it has.
+"""The registry of networks: the role of each, its shape parameters, how stamps are prepared for it, and its weights.
 
 A network is one file in `kernels/nets` and one entry here; `create`, the config, the plan and `train` read it from here. Reading it
 loads neither torch nor timm.
@@ -40,7 +40,7 @@ class Network:
     module, attribute
         Where its class is.
     shape
-        What its class is told of stamps: `bands`, `size`.
+        Properties of stamps that its class takes: `bands`, `size`.
     unwrap, stretch, input
         How stamps are prepared for it unless a config says otherwise, see `actors.encoder.Encoder`.
     checkpoint

@@ -82,7 +82,7 @@ class Ensemble:
 
 @dataclass(frozen=True, eq=False)
 class Ballot:
-    """What the members said about n objects.
+    """The members' votes on n objects.
 
     Attributes
     ----------

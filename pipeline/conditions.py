@@ -32,7 +32,7 @@ __all__ = ["UnfitRows", "chosen_rows", "jittered", "of_rows", "parsed", "settled
 JITTER, ROWS = 1, 2
 """Of the random streams of a seed: its noise (`kernels.diffusion.initial_noise`) is another one."""
 OBSERVED = ("noise", "psf")
-"""Kinds of attributes that say how a galaxy was observed, and not what it looks like."""
+"""Kinds of attributes that describe the observation, not the galaxy."""
 
 
 class UnfitRows(ValueError):
@@ -69,7 +69,7 @@ def jittered(values: Floats, attributes: Sequence[Attribute], seeds: Integers, j
 
 
 def settled(values: Floats, attributes: Sequence[Attribute]) -> Floats:
-    """The conditions without values that mean nothing: there is no arms' curvature where there are no arms."""
+    """The conditions without meaningless values: no arms, no curvature of arms."""
     place = {attribute.name: i for i, attribute in enumerate(attributes)}
     settled = values.copy()
     for i, attribute in enumerate(attributes):
@@ -112,7 +112,7 @@ def of_rows(rows: pa.Table, attributes: Sequence[Attribute]) -> tuple[Floats, Fl
         out = (found < np.float32(attribute.low)) | (found > np.float32(attribute.high))
         if attribute.kind == "label" and out.any():
             worst = int(np.flatnonzero(out)[0])
-            problem = f"{int(out.sum())} rows are out of the range {told_range(attribute)}, row {worst} (from 0) for one"
+            problem = f"{int(out.sum())} rows are out of the range {range_text(attribute)}, row {worst} (from 0) for one"
             raise UnfitRows(problem, attribute.name, f"{found[worst]:g}")
         values[:, i] = np.clip(found, attribute.low, attribute.high)
         if attribute.limits is not None and set(attribute.limits) <= set(rows.column_names):
@@ -144,21 +144,21 @@ def parsed(
     return values, confidence, faults + _contradictions(option, values, attributes)
 
 
-def told_range(attribute: Attribute) -> str:
+def range_text(attribute: Attribute) -> str:
     """Range of an attribute's values, for people."""
     return f"{attribute.low:g} to {attribute.high:g}{f' {attribute.unit}' if attribute.unit else ''}"
 
 
 def _value(option: str, attribute: Attribute, wanted: str) -> tuple[float, float, list[Fault]]:
     """Value and confidence of `VALUE[@CONFIDENCE]`; a value that is wrong counts as given, as the attribute's highest."""
-    said, marked, trust = wanted.partition("@")
-    value, sure, faults = _float(said), _float(trust) if marked else 1.0, []
+    number, marked, trust = wanted.partition("@")
+    value, sure, faults = _float(number), _float(trust) if marked else 1.0, []
     if math.isnan(value):
         remedy = "Give a number, or leave the attribute out: what is not named is unknown"
-        faults.append(Fault(option, "is not a number", remedy, key=attribute.name, value=repr(said)))
+        faults.append(Fault(option, "is not a number", remedy, key=attribute.name, value=repr(number)))
     elif not attribute.low <= value <= attribute.high:
-        remedy = f"Give {told_range(attribute)}: the model has seen no other values"
-        faults.append(Fault(option, "is out of range", remedy, key=attribute.name, value=said))
+        remedy = f"Give {range_text(attribute)}: the model has seen no other values"
+        faults.append(Fault(option, "is out of range", remedy, key=attribute.name, value=number))
     value = attribute.high if faults else value
     if not 0 <= sure <= 1:
         problem = "has a confidence that is none"

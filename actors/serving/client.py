@@ -45,7 +45,7 @@ class ServedEncoder(Embedder):
     in_flight : int
         Requests on their way at once.
     timeout : float
-        Seconds that a request may take before another server is asked.
+        Seconds that a request may take before another server is tried.
     patience : float
         Seconds of failures after which a request is given up, and the run with it.
     shared_memory : {"auto", "on", "off"}
@@ -116,7 +116,7 @@ class ServedEncoder(Embedder):
             while True:
                 endpoint = self._fleet.take()
                 try:
-                    found = self._ask(lines, endpoint, stamps)
+                    found = self._call(lines, endpoint, stamps)
                 except ServerAway as error:
                     self._fleet.failed(endpoint)
                     self._meters.retries.inc(tags={"endpoint": endpoint})
@@ -132,7 +132,7 @@ class ServedEncoder(Embedder):
         finally:
             self._lines.put(lines)
 
-    def _ask(self, lines: dict[str, Connection], endpoint: str, stamps: np.ndarray) -> np.ndarray:
+    def _call(self, lines: dict[str, Connection], endpoint: str, stamps: np.ndarray) -> np.ndarray:
         """One try; a line that broke is not used again, for there may be another server at its end."""
         try:
             with self._meters.request(endpoint, len(stamps)):
@@ -153,14 +153,14 @@ class _Standing:
 
 
 class Fleet:
-    """Which server to ask next: the least busy of those that answered, and those that did not, again after a while."""
+    """Which server to use next: the least busy one; servers that failed are tried again after a while."""
 
     def __init__(self, endpoints: Sequence[str]) -> None:
         self._each = {endpoint: _Standing() for endpoint in endpoints}
         self._lock = threading.Lock()
 
     def take(self) -> str:
-        """A server to ask; waits while all are away."""
+        """A server for the next request; waits while all are away."""
         with self._lock:
             now = time.monotonic()
             endpoint, standing = min(
@@ -213,15 +213,15 @@ class Meters:
     @contextlib.contextmanager
     def request(self, endpoint: str, stamps: int) -> Iterator[None]:
         """Around one request."""
-        told, start = {"endpoint": endpoint}, time.perf_counter()
+        tags, start = {"endpoint": endpoint}, time.perf_counter()
         self._fly(endpoint, 1)
         try:
             yield
         finally:
             self._fly(endpoint, -1)
-        self._requests.inc(tags=told)
-        self._stamps.inc(stamps, tags=told)
-        self._latency.observe(time.perf_counter() - start, tags=told)
+        self._requests.inc(tags=tags)
+        self._stamps.inc(stamps, tags=tags)
+        self._latency.observe(time.perf_counter() - start, tags=tags)
 
     def _fly(self, endpoint: str, by: int) -> None:
         with self._lock:

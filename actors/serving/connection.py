@@ -128,7 +128,7 @@ class Connection:
     def verify(self) -> None:
         """Raise unless the server is there and serves what is expected."""
         wanted = self._expected
-        config = self._ask(self._client.get_model_config, wanted.name, as_json=True)["config"]
+        config = self._call(self._client.get_model_config, wanted.name, as_json=True)["config"]
         given = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
         if "fingerprint" not in given:
             raise ServerFault(f'{self.endpoint}: "{wanted.name}" is no encoder that tuningfork exported')
@@ -150,7 +150,7 @@ class Connection:
             raise ServerFault(
                 f"{self.endpoint}: takes {config.get('max_batch_size', 0)} stamps at once, and batch_size = {self._batch}"
             )
-        if not self._ask(self._client.is_model_ready, wanted.name):
+        if not self._call(self._client.is_model_ready, wanted.name):
             raise ServerAway(f'{self.endpoint}: "{wanted.name}" is not ready')
 
     def infer(self, stamps: np.ndarray) -> np.ndarray:
@@ -170,7 +170,7 @@ class Connection:
             self._input.set_shared_memory(self._regions["in"].name, sent.nbytes)
         else:
             self._input.set_data_from_numpy(np.ascontiguousarray(sent))
-        result = self._ask(self._client.infer, self._expected.name, [self._input], outputs=self._outputs)
+        result = self._call(self._client.infer, self._expected.name, [self._input], outputs=self._outputs)
         return self._checked(result, len(sent))
 
     def close(self) -> None:
@@ -182,7 +182,7 @@ class Connection:
 
     def _checked(self, result: Any, n: int) -> np.ndarray:
         mark = self._answer(result, contract.FINGERPRINT, (n, contract.MARK), np.dtype(np.uint8))
-        if (mark != np.frombuffer(contract.told(self._expected.fingerprint), np.uint8)).any():
+        if (mark != np.frombuffer(contract.mark(self._expected.fingerprint), np.uint8)).any():
             raise ServerFault(f"{self.endpoint}: the answer is of other weights")
         shape = (n, self._expected.features)
         found = self._answer(result, contract.EMBEDDING, shape, self._expected.dtype).astype(np.float32)
@@ -192,11 +192,11 @@ class Connection:
         return found
 
     def _answer(self, result: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        told = result.get_output(name)
-        if told is None:
+        output = result.get_output(name)
+        if output is None:
             raise ServerFault(f"{self.endpoint}: {name} is missing")
-        if tuple(told.shape) != shape:
-            raise ServerFault(f"{self.endpoint}: {name} is of shape {tuple(told.shape)}, not {shape}")
+        if tuple(output.shape) != shape:
+            raise ServerFault(f"{self.endpoint}: {name} is of shape {tuple(output.shape)}, not {shape}")
         if name == contract.EMBEDDING and self._regions:
             return self._regions["out"].array[: shape[0]]
         try:
@@ -204,16 +204,16 @@ class Connection:
         except (ValueError, InferenceServerException) as error:
             raise ServerFault(f"{self.endpoint}: {name} cannot be read ({error})") from error
         if answer is None or answer.dtype != dtype:
-            raise ServerFault(f"{self.endpoint}: {name} is {told.datatype}, not {dtype}")
+            raise ServerFault(f"{self.endpoint}: {name} is {output.datatype}, not {dtype}")
         return answer
 
-    def _ask(self, call: Any, *arguments: Any, **options: Any) -> Any:
+    def _call(self, call: Any, *arguments: Any, **options: Any) -> Any:
         try:
             return call(*arguments, client_timeout=self._timeout, **options)
         except InferenceServerException as error:
             status = str(error.status() or "").removeprefix("StatusCode.")
-            told = f"{self.endpoint}: {error.message()} ({status})"
-            raise (ServerAway if status in _AWAY else ServerFault)(told) from error
+            message = f"{self.endpoint}: {error.message()} ({status})"
+            raise (ServerAway if status in _AWAY else ServerFault)(message) from error
 
     def _share(self, shape: tuple[int, ...], *, required: bool) -> None:
         """Register shared memory with the server, or do without where it cannot reach it."""
@@ -225,7 +225,7 @@ class Connection:
             for way, whole in shapes.items():
                 region = SharedRegion(f"{unique}-{way}", whole, wanted.dtype)
                 self._regions[way] = region
-                self._ask(
+                self._call(
                     self._client.register_system_shared_memory, region.name, region.key, region.array.nbytes
                 )
         except (ServerFault, OSError) as error:

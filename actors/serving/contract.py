@@ -1,4 +1,4 @@
-"""What client and server agree on: names of tensors and parameters, and a fingerprint of all that decides an embedding's value."""
+"""What client and server have in common: names of tensors and parameters, and a fingerprint of everything that changes an embedding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-__all__ = ["DTYPES", "EMBEDDING", "FINGERPRINT", "STAMP", "ServingError", "fingerprint", "told", "values"]
+__all__ = ["DTYPES", "EMBEDDING", "FINGERPRINT", "STAMP", "ServingError", "fingerprint", "mark", "values"]
 
 STAMP, EMBEDDING, FINGERPRINT = "STAMP", "EMBEDDING", "FINGERPRINT"
 """Input (n, bands, y, x), outputs (n, features) and (n, 8): the first bytes of the fingerprint, so that no answer of other weights
@@ -34,6 +34,6 @@ def fingerprint(options: dict[str, Any], weights: str) -> str:
     return hashlib.sha256(json.dumps([values(options), weights], sort_keys=True).encode()).hexdigest()
 
 
-def told(fingerprint_hex: str) -> bytes:
-    """What an answer carries of a fingerprint."""
+def mark(fingerprint_hex: str) -> bytes:
+    """The bytes of a fingerprint that every answer carries."""
     return bytes.fromhex(fingerprint_hex)[:MARK]

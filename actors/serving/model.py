@@ -42,7 +42,7 @@ class TritonPythonModel:
             raise pb_utils.TritonModelException(
                 f"{folder}: weights or options are not those of the export ({fingerprint}, not {wanted})"
             )
-        self._mark = torch.tensor(list(contract.told(fingerprint)), dtype=torch.uint8)
+        self._mark = torch.tensor(list(contract.mark(fingerprint)), dtype=torch.uint8)
         self._encoder = Encoder(**options)
 
     def execute(self, requests: list[Any]) -> list[Any]:

@@ -56,7 +56,7 @@ def write_onnx(options: dict[str, Any], path: Path, wire: str) -> None:
     """
     if options["precision"] != "float32":
         raise ValueError(f'precision = "{options["precision"]}": ONNX graphs compute in float32')
-    mark = contract.told(contract.fingerprint(options, Encoder.weights_fingerprint(**options)))
+    mark = contract.mark(contract.fingerprint(options, Encoder.weights_fingerprint(**options)))
     dtype = getattr(torch, wire)
     whole = _Whole(Encoder(**options), mark, dtype).eval()
     example = torch.randn(2, options["bands"], options["size"], options["size"]).to(dtype)

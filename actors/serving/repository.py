@@ -94,7 +94,7 @@ def _save(network: Any, path: Path) -> None:
 def _config(options: dict[str, Any], features: int, fingerprint: str, serving: Serving) -> str:
     dtype, batch = contract.DTYPES[serving.wire], options["batch_size"]
     stamp = f"{options['bands']}, {options['size']}, {options['size']}"
-    told = json.dumps(json.dumps(contract.values(options)))
+    settings = json.dumps(json.dumps(contract.values(options)))
     return f"""# Written by tuningfork export-encoder. See docs/operations.md for how to size instances and batches.
 name: "{serving.name}"
 backend: "{serving.flavour}"
@@ -115,5 +115,5 @@ model_warmup [{{
   inputs {{ key: "{contract.STAMP}", value: {{ data_type: TYPE_{dtype}, dims: [{stamp}], zero_data: true }} }}
 }}]
 parameters {{ key: "fingerprint", value: {{ string_value: "{fingerprint}" }} }}
-parameters {{ key: "encoder", value: {{ string_value: {told} }} }}
+parameters {{ key: "encoder", value: {{ string_value: {settings} }} }}
 """

@@ -58,8 +58,8 @@ def create(
             from kernels.nets.weights import WeightsError  # noqa: PLC0415
 
             raise WeightsError(f'"{name}" has no weights on the hub; give checkpoint = "file.safetensors"')
-        network, told = NETWORKS[name], {"bands": bands, "size": size}
-        given = {**{key: told[key] for key in network.shape}, **options}
+        network, stamps = NETWORKS[name], {"bands": bands, "size": size}
+        given = {**{key: stamps[key] for key in network.shape}, **options}
         return _seeded(getattr(import_module(network.module), network.attribute), given)
     timm, model, fixed = _timm(name, bands, size)
     if pretrained:

@@ -1,4 +1,4 @@
-"""Weights of networks: read from safetensors, and told apart by a fingerprint."""
+"""Weights of networks: read from safetensors, and identified by a fingerprint."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def load(module: nn.Module, path: str | Path) -> None:
 
 
 def metadata(path: str | Path) -> dict[str, str]:
-    """What a safetensors file says of itself, apart from its weights.
+    """The metadata of a safetensors file.
 
     Raises
     ------
@@ -119,13 +119,13 @@ def _checked(path: str | Path) -> Path:
     return path
 
 
-def half_precision(module: nn.Module, told: dict[str, str] | None = None) -> bytes:
-    """All weights and buffers in float16, as the bytes of a safetensors file, with what is `told` as its metadata."""
+def half_precision(module: nn.Module, metadata: dict[str, str] | None = None) -> bytes:
+    """All weights and buffers in float16, as the bytes of a safetensors file with this `metadata`."""
     from safetensors.torch import save  # noqa: PLC0415
 
     state = module.state_dict()
     return bytes(
-        save({name: value.detach().cpu().half().contiguous() for name, value in state.items()}, told)
+        save({name: value.detach().cpu().half().contiguous() for name, value in state.items()}, metadata)
     )
 
 

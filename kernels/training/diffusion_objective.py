@@ -1,4 +1,4 @@
-"""What a diffusion model learns: to draw a release's stamps, told what is known of each."""
+"""Objective of a conditional diffusion model of a release's stamps."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DiffusionObjective"]
 
-_UNTOLD, _ALL_TOLD = 0.1, 0.5
-"""Shares of stamps that it is told nothing of, and everything that is known; of the others, any part."""
+_UNCONDITIONAL, _ALL_GIVEN = 0.1, 0.5
+"""Shares of stamps that are trained unconditionally, and with all known attributes; the others get a random part of them."""
 
 
 class DiffusionObjective(Objective):
-    """A denoiser of every strength that is told what to draw.
+    """A conditional denoiser for all noise levels.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class DiffusionObjective(Objective):
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss of stamps (n, b, y, x), as `Brightness.forward` gives them, and nothing else.
 
-        Targets (n, 2 labels) are the release's attributes, in their own units, and how sure they are; NaN where unknown.
+        Targets (n, 2 labels) are the release's attributes, in their own units, and their confidence; NaN where unknown.
         """
         brightness, attributes = self.description.brightness, self.description.attributes
         labels, sure = targets.float().chunk(2, dim=1)
@@ -79,8 +79,10 @@ class DiffusionObjective(Objective):
 def _withheld(
     values: torch.Tensor, confidence: torch.Tensor, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Part of what is known made unknown: so a model can be told as much or as little as its user wants."""
+    """Attributes made unknown at random: so the model can be used with any subset of them."""
     rate = torch.rand(len(values), 1, generator=generator, device=values.device)
-    rate = torch.where(rate < _ALL_TOLD, 0.0, ((rate - _ALL_TOLD) / (1 - _ALL_TOLD - _UNTOLD)).clamp(max=1.0))
+    rate = torch.where(
+        rate < _ALL_GIVEN, 0.0, ((rate - _ALL_GIVEN) / (1 - _ALL_GIVEN - _UNCONDITIONAL)).clamp(max=1.0)
+    )
     withheld = torch.rand(values.shape, generator=generator, device=values.device) < rate
     return values.masked_fill(withheld, torch.nan), confidence.masked_fill(withheld, 0.0)

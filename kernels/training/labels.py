@@ -1,4 +1,4 @@
-"""Label heads: whatever a release says of its galaxies, as soft labels with one loss."""
+"""Label heads: the labels of a release as soft labels, with one loss."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def soft_ordinal(values: torch.Tensor, spread: torch.Tensor, levels: torch.Tenso
 
 
 class LabelHeads(nn.Module):
-    """One linear layer that answers all questions; the loss is the weighted mean cross-entropy of soft labels."""
+    """One linear layer for all label targets; the loss is the weighted mean cross-entropy of soft labels."""
 
     def __init__(self, features: int, heads: Sequence[Head]) -> None:
         super().__init__()
@@ -62,13 +62,13 @@ class LabelHeads(nn.Module):
         """
         total = embeddings.new_zeros((), dtype=torch.float32)
         sizes = [head.answers for head in self.heads]
-        for head, said, wanted in zip(
+        for head, logits, wanted in zip(
             self.heads,
             self.answers(embeddings).float().split(sizes, dim=1),
             targets.split(sizes, dim=1),
             strict=True,
         ):
             known = wanted.isfinite().all(dim=1)
-            each = -(wanted.nan_to_num(0.0) * functional.log_softmax(said, dim=1)).sum(dim=1)
+            each = -(wanted.nan_to_num(0.0) * functional.log_softmax(logits, dim=1)).sum(dim=1)
             total = total + head.weight * (each * known).sum() / known.sum().clamp(min=1)
         return total / sum(head.weight for head in self.heads)

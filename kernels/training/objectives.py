@@ -1,4 +1,4 @@
-"""What is learned: an encoder from views of galaxies and their labels, a denoiser from clean stamps."""
+"""Training objectives: an encoder from views of galaxies and their labels, a denoiser from clean stamps."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class EncoderObjective(Objective):
         (n, 3, side, side) -> (n, features).
     features, side : int
     heads : sequence of Head
-        Questions that the releases answer; none: self-supervised.
+        Label targets of the releases; none: self-supervised.
     recipe : Recipe
-    taught : int
-        Features of a teacher, the last columns of the targets; 0: there is none.
+    teacher_features : int
+        Number of a teacher's features, the last columns of the targets; 0: no teacher.
     """
 
     def __init__(
@@ -50,20 +50,20 @@ class EncoderObjective(Objective):
         side: int,
         heads: Sequence[Head],
         recipe: Recipe,
-        taught: int = 0,
+        teacher_features: int = 0,
     ) -> None:
         super().__init__()
         self.net, self.side, self.recipe = net, side, recipe
         self.expander = Expander(features)
         self.labels = LabelHeads(features, heads) if heads else None
-        self.retold = nn.Linear(features, taught) if taught else None
+        self.retold = nn.Linear(features, teacher_features) if teacher_features else None
 
     def forward(
         self, stamps: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Loss of prepared stamps (n, 3, y, x) and targets (n, answers and a teacher's features), and its parts."""
-        taught = 0 if self.retold is None else self.retold.out_features
-        targets, shown = targets.split([targets.shape[1] - taught, taught], dim=1)
+        """Loss of prepared stamps (n, 3, y, x) and targets (n, label targets and a teacher's features), and its parts."""
+        teacher_features = 0 if self.retold is None else self.retold.out_features
+        targets, shown = targets.split([targets.shape[1] - teacher_features, teacher_features], dim=1)
         first, second = (view(stamps, self.side, generator) for _ in range(2))
         kind = first.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
@@ -72,9 +72,9 @@ class EncoderObjective(Objective):
         loss = vicreg_loss(*expanded.chunk(2)) / 25
         parts = {"self": loss.detach()}
         if self.labels is not None:
-            told = self.labels(embeddings.float(), torch.cat([targets, targets]))
-            parts["labels"] = told.detach()
-            loss = loss + self.recipe.label_weight * told
+            label_loss = self.labels(embeddings.float(), torch.cat([targets, targets]))
+            parts["labels"] = label_loss.detach()
+            loss = loss + self.recipe.label_weight * label_loss
         if self.retold is not None:
             missed = functional.mse_loss(self.retold(embeddings.float()), torch.cat([shown, shown]))
             parts["teacher"] = missed.detach()

@@ -1,4 +1,4 @@
-"""A teacher: a pretrained network whose features of a galaxy the encoder learns to tell from any view of it."""
+"""A teacher: a pretrained network whose features the encoder learns to predict from any view of a galaxy."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Teacher:
         net = nets.create(model, bands=3, size=side, pretrained=checkpoint == "pretrained")
         if checkpoint != "pretrained":
             weights.load(net, Path(checkpoint))
-        told = getattr(net, "pretrained_cfg", {})
+        config = getattr(net, "pretrained_cfg", {})
         self._mean, self._std = (
-            torch.tensor(told.get(key, default), device=device).view(3, 1, 1)
+            torch.tensor(config.get(key, default), device=device).view(3, 1, 1)
             for key, default in (("mean", (0.5, 0.5, 0.5)), ("std", (0.5, 0.5, 0.5)))
         )
         self._net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

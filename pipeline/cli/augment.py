@@ -63,7 +63,7 @@ def augment(
     from pipeline.synthesis.augment import augment as draw
     from pipeline.synthesis.requests import Order
 
-    told = {
+    options = {
         "--count": count,
         "--condition": condition,
         "--like": like,
@@ -80,7 +80,7 @@ def augment(
         "--address": address,
     }
     words = ["tuningfork", "augment", model, "--out", out]
-    words += [word for option, value in told.items() if value is not None for word in (option, str(value))]
+    words += [word for option, value in options.items() if value is not None for word in (option, str(value))]
     order = Order(
         model,
         out,
@@ -100,9 +100,7 @@ def augment(
     )
     with resumable(shlex.join(words)):
         drawn = draw(order, address, anew=anew)
-    console.print(
-        f"synthetic release: {drawn:,} stamps in {escape(out)}; a run of it must be told so:", soft_wrap=True
-    )
+    console.print(f"synthetic release: {drawn:,} stamps in {escape(out)}; to run it:", soft_wrap=True)
     console.print(
         f"  set \\[survey] synthetic = true in {escape(out.rstrip('/'))}/survey.toml", soft_wrap=True
     )

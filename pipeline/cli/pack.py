@@ -25,13 +25,13 @@ LARGE = 128
 TRIAL = 3
 """Stamps that are measured to learn how long it takes."""
 MINUTES = 120
-"""Beyond so many minutes a time is told in hours."""
+"""Longer times are shown in hours."""
 
 
 def pack(
     labels: Path, directory: Path, shards: int | None = None, size: int | None = None, fit: str = "pad"
 ) -> list[str]:
-    """Make a release, see `catalogs.pack.pack`; answers what a person should know of it."""
+    """Make a release, see `catalogs.pack.pack`; returns the notes on it."""
     made = releases.pack(labels, directory, shards, size, fit, taken=measured_names())
     if made.side > LARGE:
         made.notes.append(_cost(made, directory))

@@ -174,14 +174,14 @@ def _problem(details: Any) -> str:
         return kinds[details["type"]]
     if details["type"] == "string_pattern_mismatch":
         return f"must be {PATTERNS[details['ctx']['pattern']]}"
-    told = str(details["msg"]).removeprefix("Value error, ")
+    problem = str(details["msg"]).removeprefix("Value error, ")
     for pydantic, plain in (
         ("Input should be", "must be"),
         ("List should have", "must have"),
         (" after validation", ""),
     ):
-        told = told.replace(pydantic, plain)
-    return told.rstrip(".")
+        problem = problem.replace(pydantic, plain)
+    return problem.rstrip(".")
 
 
 def _known(model: type[Section], key: str) -> list[str]:

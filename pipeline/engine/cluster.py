@@ -69,7 +69,7 @@ def cluster(
         Address of a running cluster (`auto`, `ray://…`, `host:port`). Without it, or for `local`, a cluster of
         this machine is started and stopped again.
     dashboard : bool
-        Start the Ray dashboard with a cluster of this machine, also if the settings don't ask for it.
+        Start the Ray dashboard with a cluster of this machine, even if the settings don't enable it.
     run : str, optional
         The run's id, which Ray's list of jobs then shows.
 

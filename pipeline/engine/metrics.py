@@ -88,7 +88,7 @@ class RunMetrics:
         _made(STEP).observe(time.perf_counter() - start, tags={"run": self.run, "step": step})
 
     def computed(self, before: Effort, now: Effort) -> None:
-        """What an encoder has computed since it was asked before."""
+        """Work of an encoder since the previous call."""
         self._add(BUSY, now.seconds - before.seconds, device=now.device)
         if now.slots:
             self._set(FILL, now.images / now.slots)

@@ -40,7 +40,7 @@ class SlicesFailed(TuningforkError):
 
 @dataclass(frozen=True)
 class Stream:
-    """One streaming stage of one run: what is left to do, and under which names it is told."""
+    """One streaming stage of one run: what is left to do, and the names in its progress and metrics."""
 
     run: str
     """The run's id."""

@@ -1,4 +1,4 @@
-"""Who holds a folder: enough to tell a person, and to know on the same machine whether that process still lives."""
+"""The process that holds a folder's lock: enough for a message, and to check on the same machine whether it is alive."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Holder:
 
 
 def this_process(token: str, command: str) -> Holder:
-    """The process that asks, as a holder."""
+    """The current process, as a holder."""
     pid, now = os.getpid(), _now()
     state = _of_process(pid)
     namespace = Path("/proc/self/ns/pid")
@@ -108,10 +108,10 @@ def holder_of(data: bytes) -> Holder | None:
 
 
 def _of_process(pid: int) -> tuple[str, str] | None:
-    """State and start of a process; None where the system does not say."""
-    told = _text(Path(f"/proc/{pid}/stat"))
+    """State and start of a process; None where the system does not report them."""
+    stat = _text(Path(f"/proc/{pid}/stat"))
     # Its name comes second, in parentheses, and may hold anything.
-    fields = told.rpartition(")")[2].split()
+    fields = stat.rpartition(")")[2].split()
     return (fields[0], fields[19]) if len(fields) > 19 else None
 
 

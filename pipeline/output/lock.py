@@ -1,4 +1,4 @@
-"""One command at a time writes into a folder: a second one is told who does, and what has died is not waited for.
+"""One command at a time writes into a folder: a second one fails with the name of the first, and does not wait for a dead one.
 
 The lock is a file in the folder that says who holds it, and that its holder writes anew every few seconds. Whether a holder of this
 machine lives, the system knows. Of others one sees only whether the signs of life go on: whoever comes waits for the next one, so that
@@ -131,8 +131,8 @@ class Lock:
     def _is_silent(self, held: bytes, holder: Holder | None) -> bool:
         """Wait until a holder elsewhere gives a sign of life, which refuses, or none for too long; False where it has let go."""
         who = str(holder) if holder else "a file that is no lock's lies in the way"
-        told = f"{storage.join(self._url, NAME)}: {who}: waiting up to {STALE:.0f} s for a sign of life."
-        console.print(f"note: {escape(told)}", soft_wrap=True)
+        message = f"{storage.join(self._url, NAME)}: {who}: waiting up to {STALE:.0f} s for a sign of life."
+        console.print(f"note: {escape(message)}", soft_wrap=True)
         limit = time.monotonic() + STALE
         while time.monotonic() < limit:
             time.sleep(LOOK)

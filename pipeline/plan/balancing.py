@@ -1,4 +1,4 @@
-"""The diffusion model that a config's balanced bags mean: its generator's options, its fingerprint, and what is wrong with it."""
+"""The diffusion model for a config's balanced bags: the generator's options, the model's fingerprint, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kernels.attributes import Attribute
     from pipeline.config.file import Config
 
-__all__ = ["generator_options", "known", "look_at_generator", "numbers_of"]
+__all__ = ["generator_options", "look_at_generator", "numbers_of", "with_columns"]
 
 
 def generator_options(config: Config, folder: str) -> dict[str, Any] | None:
@@ -48,7 +48,7 @@ def generator_options(config: Config, folder: str) -> dict[str, Any] | None:
 def look_at_generator(
     config: Config, folder: str, source: str, release: Release | None, schema: pa.Schema
 ) -> tuple[dict[str, Any] | None, str, list[Fault], list[str]]:
-    """The generator's options, the model's fingerprint, what is wrong with it, and what a person should know of it.
+    """The generator's options, the model's fingerprint, what is wrong with it, and notes for the user.
 
     Parameters
     ----------
@@ -77,15 +77,15 @@ def look_at_generator(
         faults.append(
             _wrong(config, source, f"draws stamps of {drawn}, but the release's are of {wanted}", remedy)
         )
-    told = known(model.attributes, schema)
-    unknown = [a.name for a in model.attributes if a.kind in ("label", "measured") and a not in told]
-    if not told:
+    usable = with_columns(model.attributes, schema)
+    unknown = [a.name for a in model.attributes if a.kind in ("label", "measured") and a not in usable]
+    if not usable:
         remedy = 'Keep those that the release has ([survey] keep = ["COLUMN as NAME"]), or measure them ([measure] quantities)'
         problem = f"none of its attributes is a column of the objects; there are {', '.join(unknown)}"
         faults.append(_wrong(config, source, problem, remedy))
-    notes = [f"Synthetic neighbours are like their objects in {', '.join(a.name for a in told)}."]
+    notes = [f"Synthetic neighbours are like their objects in {', '.join(a.name for a in usable)}."]
     if unknown:
-        notes[0] += f" No column tells {', '.join(unknown)}: the model chooses."
+        notes[0] += f" No column gives {', '.join(unknown)}: unconditional."
     if model.pixel_scale != release.pixel_scale:
         scales = [
             f"{scale:.4g} arcsec" if scale else "unknown"
@@ -95,8 +95,8 @@ def look_at_generator(
     return options, model.fingerprint, faults, notes
 
 
-def known(attributes: Sequence[Attribute], schema: pa.Schema) -> list[Attribute]:
-    """The attributes that a column of numbers tells."""
+def with_columns(attributes: Sequence[Attribute], schema: pa.Schema) -> list[Attribute]:
+    """The attributes that have a numeric column."""
     numeric = numbers_of(schema)
     return [a for a in attributes if a.kind in ("label", "measured") and a.name in numeric]
 

@@ -59,10 +59,10 @@ def slice_faults(config: Config, source: str, release: Release) -> list[Fault]:
 
 
 def no_gpu(config: Config, source: str) -> list[Fault]:
-    """GPUs that are asked of a machine that has none."""
+    """GPUs requested on a machine that has none."""
     remedy = "Set gpus = 0, or give the --address of a cluster that has GPUs"
     problem = "asks for a GPU, but this machine shows none"
-    asked = {"encode.gpus": config.encode.gpus}
+    requested = {"encode.gpus": config.encode.gpus}
     if config.augment.balance:
-        asked["augment.gpus"] = config.augment.gpus
-    return [Fault(source, problem, remedy, key=key, value=str(n)) for key, n in asked.items() if n]
+        requested["augment.gpus"] = config.augment.gpus
+    return [Fault(source, problem, remedy, key=key, value=str(n)) for key, n in requested.items() if n]

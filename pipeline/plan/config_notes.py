@@ -1,4 +1,4 @@
-"""What a plan tells a person before a run starts: things that are right as they stand, but might be meant otherwise."""
+"""Notes of a plan: settings that are valid, but may not be what the user means."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["notes"]
 
 
 def notes(config: Config, release: Release) -> list[str]:
-    """What a person should know of a config and its release."""
+    """Notes for the user on a config and its release."""
     notes = list(release.notes)
     if config.survey.synthetic:
         notes.append(

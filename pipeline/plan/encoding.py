@@ -45,7 +45,7 @@ def look_at_encoder(config: Config, source: str, options: dict[str, Any]) -> tup
         features = Encoder.columns(**options).schema.field("embedding").type.list_size
     except (ValueError, OSError, RuntimeError) as error:
         problem = f"cannot be built for input = {settings.input}: {headers.first_line(error)}"
-        if isinstance(error, ValueError):  # our own, which speak for themselves
+        if isinstance(error, ValueError):  # our own, with clear messages
             problem = headers.first_line(error)
         remedy = "Choose another model or input"
         return 0, "", [Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")]

@@ -1,4 +1,4 @@
-"""Whether there are objects enough for the groups that `[fit]` asks for: what a plan refuses beforehand, and what only a run can find.
+"""Whether there are enough objects for the groups of `[fit]`: what a plan can refuse, and what only a run can find.
 
 Every member makes as many clusters as there are groups, so the pilot and each bag must hold as many objects, whose embeddings differ.
 Pilot and bags are drawn by the objects' ids, which a plan knows. Which objects are unusable, or look alike, only the run finds out.
@@ -34,7 +34,7 @@ WHOLE = 'groups = 2, resample = "none" and bags = 1'
 
 
 class TooFewObjects(TuningforkError):
-    """There are not enough usable objects for what the config asks."""
+    """There are not enough usable objects for the config."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class Room:
 
     def problem(self, settings: Fit) -> str:
         """What is too small for the groups of the settings."""
-        told = f"{settings.groups} groups are too many for {self.objects:,} objects"
+        problem = f"{settings.groups} groups are too many for {self.objects:,} objects"
         if self.objects <= settings.groups:
-            return told
+            return problem
         of = "objects whose embeddings differ" if self.alike else "objects"
         if self.bag <= self.pilot:
-            return f"{told}: the smallest bag holds as few as {self.bag} {of}"
-        return f"{told}: the pilot holds as few as {self.pilot} {of}"
+            return f"{problem}: the smallest bag holds as few as {self.bag} {of}"
+        return f"{problem}: the pilot holds as few as {self.pilot} {of}"
 
     def remedy(self, settings: Fit) -> str:
         """What to set instead."""
@@ -68,9 +68,9 @@ class Room:
             return "Groups need at least 3 objects"
         if self.groups < 2:
             return "No groups can be made of what looks alike: see [encode]" if self.alike else f"Set {WHOLE}"
-        told = f"Set at most {self.groups}"
+        remedy = f"Set at most {self.groups}"
         more = [] if self.alike or self.objects <= settings.groups else self._rows(settings)
-        return " and ".join([f"{told}, or {more[0]}", *more[1:]]) if more else told
+        return " and ".join([f"{remedy}, or {more[0]}", *more[1:]]) if more else remedy
 
     def _rows(self, settings: Fit) -> list[str]:
         """Larger draws that hold enough, if larger ones would."""
@@ -101,7 +101,7 @@ def group_faults(config: Config, source: str, release: Release) -> list[Fault]:
 
 
 def notes(config: Config, release: Release) -> list[str]:
-    """What a person should know of numbers that work, though not as they are meant."""
+    """Notes for the user on numbers that work, but not as intended."""
     wanted, objects = config.reduce.components, _selected(release)
     if not isinstance(wanted, int) or wanted < objects:
         return []
@@ -125,8 +125,8 @@ def check_usable(settings: Fit, ids: NDArray[Any], flags: Mapping[str, int]) -> 
     """
     if len(ids) > settings.groups:
         return
-    told = ", ".join(f"{name} {count:,}" for name, count in sorted(flags.items()) if count)
-    only = f"{len(ids):,} are usable" + (f" (flags: {told})" if told else "")
+    counts = ", ".join(f"{name} {count:,}" for name, count in sorted(flags.items()) if count)
+    only = f"{len(ids):,} are usable" + (f" (flags: {counts})" if counts else "")
     raise _too_few(settings, _room_of(settings, ids) if len(ids) else Room(0, 0, 0), only)
 
 

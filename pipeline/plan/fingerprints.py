@@ -42,7 +42,7 @@ def fingerprints(
     own = {
         "encode": {
             "values": VALUES_VERSION,
-            # Whether it is synthetic, the shards' headers say themselves; which versions of its files these are, `run.json` does.
+            # The shards' headers record whether the release is synthetic, and `run.json` records the versions of its files.
             "survey": config.survey.model_dump(
                 mode="json", exclude={"name", "catalogs", "synthetic", "identify"}
             ),
@@ -68,7 +68,7 @@ def fingerprints(
 
 
 def with_labels(before: dict[str, str], config: Config, labels: dict[int, Label]) -> dict[str, str]:
-    """The fingerprints up to the vote, and those of the stages that also rest on what people said of the groups."""
+    """The fingerprints up to the vote, and those of the stages that also depend on the labels that people gave to groups."""
     own = {
         "classify": {
             "classes": config.classes.model_dump(mode="json", by_alias=True),

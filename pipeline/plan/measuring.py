@@ -86,18 +86,18 @@ def psf_fingerprint(options: dict[str, Any] | None) -> str:
 
 
 def notes(config: Config) -> list[str]:
-    """What a person should know of what is measured."""
-    settings, told = config.measure, []
+    """Notes for the user on what is measured."""
+    settings, notes = config.measure, []
     if "sersic" in settings.quantities and settings.psf is None and settings.fwhm is None:
-        told.append("No PSF: Sersic fits are of the blurred galaxies. Give [measure] psf or fwhm.")
+        notes.append("No PSF: Sersic fits are of the blurred galaxies. Give [measure] psf or fwhm.")
     if "sersic" in settings.quantities and settings.gain is None:
-        told.append(
+        notes.append(
             "No gain: the photons' own noise is not known, so Sersic fits weigh bright pixels too much; where it was tried (docs/measurement.md), "
             "sersic_r_e came out up to 22 % and sersic_n up to 26 % too large. Give [measure] gain, in electrons per image unit."
         )
     if settings.quantities and len(config.survey.images.bands) > 1 and settings.band is None:
-        told.append(f"Measured in band {measured_band(config)}. Another one: [measure] band.")
-    return told
+        notes.append(f"Measured in band {measured_band(config)}. Another one: [measure] band.")
+    return notes
 
 
 def _taken(config: Config, release: Release) -> list[Fault]:

@@ -1,4 +1,4 @@
-"""`tuningfork plan --offline`: what a config says wrong by itself, told where neither release, servers nor GPUs can be reached."""
+"""`tuningfork plan --offline`: checks a config by itself, without the release, servers or GPUs."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ def _slices(config: Config) -> list[str]:
 
 
 def _devices(config: Config) -> list[str]:
-    asked = config.encode.gpus or (config.augment.balance and config.augment.gpus)
-    return [*config.encode.endpoints, *(["GPUs"] if asked else [])]
+    gpus = config.encode.gpus or (config.augment.balance and config.augment.gpus)
+    return [*config.encode.endpoints, *(["GPUs"] if gpus else [])]

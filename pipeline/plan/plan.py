@@ -56,7 +56,7 @@ class Plan:
     fingerprints: dict[str, str]
     """One a stage, each resting on the one before it."""
     notes: list[str] = field(default_factory=list)
-    """What a person should know before the run starts."""
+    """Notes for the user."""
     labels: dict[int, Label] = field(default_factory=dict)
     """Classes that people gave to groups."""
     generator_options: dict[str, Any] | None = None
@@ -97,7 +97,7 @@ class Plan:
 
     @property
     def run_id(self) -> str:
-        """What the run is called wherever it is told of."""
+        """Name of the run in metrics, logs and dashboards."""
         return run_id(self.config.survey.name, self.run.url, self.fingerprints["encode"])
 
     @property
@@ -130,7 +130,7 @@ def make_plan(
     address : str, optional
         Cluster that will do the work; its nodes may have GPUs that this machine lacks.
     encoded : bool
-        Nothing is left to encode: neither GPUs nor servers are asked for.
+        Nothing is left to encode: neither GPUs nor servers are needed.
 
     Raises
     ------

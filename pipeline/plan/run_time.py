@@ -128,9 +128,9 @@ def estimate(plan: Plan, address: str | None = None) -> Estimate:
     try:
         rates = _rates(plan, left, selected)
     except (TuningforkError, OSError, ValueError) as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Estimate(
-            objects, math.nan, 0.0, rest, f"not known, for a trial of the first stamps failed: {told}"
+            objects, math.nan, 0.0, rest, f"not known, for a trial of the first stamps failed: {reason}"
         )
     stamps, measuring = _stamps(plan, left, rates, selected, cores)
     unknown = ""
@@ -140,17 +140,17 @@ def estimate(plan: Plan, address: str | None = None) -> Estimate:
 
 
 def notes(plan: Plan, judged: Estimate) -> list[str]:
-    """What a person should know of the time: that measuring takes most of it because stamps are large, and what would help."""
+    """Notes for the user on the time: if measuring large stamps takes most of it, and what would help."""
     size, sees = plan.config.survey.images.size, plan.config.encode.input
     if judged.measuring < LONG or size <= sees or 2 * judged.measuring < judged.stamps:
         return []
     per_second = judged.objects / judged.measuring
-    told = (
+    note = (
         f"Measuring takes {judged.measuring / judged.objects:.2g} s of the time for each object ({per_second:.2g} objects/s), since stamps are "
         f"{size} px a side. The encoder sees {sees} px: make smaller stamps (tuningfork pack --size {sees}, or --fit galaxy, which zooms in "
         "on each galaxy; [survey.images] size where stamps are cut), or measure less ([measure] quantities)."
     )
-    return [told]
+    return [note]
 
 
 def usable_cores() -> int:

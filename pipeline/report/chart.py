@@ -63,7 +63,7 @@ def chart(source: Source, sample: int, *, umap: bool = True) -> dict[str, Any]:
     ]
     which = "chosen by a hash of their ids" if rows.num_rows == sample else "all that have a group"
     notes = [f"{rows.num_rows:,} objects, {which}."]
-    extra, told = _umap(codes) if umap else ([], "UMAP was not asked for.")
+    extra, note = _umap(codes) if umap else ([], "UMAP was left out (--no-umap).")
     columns = [_categories(rows, name) for name in ("group", "class", "kept") if name in source.columns]
     numbers = [source.columns["agreement"], source.columns["distance"], *_numbers(source)]
     columns += [_measure(rows, column) for column in numbers]
@@ -71,7 +71,7 @@ def chart(source: Source, sample: int, *, umap: bool = True) -> dict[str, Any]:
     found = [_categories(rows, column.name) for column in words]
     columns += [column for column in found if len(column["categories"]) <= MOST_WORDS]
     ids = [str(value) for value in rows["object_id"].to_pylist()]
-    return {"ids": ids, "axes": axes + extra, "columns": columns, "notes": [*notes, told]}
+    return {"ids": ids, "axes": axes + extra, "columns": columns, "notes": [*notes, note]}
 
 
 def _numbers(source: Source) -> list[Column]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def plan_rows(source: Source) -> list[tuple[str, str]]:
-    """What `run.json` says was to be done, as the plan prints it."""
+    """The settings in `run.json`, as the plan prints them."""
     config, shards = source.record["config"], source.record["shards"]
     survey, encode, fit, vote = config["survey"], config["encode"], config["fit"], config["vote"]
     images = survey["images"]
@@ -64,7 +64,7 @@ def fingerprints(source: Source) -> dict[str, str]:
 
 
 def software(source: Source) -> dict[str, str]:
-    """Versions that made the run, as the receipt of one part tells them; empty where no part is left."""
+    """Software versions of the run, from the receipt of one part; empty if no part is left."""
     names = sorted(parts.done(source.run.objects))
     with contextlib.suppress(CorruptFile):
         return parts.receipt(source.run.objects, names[0]).software if names else {}
@@ -75,7 +75,7 @@ def counts(source: Source) -> dict[str, int]:
     """Objects, those that are usable, those that are kept and those that all members agree on."""
     sql = """SELECT count(*) AS objects, count("group") AS usable, count(*) FILTER (kept) AS kept,
                     count(*) FILTER (agreement = 1) AS unanimous FROM objects"""
-    return {name: int(value) for name, value in source.ask(sql)[0].items()}
+    return {name: int(value) for name, value in source.query(sql)[0].items()}
 
 
 def flag_tables(source: Source) -> list[dict[str, Any]]:
@@ -88,7 +88,7 @@ def flag_tables(source: Source) -> list[dict[str, Any]]:
         each = ", ".join(
             f"count(*) FILTER ({name} & {bit} != 0) AS {quoted(n)}" for n, bit in column.bits.items()
         )
-        found = source.ask(f"SELECT {each}, count(*) FILTER ({name} = 0) AS none FROM objects")[0]
+        found = source.query(f"SELECT {each}, count(*) FILTER ({name} = 0) AS none FROM objects")[0]
         without = int(found.pop("none"))
         rows = [{"bit": column.bits[n], "name": n, "objects": int(count)} for n, count in found.items()]
         tables.append({"column": name, "rows": rows, "without": without})
@@ -99,10 +99,10 @@ def groups(source: Source) -> list[dict[str, Any]]:
     """Every group with its size, how much of it is kept, and `medians` of every parameter over the kept objects."""
     sql = """SELECT "group" AS name, count(*) AS objects, count(*) FILTER (kept) AS kept, avg(agreement) AS agreement
              FROM objects WHERE "group" IS NOT NULL GROUP BY 1 ORDER BY 1"""
-    found = {row["name"]: {**row, "medians": {}} for row in source.ask(sql)}
+    found = {row["name"]: {**row, "medians": {}} for row in source.query(sql)}
     for column in source.parameters:
         # one column at a time: an exact median holds all of a column's values
-        for row in source.ask(median_sql(column, '"group"')):
+        for row in source.query(median_sql(column, '"group"')):
             found[row["name"]]["medians"][column.name] = row["value"]
     return list(found.values())
 
@@ -110,9 +110,9 @@ def groups(source: Source) -> list[dict[str, Any]]:
 def class_medians(source: Source) -> list[dict[str, Any]]:
     """The same for every class; UNC is one of them."""
     sql = """SELECT "class" AS name, count(*) AS objects FROM objects WHERE "class" IS NOT NULL GROUP BY 1 ORDER BY 1"""
-    found = {row["name"]: {**row, "medians": {}} for row in source.ask(sql)}
+    found = {row["name"]: {**row, "medians": {}} for row in source.query(sql)}
     for column in source.parameters:
-        for row in source.ask(median_sql(column, '"class"', "true")):
+        for row in source.query(median_sql(column, '"class"', "true")):
             found[row["name"]]["medians"][column.name] = row["value"]
     return [found[name] for name in ordered(found)]
 

@@ -38,7 +38,7 @@ MARK = b'content="tuningfork report"'
 
 @dataclass(frozen=True)
 class Options:
-    """What a person asks of a report."""
+    """Options of a report."""
 
     out: str | None = None
     truth: str | None = None
@@ -71,12 +71,12 @@ def report(run: str, options: Options = Options()) -> str:
     out = _folder(run, options.out)
     source = open_source(run)
     truths = [scoring.truth_of_file(source, options.truth, options.truth_column)] if options.truth else []
-    scores = [scoring.score(source, told) for told in truths]
+    scores = [scoring.score(source, truth) for truth in truths]
     held_out = scoring.truth_of_held_out(source)
     scores += [scoring.score(source, held_out)] if held_out else []
     files: dict[str, bytes] = {}
     sheet = sheets.choose(source, options.stamps)
-    gone, told = _stamps(source, sheet, options, files)
+    gone, caption = _stamps(source, sheet, options, files)
     by = "class" if source.has_classes else "group"
     drawn = _plots(source, by, files)
     figures = _confusions(scores, files)
@@ -86,7 +86,7 @@ def report(run: str, options: Options = Options()) -> str:
             places = palette.places(column["categories"])
             column["places"] = [places.get(name, -1) for name in column["categories"]]
     values = {
-        "stamps_told": told,
+        "stamps_caption": caption,
         "gone": gone,
         "drawn": {name.removeprefix("stamps/").removesuffix(".png") for name in files},
         "plots": drawn,
@@ -148,7 +148,7 @@ def _plots(source: Source, by: str, files: dict[str, bytes]) -> list[dict[str, A
         made = plots.surface(source, found, by)
         if made is None:
             continue
-        svg, told = made
+        svg, caption = made
         surface = found.surface
         files[f"plots/{surface.name}.svg"] = svg
         lines = [line.title for line in surface.lines]
@@ -156,7 +156,7 @@ def _plots(source: Source, by: str, files: dict[str, bytes]) -> list[dict[str, A
             {
                 "name": surface.name,
                 "title": surface.title,
-                "told": told,
+                "caption": caption,
                 "lines": lines,
                 "about": surface.about,
                 "width": plots.WIDTH,

@@ -1,4 +1,4 @@
-"""Colours that the colour-blind tell apart (Okabe & Ito 2008), and the marks that tell without colour."""
+"""Colours that are distinct to the colour-blind (Okabe & Ito 2008), and markers that are distinct without colour."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def surface(source: Source, found: Found, by: str) -> tuple[bytes, str] | None:
     x, y = _value(found.x.name, found.surface.x), _value(found.y.name, found.surface.y)
     known = f'isfinite({x}) AND isfinite({y}) AND "{by}" IS NOT NULL'
     known += " AND kept" if by == "group" else ""
-    limits = source.ask(
+    limits = source.query(
         f"""SELECT count(*) AS objects,
                    quantile_cont({x}, [{EDGE}, {1 - EDGE}]) AS x, quantile_cont({y}, [{EDGE}, {1 - EDGE}]) AS y
             FROM objects WHERE {known}"""
@@ -94,8 +94,8 @@ def surface(source: Source, found: Found, by: str) -> tuple[bytes, str] | None:
         _finish(axes, found, box, outside=len(clouds) > 8)
         svg = _svg(figure)
     middles = "; ".join(f"{c.name}: {_shown(c, found)}" for c in clouds)
-    told = f"{found.surface.title}, {limits['objects']:,} objects by {by}. Medians ({found.x.name}, {found.y.name}): {middles}."
-    return svg, told
+    caption = f"{found.surface.title}, {limits['objects']:,} objects by {by}. Medians ({found.x.name}, {found.y.name}): {middles}."
+    return svg, caption
 
 
 def confusion(table: Confusion) -> bytes:
@@ -145,11 +145,11 @@ def _clouds(
     counts: dict[str, NDArray[np.float64]] = {}
     sql = f"""SELECT "{by}"::VARCHAR AS name, {cell[0]} AS i, {cell[1]} AS j, count(*) AS n
               FROM objects WHERE {known} AND {inside} GROUP BY ALL"""
-    for row in source.ask(sql):
+    for row in source.query(sql):
         place = min(row["j"], CELLS - 1), min(row["i"], CELLS - 1)  # the last may round up
         counts.setdefault(row["name"], np.zeros((CELLS, CELLS)))[place] += row["n"]
     middle = f'SELECT "{by}" AS name, count(*) AS n, median({values[0]}) AS x, median({values[1]}) AS y FROM objects WHERE {known} GROUP BY 1 ORDER BY 1'
-    found = {row["name"]: row for row in source.ask(middle)}
+    found = {row["name"]: row for row in source.query(middle)}
     order = palette.ordered(found) if by == "class" else found
     nothing = np.zeros((CELLS, CELLS))
     return [

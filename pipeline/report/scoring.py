@@ -128,11 +128,11 @@ def truth_of_file(source: Source, path: str, column: str) -> str:
             WHERE {quoted(column)} IS NOT NULL""")
     except duckdb.Error as error:
         raise Refused([Fault(path, f"cannot be read ({_first(error)})", "Give another --truth")]) from error
-    twice = source.ask("SELECT object_id FROM truth GROUP BY 1 HAVING count(*) > 1 LIMIT 1")
+    twice = source.query("SELECT object_id FROM truth GROUP BY 1 HAVING count(*) > 1 LIMIT 1")
     if twice:
         problem, which = "an object stands in it twice", twice[0]["object_id"]
         raise Refused([Fault(path, problem, "Leave one row an object", "object_id", which)])
-    kinds = source.ask("SELECT count(DISTINCT truth) AS kinds FROM truth")[0]["kinds"]
+    kinds = source.query("SELECT count(DISTINCT truth) AS kinds FROM truth")[0]["kinds"]
     if kinds > MOST_CLASSES:
         problem = f"has {kinds} different values, which are no classes"
         raise Refused([Fault(path, problem, "--truth-column names the one with the class", column)])
@@ -169,7 +169,7 @@ def score(source: Source, truth: str) -> Score:
     everything: Counter[tuple[str, str]] = Counter()
     groups: Counter[tuple[str, str]] = Counter()
     left_out: Counter[str] = Counter()
-    for row in source.ask(sql):
+    for row in source.query(sql):
         group, objects = row["group"], row["objects"]
         name = UNUSABLE if group is None else classes.get(group) or UNNAMED
         everything[row["truth"], name] += objects

@@ -51,7 +51,7 @@ def choose(source: Source, count: int) -> Sheets:
         sql = f"""WITH chosen AS ({chosen.replace("$count", str(int(count)))})
                   SELECT {columns} FROM chosen c JOIN objects o ON o.shard = c.shard AND o."row" = c."row"
                   ORDER BY c."group", c.place"""
-        for row in source.ask(sql):
+        for row in source.query(sql):
             shard = numbers.setdefault(row["shard"], len(numbers))
             key = f"{shard}-{row['row']}"
             objects[key] = row

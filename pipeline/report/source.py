@@ -43,7 +43,7 @@ class Column:
     unit: str = ""
     description: str = ""
     is_identifier: bool = False
-    """Whether its values are whole numbers so large that no axis tells one from the next: names of something, as surveys have them."""
+    """Whether its values are integers too large for the axis of a plot: identifiers."""
 
     @property
     def is_number(self) -> bool:
@@ -63,8 +63,8 @@ class Column:
     @property
     def bits(self) -> dict[str, int]:
         """Name and value of each bit, where the description says `bits: 1 name; 2 name…`."""
-        _, marked, told = self.description.partition("bits:")
-        return {name: int(bit) for bit, name in BITS.findall(told)} if marked else {}
+        _, marked, bits = self.description.partition("bits:")
+        return {name: int(bit) for bit, name in BITS.findall(bits)} if marked else {}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Source:
     columns: dict[str, Column] = field(default_factory=dict)
     """Of the view `objects`, by name."""
 
-    def ask(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Answer of a query, a dictionary a row."""
         return self.table(sql, values).to_pylist()
 
@@ -90,7 +90,7 @@ class Source:
         """Whether some object has a class."""
         if "class" not in self.columns:
             return False
-        return bool(self.ask('SELECT count("class") AS named FROM objects')[0]["named"])
+        return bool(self.query('SELECT count("class") AS named FROM objects')[0]["named"])
 
     @property
     def parameters(self) -> list[Column]:
@@ -137,9 +137,9 @@ def open_source(url: str) -> Source:
     identifiers = _identifiers(connection, schema)
     for item in schema:
         about = described[item.name].metadata or {} if item.name in described else {}
-        told = {k.decode(): v.decode("utf-8", "replace") for k, v in about.items()}
-        told = {"unit": told.get("unit", ""), "description": told.get("description", "")}
-        columns[item.name] = Column(item.name, item.type, **told, is_identifier=item.name in identifiers)
+        metadata = {k.decode(): v.decode("utf-8", "replace") for k, v in about.items()}
+        metadata = {"unit": metadata.get("unit", ""), "description": metadata.get("description", "")}
+        columns[item.name] = Column(item.name, item.type, **metadata, is_identifier=item.name in identifiers)
     return Source(run, record, connection, columns)
 
 

@@ -112,7 +112,7 @@ def pictures(release: Release, objects: Mapping[str, dict[str, Any]]) -> Iterato
 
 
 def _rows(release: Release, shard: int, rows: Sequence[int]) -> pa.Table:
-    """Some rows of a shard's catalog: neighbours in one read, and nothing cut that is not asked for."""
+    """Some rows of a shard's catalog: neighbouring rows in one read, and only the requested stamps are cut."""
     table = release.shards[shard].table
     gap = max(1, NEAR_BYTES // table.row_bytes)
     if table.compression:

@@ -25,11 +25,11 @@ def percent(part: int, whole: int) -> str:
 
 
 def evidence(found: dict[str, Any]) -> str:
-    """What speaks for a group's class, in one line."""
-    told = [f"rule {found['rule']}"] if found.get("rule") else []
+    """The evidence for a group's class, in one line."""
+    reasons = [f"rule {found['rule']}"] if found.get("rule") else []
     shares = sorted((found.get("labels") or {}).items(), key=lambda item: -item[1])[:4]
     if shares:
-        told.append(f"labels ({found['labelled']}): " + ", ".join(f"{n} {v:.0%}" for n, v in shares))
+        reasons.append(f"labels ({found['labelled']}): " + ", ".join(f"{n} {v:.0%}" for n, v in shares))
     medians = [f"{n} {short(v)}" for n, v in (found.get("medians") or {}).items() if v is not None]
-    told += [f"medians {', '.join(medians)}"] if medians else []
-    return "; ".join(told)
+    reasons += [f"medians {', '.join(medians)}"] if medians else []
+    return "; ".join(reasons)

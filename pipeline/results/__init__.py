@@ -1,4 +1,4 @@
-"""What people do with a run that has ended: ask its catalog, and name its groups.
+"""What people do with a finished run: query its catalog, and name its groups.
 
 Begin in `query` for `tuningfork query`, in `label` for `tuningfork label`.
 """

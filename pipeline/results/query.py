@@ -34,7 +34,7 @@ class Question:
 
 
 def resolve(sql: str | None, name: str | None, values: list[str]) -> Question:
-    """What is asked: SQL as typed, or a canned query with its parameters."""
+    """The query: SQL as typed, or a canned query with its parameters."""
     if name is None:
         return Question(sql or "")
     queries = views.canned()

@@ -52,7 +52,7 @@ def load(url: str) -> dict[str, NDArray[Any]]:
     return found
 
 
-def told(url: str, use: Callable[[Any], T]) -> T:
+def read_with(url: str, use: Callable[[Any], T]) -> T:
     """What `use` makes of the values in a JSON file.
 
     Raises

@@ -27,14 +27,14 @@ class _Classes(BaseModel):
 
 
 def read_classes(url: str) -> dict[str, Any]:
-    """The class of each group of a run, and what speaks for it, as the barrier left them.
+    """The class of each group of a run, and the evidence for it, as the barrier wrote them.
 
     Raises
     ------
     CorruptFile
         If the file holds something else.
     """
-    return arrays.told(url, _sound)
+    return arrays.read_with(url, _sound)
 
 
 def _sound(values: Any) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def _replaced_shards(
     if not changed:
         return []
     done = {int(name.split("-")[1]) for name in parts.done(objects)}
-    return [told for number, told in changed.items() if number in done]
+    return [change for number, change in changed.items() if number in done]
 
 
 def _replaced_images(

@@ -99,19 +99,19 @@ def in_force(decisions: list[Decision], fit: str) -> dict[int, Label]:
 
 def notes(decisions: list[Decision], fit: str) -> list[str]:
     """What a plan says of labels."""
-    said = []
+    lines = []
     stale = [decision for decision in decisions if decision.fit != fit]
     if stale:
         last = stale[-1]
-        said.append(
+        lines.append(
             f"Labels by {last.author} of {last.date} were given to the groups of another fit and are ignored: "
             "look at the new groups and label them."
         )
     labels = in_force(decisions, fit)
     if labels:
         named = ", ".join(f"{group} {label.name}" for group, label in labels.items())
-        said.append(f"Groups named by people: {named}.")
-    return said
+        lines.append(f"Groups named by people: {named}.")
+    return lines
 
 
 def as_values(labels: dict[int, Label]) -> list[Any]:

@@ -87,7 +87,7 @@ class RunDirectory:
 
     @property
     def classes(self) -> str:
-        """The class of each group, and what speaks for it."""
+        """The class of each group, and the evidence for it."""
         return storage.join(self.models, "classes.json")
 
     @property
@@ -218,7 +218,7 @@ class RunDirectory:
 
 
 def run_id(name: str, url: str, fingerprint: str) -> str:
-    """What a run is called in metrics, logs and dashboards: the same however often it goes on, and wherever it is asked for.
+    """Name of a run in metrics, logs and dashboards. It stays the same when the run is resumed, and on every machine.
 
     Parameters
     ----------

@@ -99,7 +99,7 @@ def status(url: str) -> Status:
 
 def _balance(run: RunDirectory, slices: list[str]) -> Balance:
     wanted = (
-        arrays.told(run.balance, lambda values: int(values["synthetic"]))
+        arrays.read_with(run.balance, lambda values: int(values["synthetic"]))
         if storage.exists(run.balance)
         else None
     )

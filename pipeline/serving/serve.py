@@ -149,7 +149,7 @@ def _command(server: Tritonserver, repository: Path, ports: Ports, scratch: Path
     if ports.ca is not None:
         command += ["--grpc-use-ssl-mutual=1", f"--grpc-root-cert={ports.ca}"]
     command.append(f"--backend-config=python,shm-region-prefix-name={prefix}")
-    if _knows(server, CLIENT_MEMORY):
+    if _supports(server, CLIENT_MEMORY):
         command.append(f"{CLIENT_MEMORY}=true")
     if server.wheel is not None:
         # The wheel keeps a stub for each Python beside the backend; the server looks for one in the backend's own folder.
@@ -164,10 +164,10 @@ def _command(server: Tritonserver, repository: Path, ports: Ports, scratch: Path
     return command
 
 
-def _knows(server: Tritonserver, option: str) -> bool:
+def _supports(server: Tritonserver, option: str) -> bool:
     words = [str(server.binary), "--help"]
-    told = subprocess.run(words, env=_environment(server), capture_output=True, check=False)  # noqa: S603
-    return option.encode() in told.stdout + told.stderr
+    shown = subprocess.run(words, env=_environment(server), capture_output=True, check=False)  # noqa: S603
+    return option.encode() in shown.stdout + shown.stderr
 
 
 def _environment(server: Tritonserver) -> dict[str, str]:

@@ -47,7 +47,7 @@ def augment(plan: Plan) -> None:
     run, settings = plan.run, plan.config.augment
     if not storage.exists(run.balance):
         _decide(plan)
-    decided = arrays.told(run.balance, lambda values: {**values, "synthetic": int(values["synthetic"])})
+    decided = arrays.read_with(run.balance, lambda values: {**values, "synthetic": int(values["synthetic"])})
     done = parts.done(run.synthetic)
     missing = [piece for piece in pieces(decided["synthetic"]) if piece.name not in done]
     if not missing:
@@ -125,7 +125,7 @@ def shortfall(
 
 
 def _decide(plan: Plan) -> None:
-    """Write down which groups are rare and what they get, and say it."""
+    """Record and print which groups are rare and how many neighbours they get."""
     config, groups = plan.config, plan.config.fit.groups
     counted = on_parts(plan, _counts, plan.run.first_votes, groups)
     objects, kept = functools.reduce(np.add, counted)
@@ -138,11 +138,11 @@ def _decide(plan: Plan) -> None:
     ]
     values = {"groups": described, "synthetic": int(wanted.sum())}
     storage.write(plan.run.balance, json.dumps(values, indent=1, sort_keys=True).encode())
-    console.print(told(values), soft_wrap=True)
+    console.print(summary(values), soft_wrap=True)
 
 
-def told(decided: dict[str, Any]) -> str:
-    """What was decided, in a line."""
+def summary(decided: dict[str, Any]) -> str:
+    """One line on which groups are rare."""
     rare = [str(group["group"]) for group in decided["groups"] if group["synthetic"]]
     lost = [str(group["group"]) for group in decided["groups"] if not group["kept"]]
     nothing = f" Nothing is kept in {', '.join(lost)}: there is nothing to draw like." if lost else ""

@@ -30,7 +30,7 @@ task = ray.remote(num_cpus=1, max_retries=TRIES, scheduling_strategy="SPREAD")
 
 @contextlib.contextmanager
 def barrier(plan: Plan, stage: str) -> Iterator[None]:
-    """Around a barrier, which is told of and timed."""
+    """Show the progress of a barrier and record its time."""
     with StageProgress(stage, run=plan.run_id), RunMetrics(plan.run_id).step(stage):
         yield
 

@@ -49,7 +49,7 @@ class Counts:
 
 
 def classify(plan: Plan) -> None:
-    """Give the groups their classes, and keep what speaks for them."""
+    """Give the groups their classes, and record the evidence for them."""
     run, classes = plan.run, plan.config.classes
     if storage.exists(run.classes):
         return

@@ -1,4 +1,4 @@
-"""Synthetic neighbours to be drawn: which objects they are like, and what of them the diffusion model is told."""
+"""Synthetic neighbours to be drawn: their exemplars, and the conditions for the diffusion model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kernels import bags
 from kernels.diffusion_model import DiffusionModel
 from kernels.stretch import noise_level
 from pipeline import conditions
-from pipeline.plan.balancing import known, numbers_of
+from pipeline.plan.balancing import numbers_of, with_columns
 from pipeline.stages.barrier import answers, on_parts, task
 
 if TYPE_CHECKING:
@@ -46,15 +46,15 @@ def requests(plan: Plan, wanted: NDArray[np.int64]) -> pa.Table:
     Returns
     -------
     pa.Table
-        ``object_id`` (of its own kind), ``like`` (id of the object that it is like), ``group``, ``flags``, ``usable``, and what
-        `actors.generator.StampGenerator` is asked for.
+        ``object_id`` (of its own kind), ``like`` (id of the object that it is like), ``group``, ``flags``, ``usable``, and the columns that
+        `actors.generator.StampGenerator` reads.
     """
     settings = plan.config.augment
     assert plan.generator_options is not None, "the bags of this plan are balanced"
     attributes = DiffusionModel.load(plan.generator_options["model"]).attributes
-    told, numeric = known(attributes, plan.schema), numbers_of(plan.schema)
-    limits = [end for attribute in told for end in attribute.limits or () if end in numeric]
-    columns = list(dict.fromkeys([*(attribute.name for attribute in told), *limits]))
+    given, numeric = with_columns(attributes, plan.schema), numbers_of(plan.schema)
+    limits = [end for attribute in given for end in attribute.limits or () if end in numeric]
+    columns = list(dict.fromkeys([*(attribute.name for attribute in given), *limits]))
     found = on_parts(plan, _exemplars, plan.run.first_votes, columns, wanted, settings.seed)
     exemplars = _leading(pa.concat_tables(filter(None, found)), wanted, settings.seed)
     exemplars = _with_psf(plan, _with_noise(plan, exemplars, attributes), attributes)
@@ -73,7 +73,7 @@ def requests(plan: Plan, wanted: NDArray[np.int64]) -> pa.Table:
     ]
     seeds = (bags.hash_ids(np.array(names), settings.seed) >> np.uint64(1)).astype(np.int64)
     near = conditions.jittered(values[row], attributes, seeds, settings.jitter)
-    asked = request_table(seeds, near, confidence[row], attributes)
+    requested = request_table(seeds, near, confidence[row], attributes)
     marked = {
         "object_id": pa.array(names, pa.string()),
         "like": exemplars["object_id"].take(row),
@@ -81,7 +81,7 @@ def requests(plan: Plan, wanted: NDArray[np.int64]) -> pa.Table:
         "flags": pa.array(np.zeros(len(row), np.int32)),
         "usable": pa.array(np.ones(len(row), bool)),
     }
-    return pa.table({**marked, **dict(zip(asked.column_names, asked.columns, strict=True))})
+    return pa.table({**marked, **dict(zip(requested.column_names, requested.columns, strict=True))})
 
 
 def _exemplars(
@@ -117,16 +117,16 @@ def _within(exemplars: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
     for attribute in attributes:
         place = exemplars.schema.get_field_index(attribute.name)
         if attribute.kind == "label" and place >= 0:
-            said = exemplars[attribute.name].cast(pa.float64(), safe=False)
-            inside = pc.and_(pc.greater_equal(said, attribute.low), pc.less_equal(said, attribute.high))
+            labels = exemplars[attribute.name].cast(pa.float64(), safe=False)
+            inside = pc.and_(pc.greater_equal(labels, attribute.low), pc.less_equal(labels, attribute.high))
             exemplars = exemplars.set_column(
-                place, attribute.name, pc.if_else(inside, said, pa.scalar(None, pa.float64()))
+                place, attribute.name, pc.if_else(inside, labels, pa.scalar(None, pa.float64()))
             )
     return exemplars
 
 
 def _with_noise(plan: Plan, exemplars: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
-    """The objects with the noise of their stamps in columns called like the attributes that say it; stamps are read again for it."""
+    """The objects with the noise of their stamps, in columns named like the noise attributes; the stamps are read again for this."""
     bands = plan.config.survey.images.bands
     noisy = [
         (f"noise_{band}", i)
@@ -155,11 +155,11 @@ def _with_noise(plan: Plan, exemplars: pa.Table, attributes: Sequence[Attribute]
 
 
 def _with_psf(plan: Plan, exemplars: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
-    """The objects with the release's PSF, where the model is told it: the sharpest that it knows, unless both are known."""
+    """The objects with the release's PSF, if the model is conditioned on it: its sharpest PSF, unless the release's is known too."""
     fwhm = plan.config.measure.fwhm
     for attribute in attributes:
         if attribute.kind == "psf":
-            # a model of a release whose own PSF nobody knew counts from that one, as 0
+            # if the PSF of the training release was unknown, the model's `psf` is the blur relative to it, and 0 is none
             width = attribute.low
             if fwhm is not None and attribute.low > 0:
                 width = fwhm / (plan.release.pixel_scale or 1.0)

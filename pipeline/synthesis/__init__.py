@@ -1,4 +1,4 @@
-"""Synthetic releases: what is asked for, which galaxies are taken as exemplars, and the actors that draw them.
+"""Synthetic releases: the requests, the exemplar galaxies, and the actors that draw them.
 
 Begin in `augment`.
 """

@@ -152,8 +152,8 @@ def _about(model: DiffusionModel) -> dict[str, dict[str, str]]:
         "like": {"description": "id of the row that the condition comes from"},
     }
     for attribute in model.attributes:
-        asked = {"unit": attribute.unit, "description": "asked for; NaN where unknown"}
-        about[attribute.name] = {key: text for key, text in asked.items() if text}
+        metadata = {"unit": attribute.unit, "description": "asked for; NaN where unknown"}
+        about[attribute.name] = {key: text for key, text in metadata.items() if text}
         about[attribute.name + SURE] = {"description": f"confidence in {attribute.name}, from 0 to 1"}
     return about
 
@@ -162,8 +162,8 @@ def _config(out: str, model: DiffusionModel, table: pa.Table) -> str:
     """The release's config; measured attributes are renamed, since a run measures them again."""
     measured = {a.name for a in model.attributes if a.kind == "measured"}
     own = ["seed", "model", *(f.name for f in fields(Sampling)), "like"]
-    asked = [name for name in table.column_names if name not in {"id", *own}]
-    kept = [f"{name} as {ASKED}{name}" if name in measured else name for name in asked]
+    conditions = [name for name in table.column_names if name not in {"id", *own}]
+    kept = [f"{name} as {ASKED}{name}" if name in measured else name for name in conditions]
     return survey_toml(
         out.rstrip("/").rsplit("/", 1)[-1],
         [*own, *kept],
@@ -193,7 +193,7 @@ def _gpu_faults(order: Order, address: str | None) -> list[Fault]:
 
 
 def _lacking(order: Order) -> list[Fault]:
-    """What Ray would wait for without a word, for ever."""
+    """Resources that the cluster lacks: Ray would wait for them forever without a message."""
     import ray  # noqa: PLC0415
 
     there, (cpus, gpus), faults = ray.cluster_resources(), _resources(order), []
@@ -213,10 +213,10 @@ def _resources(order: Order) -> tuple[float, float]:
 
 def _record(order: Order, model: DiffusionModel, requests: Requests, table: pa.Table) -> dict[str, Any]:
     """What `augment.json` keeps; the fingerprint covers all that the shards' bytes depend on."""
-    told = pc.binary_join_element_wise(table["id"], table["like"], "\t").to_pylist()
+    lines = pc.binary_join_element_wise(table["id"], table["like"], "\t").to_pylist()
     wanted = {
         "model": model.fingerprint,
-        "requests": hashlib.sha256("\n".join(told).encode()).hexdigest(),
+        "requests": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
         **asdict(requests.how),
         "shard_rows": order.shard_rows,
         "precision": PRECISION,

@@ -1,4 +1,4 @@
-"""Rows that synthetic galaxies are drawn like: of a table, of a run's catalog, or of a release, whose stamps tell their noise."""
+"""Exemplars of synthetic galaxies: rows of a table, of a run's catalog, or of a release, whose noise is measured on the stamps."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Exemplars:
 
 
 def exemplars(path: str, model: DiffusionModel) -> Exemplars:
-    """The conditions that the rows of `path` ask of a model.
+    """The conditions that the rows of `path` give for a model.
 
     Parameters
     ----------

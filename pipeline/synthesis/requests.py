@@ -1,4 +1,4 @@
-"""What an augmentation is asked for, and what that means stamp by stamp: seed, condition, and the row that it is like."""
+"""The options of an augmentation, and what they give for each stamp: seed, condition and exemplar."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MODEL_DIGITS = 16
 SHORT = 8
 """Hexadecimal digits of hashes in an id."""
 ASKED = "asked_"
-"""Before a measured attribute's name where a catalog keeps what was asked: it has what was measured, too."""
+"""Prefix of a measured attribute's column that holds the requested value: the catalog has the measured value, too."""
 _RANGES: dict[str, tuple[float, float]] = {
     "count": (1, 2**40),
     "jitter": (0, 1),
@@ -55,7 +55,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Order:
-    """What a person asks for, None where nothing is said; see `tuningfork augment --help`."""
+    """The options of `tuningfork augment`, None where not given; see its `--help`."""
 
     model: str
     out: str
@@ -76,8 +76,8 @@ class Order:
     @property
     def how(self) -> Sampling:
         """How stamps are drawn."""
-        told = {name: getattr(self, name) for name in ("steps", "guidance", "rescale")}
-        return Sampling(**{name: value for name, value in told.items() if value is not None})
+        options = {name: getattr(self, name) for name in ("steps", "guidance", "rescale")}
+        return Sampling(**{name: value for name, value in options.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -95,18 +95,18 @@ class Requests:
 
     def table(self, model: DiffusionModel) -> pa.Table:
         """`id`, `like` and the columns of `actors.generator.request_table`, one row a stamp."""
-        asked = request_table(self.seeds, self.values, self.confidence, model.attributes)
-        asked = asked.add_column(0, "id", pa.array(self._ids(model), pa.string()))
-        return asked.append_column("like", pa.array(self.exemplars, pa.string()))
+        table = request_table(self.seeds, self.values, self.confidence, model.attributes)
+        table = table.add_column(0, "id", pa.array(self._ids(model), pa.string()))
+        return table.append_column("like", pa.array(self.exemplars, pa.string()))
 
     def _ids(self, model: DiffusionModel) -> list[str]:
-        """One seed gives different galaxies by different models, conditions or sampling: an id tells them apart."""
+        """Ids differ by seed, model, condition and sampling: each of them changes the galaxy."""
         unknown = np.isnan(self.values)
-        told = (
+        conditions = (
             np.where(unknown, np.float32(np.nan), self.values),
             np.where(unknown, np.float32(0), self.confidence),
         )
-        rows = np.ascontiguousarray(np.concatenate(told, axis=1).astype("<f4"))
+        rows = np.ascontiguousarray(np.concatenate(conditions, axis=1).astype("<f4"))
         start = hashlib.sha256(repr(self.how).encode())
         ids = []
         for seed, row in zip(self.seeds.tolist(), rows, strict=True):
@@ -238,7 +238,7 @@ def _again(path: str, model: DiffusionModel) -> Requests:
     how = Sampling(
         *(kind(rows[name][0].as_py()) for name, kind in zip(how_columns, (int, float, float), strict=True))
     )
-    values, confidence = _asked(rows, model.attributes)
+    values, confidence = _requested(rows, model.attributes)
     like = (
         [text or "" for text in rows["like"].to_pylist()]
         if "like" in rows.column_names
@@ -270,7 +270,7 @@ def _again_faults(path: str, rows: pa.Table, model: DiffusionModel, how: Sequenc
     return faults
 
 
-def _asked(
+def _requested(
     rows: pa.Table, attributes: Sequence[Attribute]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     columns: dict[str, list[Any]] = {"": [], SURE: []}

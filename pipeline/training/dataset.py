@@ -1,4 +1,4 @@
-"""What networks learn from: releases in the usual config, read slice by slice, with the labels that they carry."""
+"""Training data: releases given by the usual config, read slice by slice, with their labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOLD_SEED = 5
 
 @dataclass(frozen=True)
 class Dataset:
-    """A release to learn from; how its stamps are made ready, a subclass says."""
+    """A release to learn from; subclasses define how its stamps are prepared."""
 
     release: Release
     slice_rows: int
@@ -42,7 +42,7 @@ class Dataset:
 
     @property
     def answers(self) -> int:
-        """Numbers that are told of an object."""
+        """Target values of one object."""
         return 0
 
     @property
@@ -51,12 +51,12 @@ class Dataset:
         return []
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What else the weights depend on, as plain values."""
+    def metadata(self) -> dict[str, Any]:
+        """What else the weights depend on, as plain values; they are recorded in `train.json`."""
         raise NotImplementedError
 
     def learned(self, rows: pa.Table, stamps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Stamps (n, *shape) float16 made ready of stamps (n, b, y, x), and targets (n, answers) float32."""
+        """Stamps (n, *shape) float16 prepared from stamps (n, b, y, x), and targets (n, answers) float32."""
         raise NotImplementedError
 
     def slices(self) -> list[Slice]:
@@ -75,7 +75,7 @@ class Dataset:
         return rows, torch.tensor(pixels.reshape(-1, bands, size, size))
 
     def read(self, piece: Slice) -> pa.Table:
-        """What a slice teaches: `stamp` (float16, of `shape`) and `targets` (float32)."""
+        """Training data of a slice: `stamp` (float16, of `shape`) and `targets` (float32)."""
         stamps, targets = self.learned(*self.usable(piece))
         return pa.table(
             {

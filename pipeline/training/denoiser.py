@@ -40,7 +40,7 @@ class DenoiserDataset(Dataset):
         return (1, self.side, self.side)
 
     @property
-    def told(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """The side."""
         return {"side": self.side}
 
@@ -73,9 +73,9 @@ class DenoiserTraining(Trainable):
             precision=precision,
         )
 
-    def objective(self, job: TrainingJob, taught: int) -> DenoiserObjective:
+    def objective(self, job: TrainingJob, teacher_features: int) -> DenoiserObjective:
         """See `kernels.denoise.denoising_loss`."""
-        del taught
+        del teacher_features
         return DenoiserObjective(Denoiser(), job.recipe)
 
     def usage(self, weights: str) -> list[str]:

@@ -27,7 +27,7 @@ class DiffusionTraining(Trainable):
     one_release = True
 
     def dataset(self, config: Config, folder: str, source: str, side: int) -> DiffusionDataset:
-        """Every usable stamp as it is, with what is told of it."""
+        """Every usable stamp as it is, with its conditions."""
         del side
         return diffusion_dataset(config, folder, source)
 
@@ -35,9 +35,9 @@ class DiffusionTraining(Trainable):
         """What is drawn rests on the average of the weights: it is a long one."""
         return Recipe(rate=config.train.rate, weight_decay=0.02, ema=0.999, precision=precision)
 
-    def objective(self, job: TrainingJob, taught: int) -> DiffusionObjective:
+    def objective(self, job: TrainingJob, teacher_features: int) -> DiffusionObjective:
         """See `kernels.diffusion.diffusion_loss`."""
-        del taught
+        del teacher_features
         return DiffusionObjective(_description(job), job.recipe, job.settings.diffusion.degrade)
 
     def weights(self, job: TrainingJob, net: nn.Module) -> bytes:

@@ -1,4 +1,4 @@
-"""What a diffusion model learns from: the stamps of a release, and what is told of each."""
+"""Training data of a diffusion model: the stamps of a release and the conditions of each."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ TURNED = {"x_centre", "y_centre", "position_angle", "sersic_angle"}
 
 @dataclass(frozen=True)
 class DiffusionDataset(Dataset):
-    """Stamps as they are, and what is told of each."""
+    """Stamps as they are, and the conditions of each."""
 
     description: Description
     measurer: dict[str, Any] | None
-    """Options of `actors.measurer.Measurer`, where measured attributes are told."""
+    """Options of `actors.measurer.Measurer`; None without measured attributes."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,14 +61,14 @@ class DiffusionDataset(Dataset):
         return 2 * len(_of_galaxies(self.description))
 
     @property
-    def told(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """The description."""
         return {"description": self.description.to_json()}
 
     def learned(self, rows: pa.Table, stamps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Stamps in the description's brightness; targets are values, then confidences."""
         conditions = np.concatenate(
-            of_rows(_told_rows(rows, self.measurer), _of_galaxies(self.description)), axis=1
+            of_rows(_condition_rows(rows, self.measurer), _of_galaxies(self.description)), axis=1
         )
         return self.description.brightness.forward(stamps).half(), torch.from_numpy(conditions)
 
@@ -82,7 +82,9 @@ def diffusion_dataset(config: Config, folder: str, source: str) -> DiffusionData
         With everything that is wrong.
     """
     settings = config.train.diffusion
-    columns = [name for told in settings.attributes for column in told.columns for name in told.names(column)]
+    columns = [
+        name for group in settings.attributes for column in group.columns for name in group.names(column)
+    ]
     release = inspect(with_labels(config.survey, columns), folder)
     measurer, psf, faults = _measuring(config, folder, source, release)
     faults += _faults(config, source, release)
@@ -96,7 +98,7 @@ def diffusion_dataset(config: Config, folder: str, source: str) -> DiffusionData
         problem = "no object is usable, or all are held out"
         raise Refused([Fault(release.shards[0].table.url, problem, "Check its images")])
     noise = noise_level(stamps)
-    measured = _told_rows(rows, measurer)
+    measured = _condition_rows(rows, measurer)
     attributes = (
         *labels,
         *(_measured(name, measured) for name in settings.measured),
@@ -124,7 +126,7 @@ def _of_galaxies(description: Description) -> tuple[Attribute, ...]:
     return tuple(a for a in description.attributes if a.kind in ("label", "measured"))
 
 
-def _told_rows(rows: pa.Table, measurer: dict[str, Any] | None) -> pa.Table:
+def _condition_rows(rows: pa.Table, measurer: dict[str, Any] | None) -> pa.Table:
     """Rows with their labels under the names that the release gives them, and with what is measured."""
     plain = [name.removeprefix(LABEL) for name in rows.column_names if name.startswith(LABEL)]
     labels = rows.select([LABEL + name for name in plain]).rename_columns(plain)
@@ -138,7 +140,7 @@ def _told_rows(rows: pa.Table, measurer: dict[str, Any] | None) -> pa.Table:
 
 
 def _sample(dataset: Dataset) -> tuple[pa.Table, torch.Tensor]:
-    """Usable objects of as many slices as it takes, taken in an order of their own, and their stamps."""
+    """Usable objects and their stamps, from slices in a hashed order, until there are `SAMPLE`."""
     pieces = dataset.slices()
     order = np.argsort(hash_ids(np.array([piece.name for piece in pieces]), 0))
     rows, stamps = [], []
@@ -154,20 +156,22 @@ def _sample(dataset: Dataset) -> tuple[pa.Table, torch.Tensor]:
 def _labels(config: Config, release: Release) -> list[Attribute]:
     """Attributes that are columns of the release, all of whose rows must be in their range."""
     settings, first, faults = config.train.diffusion, release.shards[0].table.url, []
-    wanted = [name for told in settings.attributes for column in told.columns for name in told.names(column)]
+    wanted = [
+        name for group in settings.attributes for column in group.columns for name in group.names(column)
+    ]
     rows = label_rows(release, config.run.slice_rows, list(dict.fromkeys(wanted))) if wanted else None
     found = []
-    for told in settings.attributes:
-        for name in told.columns:
+    for group in settings.attributes:
+        for name in group.columns:
             assert rows is not None, "there are wanted columns"
-            everywhere = Attribute(name, -math.inf, math.inf, "label", missing=told.missing)
-            known = of_rows(rows, [everywhere])[0]
-            low, high = told.range or (_ends(known) if np.isfinite(known).any() else (0.0, 0.0))
+            everywhere = Attribute(name, -math.inf, math.inf, "label", missing=group.missing)
+            values = of_rows(rows, [everywhere])[0]
+            low, high = group.range or (_ends(values) if np.isfinite(values).any() else (0.0, 0.0))
             if low >= high:
                 faults.append(Fault(first, "has no two values", "Leave it out, or give its range", name))
                 continue
-            limits = None if told.low is None else (told.names(name)[1], told.names(name)[2])
-            attribute = Attribute(name, low, high, "label", _unit(release, name), told.missing, limits, told.needs, told.mirrored)  # fmt: skip
+            limits = None if group.low is None else (group.names(name)[1], group.names(name)[2])
+            attribute = Attribute(name, low, high, "label", _unit(release, name), group.missing, limits, group.needs, group.mirrored)  # fmt: skip
             try:
                 of_rows(rows, [attribute])
             except UnfitRows as error:
@@ -180,8 +184,8 @@ def _labels(config: Config, release: Release) -> list[Attribute]:
     return found
 
 
-def _ends(known: np.ndarray) -> tuple[float, float]:
-    return float(np.nanmin(known)), float(np.nanmax(known))
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    return float(np.nanmin(values)), float(np.nanmax(values))
 
 
 def _unit(release: Release, name: str) -> str:
@@ -189,8 +193,8 @@ def _unit(release: Release, name: str) -> str:
 
 
 def _measured(name: str, rows: pa.Table) -> Attribute:
-    known = rows[name].drop_null().to_numpy()
-    low, high = np.quantile(known, [LOWEST, HIGHEST]) if len(known) else (0.0, 1.0)
+    values = rows[name].drop_null().to_numpy()
+    low, high = np.quantile(values, [LOWEST, HIGHEST]) if len(values) else (0.0, 1.0)
     unit = (rows.schema.field(name).metadata or {}).get(b"unit", b"").decode()
     return Attribute(name, float(low), float(max(high, low + 1e-6)), "measured", unit)
 
@@ -209,7 +213,7 @@ def _noises(bands: list[str], stamps: torch.Tensor, noise: torch.Tensor) -> list
 def _measuring(
     config: Config, folder: str, source: str, release: Release
 ) -> tuple[dict[str, Any] | None, float, list[Fault]]:
-    """Options of the measurer, None where nothing is told that is measured; FWHM of the release's PSF, 0 if unknown, pixels."""
+    """Options of the measurer, None without measured attributes; FWHM of the release's PSF in pixels, 0 if unknown."""
     wanted = set(config.train.diffusion.measured)
     quantities = [name for name, columns in QUANTITIES.items() if wanted & set(columns)]
     settings = config.measure.model_copy(update={"quantities": quantities or ["shape"]})
@@ -225,7 +229,7 @@ def _measuring(
 
 def _faults(config: Config, source: str, release: Release) -> list[Fault]:
     settings, size = config.train.diffusion, release.survey.images.size
-    names = [name for told in settings.attributes for name in told.columns] + settings.measured
+    names = [name for group in settings.attributes for name in group.columns] + settings.measured
     known = {name for columns in QUANTITIES.values() for name in columns} - TURNED
     faults = []
 
@@ -241,7 +245,9 @@ def _faults(config: Config, source: str, release: Release) -> list[Fault]:
             wrong("measured", name, "changes when a stamp is turned, and all are", "Leave it out")
         elif name not in known:
             wrong("measured", name, "is not measured", f"There are: {', '.join(sorted(known))}")
-    for told in settings.attributes:
-        if told.needs is not None and told.needs not in names:
-            wrong("attributes", told.needs, f"is no attribute, but {told.columns[0]} needs it", "Name it too")
+    for group in settings.attributes:
+        if group.needs is not None and group.needs not in names:
+            wrong(
+                "attributes", group.needs, f"is no attribute, but {group.columns[0]} needs it", "Name it too"
+            )
     return faults

@@ -55,10 +55,10 @@ class EncoderDataset(Dataset):
         return [target.head for target in self.label_targets]
 
     @property
-    def told(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Stretch, side and targets."""
-        asked = [[q.head.name, q.head.weight, q.columns, q.answers] for q in self.label_targets]
-        return {"stretch": self.stretch, "side": self.side, "questions": asked}
+        questions = [[q.head.name, q.head.weight, q.columns, q.answers] for q in self.label_targets]
+        return {"stretch": self.stretch, "side": self.side, "questions": questions}
 
     def learned(self, rows: pa.Table, stamps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See `kernels.training.prepare.prepare`."""
@@ -115,11 +115,13 @@ class EncoderTraining(Trainable):
         """Loaded, where there is one."""
         return _teacher(job.settings, device, job.recipe.precision)
 
-    def objective(self, job: TrainingJob, taught: int) -> EncoderObjective:
+    def objective(self, job: TrainingJob, teacher_features: int) -> EncoderObjective:
         """VICReg between two views, labels, and the teacher's features."""
         net, dataset = GalaxyAtto().train(), job.datasets.each[0]
         assert isinstance(dataset, EncoderDataset)
-        return EncoderObjective(net, net.features, dataset.side, job.datasets.heads, job.recipe, taught)
+        return EncoderObjective(
+            net, net.features, dataset.side, job.datasets.heads, job.recipe, teacher_features
+        )
 
     def usage(self, weights: str) -> list[str]:
         """In a config."""
@@ -127,5 +129,9 @@ class EncoderTraining(Trainable):
 
 
 def _teacher(settings: Train, device: torch.device, precision: str) -> Teacher | None:
-    told = settings.teacher
-    return None if told is None else Teacher(told.model, told.checkpoint, told.input, device, precision)
+    teacher = settings.teacher
+    return (
+        None
+        if teacher is None
+        else Teacher(teacher.model, teacher.checkpoint, teacher.input, device, precision)
+    )

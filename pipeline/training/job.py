@@ -1,4 +1,4 @@
-"""Everything that a training process needs to know."""
+"""Everything that a training process needs."""
 
 from __future__ import annotations
 

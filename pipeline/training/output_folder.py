@@ -28,29 +28,29 @@ def record_of(paths: list[str], job: TrainingJob) -> dict[str, Any]:
 
     Not the number of epochs: a training may go on to another end than it began with, and `schedules` says so.
     """
-    taught = [
+    releases = [
         {
             "survey": dataset.release.survey.model_dump(
                 mode="json", exclude={"name", "catalogs", "synthetic", "identify"}
             ),
             "shards": [[shard.label, shard.table.rows] for shard in dataset.release.shards],
             "slice_rows": dataset.slice_rows,
-            **dataset.told,
+            **dataset.metadata,
         }
         for dataset in job.datasets.each
     ]
     settings = job.settings.model_dump(mode="json", exclude={"labels", "threads", "gpus"})
-    told = {"network": job.network, "recipe": vars(job.recipe), "train": settings, "releases": taught}
+    recorded = {"network": job.network, "recipe": vars(job.recipe), "train": settings, "releases": releases}
     teacher = job.settings.teacher
     if teacher is not None and teacher.checkpoint != "pretrained":
-        told["teacher"] = hashlib.sha256(Path(teacher.checkpoint).read_bytes()).hexdigest()
-    lasting = {**told, "train": {key: value for key, value in settings.items() if key != "epochs"}}
+        recorded["teacher"] = hashlib.sha256(Path(teacher.checkpoint).read_bytes()).hexdigest()
+    lasting = {**recorded, "train": {key: value for key, value in settings.items() if key != "epochs"}}
     fingerprint = hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
     versions = {name: version(name) for name in ("tuningfork", "torch", "timm", "ray")}
     return {
         "fingerprint": fingerprint,
         "configs": paths,
-        **told,
+        **recorded,
         "files": _files(job),
         "versions": versions,
     }

@@ -1,4 +1,4 @@
-"""Targets of an encoder: whatever a release says of its galaxies, as soft labels."""
+"""Targets of an encoder: the labels of a release, as soft labels."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _datasets(
         problem, remedy = f"a {trainable.name} model learns from one release", "Give one config"
         raise Refused([Fault(str(paths[1]), problem, remedy)])
     for path, (config, folder) in zip(paths, loaded, strict=True):
-        # How it is learned says the first config; what there is to learn, every config for itself.
+        # The first config sets how to train; each config sets its own labels.
         for key in config.train.model_fields_set - {"labels"}:
             if getattr(config.train, key) != getattr(first.train, key):
                 problem, remedy = "only the first config's [train] counts", f"Set it in {paths[0]}"
@@ -99,9 +99,9 @@ def _datasets(
             problem, remedy = f"means nothing to {trainable.name} training", "Leave it out"
             faults.append(Fault(str(path), problem, remedy, key=f"train.{key}"))
         train = first.train.model_copy(update={"labels": config.train.labels})
-        taught = config.model_copy(update={"train": train})
+        shared = config.model_copy(update={"train": train})
         try:
-            datasets.append(trainable.dataset(taught, folder, str(path), first.encode.input))
+            datasets.append(trainable.dataset(shared, folder, str(path), first.encode.input))
         except Refused as refused:
             faults += refused.faults
     if faults:
@@ -125,7 +125,7 @@ def _check(datasets: Datasets, config: Config, source: str) -> None:
 
 
 def _lacking(job: TrainingJob, source: str) -> list[Fault]:
-    """What Ray would wait for without a word, for ever."""
+    """Resources that the cluster lacks: Ray would wait for them forever without a message."""
     import ray  # noqa: PLC0415
 
     settings, faults = job.settings, []
@@ -143,15 +143,15 @@ def _lacking(job: TrainingJob, source: str) -> list[Fault]:
 
 
 def _resources(job: TrainingJob) -> dict[str, float]:
-    """What a worker asks of Ray. Part of a CPU stays for the task that reads, on a machine that training fills."""
+    """Resources that a worker requests from Ray. Part of a CPU is left for the task that reads data."""
     settings = job.settings
     if job.device == "cuda":
         return {"CPU": 1.0, "GPU": settings.gpus}
     return {"CPU": settings.threads - READING}
 
 
-def _fit(job: TrainingJob, tell: Any) -> None:
-    """Run Ray Train to its end, and tell how many epochs are done while it runs."""
+def _fit(job: TrainingJob, show: Any) -> None:
+    """Run Ray Train to its end; meanwhile call `show` with the number of finished epochs."""
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig  # noqa: PLC0415
     from ray.train.torch import TorchTrainer  # noqa: PLC0415
 
@@ -180,6 +180,6 @@ def _fit(job: TrainingJob, tell: Any) -> None:
     thread.start()
     while thread.is_alive():
         thread.join(POLL)
-        tell(output_folder.epochs_done(job.out))
+        show(output_folder.epochs_done(job.out))
     if errors:
         raise TrainingFailed(f"training stopped: {errors[0]}") from errors[0]

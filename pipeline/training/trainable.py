@@ -1,4 +1,4 @@
-"""What a network needs to be trained: one object for each thing that can be, which says all that differs between them."""
+"""What can be trained: one object for each kind of network, with everything that differs between them."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class Trainable(ABC):
         return None
 
     @abstractmethod
-    def objective(self, job: TrainingJob, taught: int) -> Objective:
-        """The untrained network with its loss; `taught` is the length of a teacher's features, 0 without one."""
+    def objective(self, job: TrainingJob, teacher_features: int) -> Objective:
+        """The untrained network with its loss; `teacher_features` is the length of a teacher's features, 0 without a teacher."""
 
     def weights(self, job: TrainingJob, net: nn.Module) -> bytes:
         """The file that the training is for."""

@@ -82,9 +82,9 @@ def learn(job: TrainingJob) -> None:
             )
 
 
-def _training(job: TrainingJob, device: torch.device, world: int, taught: int = 0) -> Training:
+def _training(job: TrainingJob, device: torch.device, world: int, teacher_features: int = 0) -> Training:
     torch.manual_seed(job.settings.seed)
-    core = TRAINABLES[job.network].objective(job, taught).to(device)
+    core = TRAINABLES[job.network].objective(job, teacher_features).to(device)
     averaged = copy.deepcopy(core.net).eval()
     objective: nn.Module = core
     if world > 1:

@@ -160,11 +160,11 @@ def _refuse_what_is_not_there(connection: duckdb.DuckDBPyConnection, settings: V
     if settings.where is not None:
         try:
             unknown = [name for name in columns_of(settings.where) if name.lower() not in there]
-            told = f"the catalog has no column {', '.join(unknown)}" if unknown else None
+            problem = f"the catalog has no column {', '.join(unknown)}" if unknown else None
         except BadCondition as error:
-            told, remedy = str(error), "Correct it; see [validate] in docs/config.md"
-        if told:
-            faults.append(Fault(source, told, remedy, value=repr(settings.where), key="validate.where"))
+            problem, remedy = str(error), "Correct it; see [validate] in docs/config.md"
+        if problem:
+            faults.append(Fault(source, problem, remedy, value=repr(settings.where), key="validate.where"))
     if faults:
         raise Refused(faults)
 

@@ -16,7 +16,7 @@ from kernels.diffusion_model import untrained
 from pipeline.config.augment import Augment
 from pipeline.config.file import parse
 from pipeline.plan.plan import Plan, make_plan
-from pipeline.stages.balance import PIECE, pieces, shortfall, told
+from pipeline.stages.balance import PIECE, pieces, shortfall, summary
 
 MAG, LOST = Attribute("MAG", 20, 21), Attribute("bar_length", 0, 1)
 NET = {"width": 32, "depth": 1, "patch": 4, "skin": 4}
@@ -62,8 +62,8 @@ def test_rare_groups_are_filled_to_their_share_and_others_get_nothing():
 def test_a_group_that_keeps_nothing_has_nothing_to_draw_like():
     assert shortfall(counts(990, 10), counts(600, 0), Augment(), 100_000).tolist() == [0, 0]
     values = {"synthetic": 0, "groups": [{"group": 1, "kept": 0, "synthetic": 0}]}
-    assert "no group is under-populated" in told(values)
-    assert "Nothing is kept in 1" in told(values)
+    assert "no group is under-populated" in summary(values)
+    assert "Nothing is kept in 1" in summary(values)
 
 
 def test_a_large_release_needs_fewer_since_its_bags_hold_a_smaller_share_of_it():
@@ -121,7 +121,7 @@ def test_what_is_drawn_is_fingerprinted_and_who_draws_it_is_not(plan, model):
 def test_a_plan_says_what_neighbours_share_and_what_nobody_knows(plan):
     note = next(note for note in plan().notes if "neighbours" in note)
     assert "in MAG." in note
-    assert "No column tells bar_length" in note
+    assert "No column gives bar_length" in note
 
 
 def test_balance_without_a_model_is_refused(tiny):

@@ -49,7 +49,7 @@ def test_graph_computes_something_else(tmp_path, changes):
     wanted = Encoder(**options).embed(images, np.arange(9))
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
     fingerprint = contract.fingerprint(options, Encoder.weights_fingerprint(**options))
-    assert (mark == np.frombuffer(contract.told(fingerprint), np.uint8)).all()
+    assert (mark == np.frombuffer(contract.mark(fingerprint), np.uint8)).all()
     assert mark.shape == (9, contract.MARK)
 
 

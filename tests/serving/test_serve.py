@@ -17,7 +17,7 @@ from catalogs.errors import Refused
 from pipeline.config.file import parse
 from pipeline.plan.plan import make_plan
 from pipeline.plan.run_time import estimate
-from pipeline.serving.serve import CLIENT_MEMORY, _knows, find, serving
+from pipeline.serving.serve import CLIENT_MEMORY, _supports, find, serving
 from tests.cluster.nodes import machines
 from tests.conftest import TinyRelease
 from tests.serving.conftest import free_ports
@@ -192,9 +192,9 @@ def test_server_lost_while_a_run_is_planned_ends_in_a_traceback():
 def test_server_is_given_an_option_that_it_does_not_know():
     """It would not start: its help is asked first. The wheel's server is older than the option."""
     server = find()
-    assert _knows(server, "--grpc-port")
-    assert _knows(server, CLIENT_MEMORY) == (server.wheel is None)
-    assert not _knows(server, "--no-such-option")
+    assert _supports(server, "--grpc-port")
+    assert _supports(server, CLIENT_MEMORY) == (server.wheel is None)
+    assert not _supports(server, "--no-such-option")
 
 
 def test_serving_nothing_starts_a_server(tmp_path):

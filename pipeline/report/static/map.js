@@ -134,8 +134,8 @@
       bar.style.background = `linear-gradient(to right, ${RAMP.join(",")})`;
       const ends = element("div", { className: "ends" }, element("span", { textContent: `≤ ${shown(low)}` }), element("span", { textContent: `≥ ${shown(high)}` }));
       const none = column.values.filter((v) => v === null).length;
-      const told = element("p", { className: "soft", textContent: none ? `${none.toLocaleString("en")} objects have no value (grey).` : "" });
-      place.replaceChildren(element("h4", { textContent: column.label }), bar, ends, told);
+      const note = element("p", { className: "soft", textContent: none ? `${none.toLocaleString("en")} objects have no value (grey).` : "" });
+      place.replaceChildren(element("h4", { textContent: column.label }), bar, ends, note);
       return;
     }
     const list = element("ul", { className: "legend" });

@@ -4,7 +4,7 @@
   const form = document.getElementById("naming");
   if (!form) return;
   const author = document.getElementById("author");
-  const told = document.getElementById("progress");
+  const status = document.getElementById("progress");
   const fields = [...document.querySelectorAll("[data-group]")];
   const key = `tuningfork:${data.run}:${data.fit}`;
 
@@ -14,7 +14,7 @@
     try {
       localStorage.setItem(key, JSON.stringify(values));
     } catch {
-      told.dataset.kept = "no";
+      status.dataset.kept = "no";
     }
   }
 
@@ -74,8 +74,8 @@
     }
     const count = named().length;
     if (count && !author.value.trim()) problems.push("say who names them");
-    told.textContent = [`${count} of ${classes} groups named`, ...problems].join("; ") + ".";
-    if (told.dataset.kept === "no") told.textContent += " This browser keeps nothing: save before you leave.";
+    status.textContent = [`${count} of ${classes} groups named`, ...problems].join("; ") + ".";
+    if (status.dataset.kept === "no") status.textContent += " This browser keeps nothing: save before you leave.";
     form.querySelector("#save").disabled = !count || problems.length > 0;
   }
 

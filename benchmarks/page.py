@@ -9,10 +9,10 @@ from benchmarks.common import machine, read_csv, write_csv
 
 HEAD = """# Performance
 
-Every number on this page is remade by `make bench` (or `python -m benchmarks NAME` for one table) and written here from
-the CSV files in `benchmarks/results`. Contestants of a table ran in the same run, on the same machine, on the same input;
-where there is a physical ceiling, it stands beside the numbers. How each is measured, and why that is fair, is said in the
-script's docstring.
+`make bench` reproduces every number on this page (`python -m benchmarks NAME` one table), and generates the page from
+the CSV files in `benchmarks/results`. The programs compared in a table ran in the same run, on the same machine, on the same input;
+if there is a physical upper limit, it is in the table. The docstring of each script describes the measurement, and why the comparison
+is fair.
 """
 
 
@@ -75,10 +75,10 @@ SECTIONS = (
     Section(
         "plan_time",
         "The time that a plan states",
-        "Seconds that `tuningfork plan` states, over those that the run takes after it; `trial s` is what finding out takes. Stamps of several sizes, "
+        "Seconds that `tuningfork plan` states, over those that the run takes after it; `trial s` is the time of the estimate. Stamps of several sizes, "
         "and pictures of real galaxies as `tuningfork pack` packs them.",
         "the run itself.",
-        "within a factor of two at any stamp size, found out in a few seconds.",
+        "within a factor of two at any stamp size, estimated in a few seconds.",
         ["--scale", "0.1", "--cases", "2", "--galaxies"],
     ),
     Section(
@@ -118,7 +118,7 @@ def render(remark: str = "") -> str:
         rows = read_csv(section.name)
         parts.append(f"## {section.title}\n")
         parts.append(f"{section.measured}\n")
-        parts.append(f"- Against: {section.against}\n- Target: {section.target}\n- Remade by: `{command}`")
+        parts.append(f"- Against: {section.against}\n- Target: {section.target}\n- Reproduced by: `{command}`")
         parts.append(f"- Machine: {machines.get(section.name, 'not noted')}\n")
         parts.append(_table(rows) if rows else f"Not measured yet: `{command}` makes this table.\n")
     return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""The `[augment]` part of a config: synthetic neighbours for rare groups, in the bags and nowhere else."""
+"""The `[augment]` part of a config: synthetic neighbours for rare groups, in the bags only."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from catalogs.survey import Section
 
 class Augment(Section):
     """Balanced bags: after a first vote, a diffusion model draws synthetic neighbours of the objects in rare groups, and
-    members are fitted again on bags that hold those too. No synthetic object votes, is counted or enters the catalog.
+    members are fitted again on bags that include these. Synthetic objects don't vote, are not counted and are not in the catalog.
     """
 
     balance: bool = False
     """Fit and vote twice, with synthetic neighbours in the second fit's bags."""
     model: str | None = None
-    """Diffusion model that draws them, of the release's bands and stamp size: `efigi` (comes with the package) or a
-    safetensors file. Needed where `balance` is true."""
+    """Diffusion model that draws them, with the release's bands and stamp size: `efigi` (comes with the package) or a
+    safetensors file. Required if `balance` is true."""
     rare: Annotated[float, Field(gt=0, lt=1)] = 0.02
     """A group with a smaller share of the kept objects is under-populated."""
     fill: Annotated[float, Field(gt=0, lt=1)] = 0.02
     """Share of the usable objects that such a group's kept objects and their synthetic neighbours make up together, in the bags."""
     most: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
-    """Synthetic objects, at most, in all groups together."""
+    """Maximum number of synthetic objects, in all groups together."""
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Scatter of a neighbour's attributes around those of the object that it is like, in parts of each attribute's range."""
+    """Scatter of a neighbour's attributes around those of its exemplar, as a fraction of each attribute's range."""
     steps: Annotated[int, Field(ge=1, le=1000)] = 20
     """Steps of the sampling."""
     guidance: Annotated[float, Field(ge=0, le=20)] = 1.0
-    """Weight of the condition in the sampling; 1 draws from the model as it is."""
+    """Weight of the condition in the sampling (classifier-free guidance); 1 samples the model as it is."""
     rescale: Annotated[float, Field(ge=0, le=1)] = 0.7
-    """How much of the contrast that guidance adds is taken back."""
+    """How much of the contrast added by guidance is removed."""
     workers: Annotated[int, Field(ge=1, le=100_000)] = 2
     """Actors that draw and encode."""
     gpus: Annotated[float, Field(ge=0, le=64)] = 0.0
@@ -40,7 +40,7 @@ class Augment(Section):
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """Threads of such an actor on the CPU."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of every draw; each synthetic object has its own, made of this and of its id."""
+    """Random seed; each synthetic object has its own, derived from this one and its id."""
 
     @model_validator(mode="after")
     def _balance_needs_a_model(self) -> Augment:

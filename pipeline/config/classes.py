@@ -1,4 +1,4 @@
-"""The part of the config that says how groups get the names of classes."""
+"""The part of the config for naming groups as classes."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ Name = Annotated[str, AfterValidator(class_name)]
 
 
 class Rule(Section):
-    """One rule of `by = "rules"`: the first one that holds names the group."""
+    """One rule of `by = "rules"`: the first one that is true gives the group's class."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
     class_: Annotated[Name, Field(alias="class")]
-    """Name that the group gets."""
+    """Class that the group gets."""
     when: Annotated[str, Field(pattern=r"\S")]
     """SQL condition on the group's medians, each under its column's own name: `sersic_n > 2.5 AND gini > 0.5`."""
 
 
 class Classes(Section):
-    """How groups get the names of classes; what people decide with `tuningfork label` comes before it."""
+    """How groups get classes; labels that people give with `tuningfork label` take precedence."""
 
     by: Literal["none", "rules", "column"] = "none"
     """`rules`: by the medians of the group's kept objects; `column`: by the commonest label in a kept column."""
     rules: list[Rule] = []
-    """Rules in the order in which they are tried; a group for which none holds stays unnamed."""
+    """Rules in the order in which they are tried; a group for which none is true gets no class."""
     column: str | None = None
     """`by = "column"`: the kept column with the labels."""
     edges: list[float] = []
     """Inner edges of the bins of a column of numbers; an edge belongs to the bin above it."""
     names: list[Name] | dict[str, Name] = []
-    """With `edges`: a class for each bin, one more than edges. Without: a table of the column's values and their classes
-    (a value that it lacks is no label); by default a text is its own class."""
+    """With `edges`: a class for each bin, one more than edges. Without `edges`: a table of the column's values and their classes
+    (other values are no labels); by default each text is its own class."""
     smallest_share: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Smallest share of a group's labelled kept objects that must have the class that names the group."""
+    """Smallest share of a group's labelled kept objects that must have a class for the group to get it."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the objects (by a hash of the id) whose labels name nothing, so that they can score the classes."""
+    """Share of the objects (by a hash of the id) whose labels are not used for naming, but for scoring the classes."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of that hash."""
 

@@ -11,10 +11,10 @@ from kernels.families import FAMILIES, Family
 
 
 class Reduce(Section):
-    """From embeddings to codes."""
+    """PCA of the embeddings."""
 
     components: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = 10
-    """Principal components: how many, or the share of the variance that they explain."""
+    """Number of principal components, or the fraction of the variance that they explain."""
 
 
 class Fit(Section):
@@ -29,11 +29,11 @@ class Fit(Section):
     families: list[Family] = list(FAMILIES)
     """One member of each family is fitted on each bag."""
     bag_rows: Annotated[int, Field(ge=10)] = 100_000
-    """Objects in a bag, at most about."""
+    """Maximum number of objects in a bag (approximately)."""
     pilot_rows: Annotated[int, Field(ge=10)] = 20_000
-    """Objects, at most about, on which strata, the reference and the alignment rest."""
+    """Maximum number of objects (approximately) used for strata, the reference and the alignment."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of every draw."""
+    """Random seed."""
 
     @model_validator(mode="after")
     def _whole_bags_do_not_differ(self) -> Fit:
@@ -52,4 +52,4 @@ class Vote(Section):
     rule: Literal["agreement", "unanimous"] = "agreement"
     """`unanimous`: every member agrees; `agreement`: at least `threshold` of them."""
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.6
-    """Smallest agreement that keeps an object."""
+    """Smallest agreement with which an object is kept."""

@@ -26,7 +26,7 @@ class Measure(Section):
     fwhm: Positive | None = None
     """FWHM of a Gaussian PSF, arcsec (pixels where the scale is unknown), where there is no image of it."""
     gain: Positive | None = None
-    """Electrons per image unit in the band; without it, S/N and fits know the sky's noise only, and Sersic fits weigh bright pixels
+    """Electrons per image unit in the band; without it, S/N and fits use the sky's noise only, and Sersic fits weigh bright pixels
     too much: `sersic_r_e` up to 22 % and `sersic_n` up to 26 % too large (docs/measurement.md)."""
     zeropoint: float | None = None
     """Magnitude of one image unit in the band; with it there is a column `sersic_magnitude`."""

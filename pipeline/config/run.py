@@ -10,15 +10,15 @@ from catalogs.survey import Section
 
 
 class Run(Section):
-    """How the work is cut up and how it reports."""
+    """How the work is divided, and progress reports."""
 
     slice_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
     """Catalog rows in a slice: the unit of work, of commit and of retry."""
     read_cpus: Annotated[float, Field(gt=0, le=1024)] = 0.5
-    """CPUs that Ray sets aside for each task that cuts stamps."""
+    """CPUs that Ray reserves for each task that cuts stamps."""
     object_store_gib: Annotated[float, Field(ge=0.1, le=1_000_000)] = 1.0
-    """Shared memory for slices in flight, in GiB, where the run starts its own Ray."""
+    """Shared memory for slices in flight, in GiB, if the run starts its own Ray."""
     dashboard: bool = False
-    """Start the Ray dashboard on http://127.0.0.1:8265 where the run starts its own Ray."""
+    """Start the Ray dashboard on http://127.0.0.1:8265 if the run starts its own Ray."""
     interval: Annotated[float, Field(gt=0, le=86_400)] = 10.0
-    """Seconds between JSON progress lines where there is no terminal."""
+    """Seconds between JSON progress lines if there is no terminal."""

@@ -19,19 +19,19 @@ class Served(Section):
     served_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "encoder"
     """The model's name in the servers' repository."""
     wire: Literal["float32", "float16"] = "float32"
-    """What stamps and embeddings travel as; the model is exported for one of them."""
+    """Number format in which stamps and embeddings are sent; the exported model has one of them."""
     shared_memory: Literal["auto", "on", "off"] = "auto"
-    """Hand stamps over in /dev/shm; `auto`: where the server is on the same host and can read it."""
+    """Pass stamps through /dev/shm; `auto`: if the server is on the same host and can read it."""
     in_flight: Annotated[int, Field(ge=1, le=64)] = 2
-    """Requests that an actor has on their way."""
+    """Concurrent requests of an actor."""
     timeout: Annotated[float, Field(gt=0, le=1_000_000)] = 60.0
     """Seconds that a request may take before it is sent again."""
     patience: Annotated[float, Field(gt=0, le=1_000_000)] = 120.0
     """Seconds without any answer after which the run stops, resumable."""
     tls_ca: str | None = None
-    """PEM file of the authority that signed the servers' certificates; default: the system's."""
+    """PEM file of the CA that signed the servers' certificates; default: the system's."""
     tls_certificate: str | None = None
-    """PEM file of the certificate that this client shows."""
+    """PEM file of this client's certificate."""
     tls_key: str | None = None
     """PEM file of its key."""
 

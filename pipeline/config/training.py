@@ -1,4 +1,4 @@
-"""The part of the config that `tuningfork train` reads: how it learns, and what labels a release has."""
+"""The part of the config that `tuningfork train` reads: how to train, and the labels of a release."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Scale(Section):
     columns: Annotated[list[str], Field(min_length=1)]
     """Columns of the attributes."""
     low: str | None = None
-    """Column of the lower confidence limit, `"{column}_lo"` for one."""
+    """Column of the lower confidence limit, for example `"{column}_lo"`."""
     high: str | None = None
     """Column of the upper confidence limit."""
     missing: float | None = None
-    """Value that stands for an attribute that nobody could determine."""
+    """Value that means that an attribute is unknown."""
 
     def names(self, column: str) -> list[str]:
-        """Columns that say what an attribute is: its own and its limits."""
+        """Columns of an attribute: its own and those of its limits."""
         limits = [limit.replace("{column}", column) for limit in (self.low, self.high) if limit is not None]
         return [column, *limits]
 
@@ -38,21 +38,21 @@ class Scale(Section):
 
 
 class Ordinal(Scale):
-    """Attributes on an ordered scale, for an encoder to learn."""
+    """Attributes on an ordered scale, as labels for an encoder."""
 
     weight: Annotated[float, Field(gt=0)] = 1.0
-    """Weight of these heads among the others."""
+    """Weight of these labels relative to the others."""
 
 
-class Told(Scale):
-    """Attributes that a diffusion model is told of a galaxy."""
+class DiffusionAttributes(Scale):
+    """Attributes that a diffusion model is conditioned on."""
 
     range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    """Least and greatest value; default: what the release has."""
+    """Least and greatest value; default: those in the release."""
     needs: str | None = None
-    """Attribute without which these mean nothing: where it is at its least, they are unknown."""
+    """Attribute that these depend on: where it has its least value, they are meaningless and set to unknown."""
     mirrored: bool = False
-    """A mirror turns low into high values, as it does with the sense in which arms wind; needs a range."""
+    """Mirroring the image swaps low and high values, as for the sense in which arms wind; needs a range."""
 
     @model_validator(mode="after")
     def _range_is_one(self) -> Self:
@@ -64,75 +64,75 @@ class Told(Scale):
 
 
 class Diffusion(Section):
-    """What `tuningfork train diffusion` makes: a model that draws galaxies of a wanted morphology."""
+    """For `tuningfork train diffusion`: a conditional diffusion model that draws galaxies of a requested morphology."""
 
-    attributes: list[Told] = []
-    """Columns of the release that say what a galaxy is like."""
+    attributes: list[DiffusionAttributes] = []
+    """Columns of the release that describe a galaxy."""
     measured: list[str] = []
-    """Columns that [measure] would add (`r50`, `ellipticity`, ...) to be told of as well."""
+    """Measured columns (`r50`, `ellipticity`, ...) to condition on as well."""
     width: Annotated[int, Field(ge=16, le=4096, multiple_of=16)] = 96
     """Channels of a patch; twice as many at half that resolution."""
     depth: Annotated[int, Field(ge=1, le=256)] = 1
-    """Blocks at either resolution, on the way down as on the way up."""
+    """Blocks at each of the two resolutions, in the encoder and in the decoder of the U-Net."""
     patch: Annotated[int, Field(ge=1, le=512)] = 4
-    """Side of a patch, pixels: where the network begins; two of them divide a stamp."""
+    """Side of a patch in pixels, the U-Net's first resolution; twice this must divide the stamp size."""
     skin: Annotated[int, Field(ge=4, le=1024)] = 12
     """Channels of the convolutions at full resolution."""
     degrade: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """Share of the stamps that are learned from blurred and with more noise, so that both can be asked for."""
+    """Fraction of the training stamps that are blurred and made noisier, so that noise and PSF can be requested."""
 
 
 class Labels(Section):
-    """What a release says of its galaxies, for an encoder to learn; none of it: self-supervised."""
+    """Labels of a release, for training an encoder; without any, training is self-supervised."""
 
     classes: list[str] = []
-    """Columns that name a class."""
+    """Columns with the name of a class."""
     votes: list[Annotated[list[str], Field(min_length=2)]] = []
     """Questions, each a list of columns with the votes for its answers (fractions or counts)."""
     ordinals: list[Ordinal] = []
     """Attributes on an ordered scale."""
     weight: Annotated[float, Field(gt=0)] = 1.0
-    """Weight of this release's heads among those of others."""
+    """Weight of this release's labels relative to those of other releases."""
 
 
 class Teacher(Section):
-    """A pretrained network whose features an encoder learns to tell from any view of a galaxy; no labels are needed."""
+    """Distillation: a pretrained network whose features the encoder learns to predict from any view of a galaxy; it needs no labels."""
 
     model: Annotated[str, Field(pattern=r"^timm:.+$")]
-    """`timm:NAME`, of a network that takes red, green and blue."""
+    """`timm:NAME`, of a network for RGB images."""
     checkpoint: str = "pretrained"
     """`pretrained` (from the hub), or a safetensors file."""
     input: Annotated[int, Field(ge=16, le=1024)] = 224
-    """Side of the images that it sees."""
+    """Side of its input images, pixels."""
     weight: Annotated[float, Field(gt=0)] = 3.0
-    """Weight of its loss beside the self-supervised one."""
+    """Weight of its loss relative to the self-supervised one."""
 
 
 class Train(Section):
-    """How `tuningfork train` learns; where it is given several configs, the first one's, but for `labels`."""
+    """Settings of `tuningfork train`. With several configs, those of the first one are used, except for `labels`."""
 
     epochs: Annotated[int, Field(ge=1)] = 20
-    """Times that every object is looked at. May be changed to go on with a training to another end."""
+    """Passes over all objects. May be changed when a training is resumed."""
     batch_size: Annotated[int, Field(ge=8, le=65_536)] = 64
-    """Stamps of one step and process."""
+    """Stamps per step and process."""
     rate: Annotated[float, Field(gt=0)] = 2e-3
-    """Highest learning rate of AdamW; Muon, which moves the matrices, takes ten times as much."""
+    """Highest learning rate of AdamW; Muon, which optimises the weight matrices, uses ten times as much."""
     label_weight: Annotated[float, Field(gt=0)] = 6.0
-    """Weight of the labels' loss beside the self-supervised one."""
+    """Weight of the labels' loss relative to the self-supervised one."""
     fold: Annotated[int, Field(ge=0)] | None = None
-    """Fold of objects (by a hash of the id) that is held out, to score on."""
+    """Fold of objects (by a hash of the id) that is held out for scoring."""
     folds: Annotated[int, Field(ge=2, le=1_000_000)] = 5
-    """Folds that objects are dealt out to."""
+    """Number of folds."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of the order, the views and the heads."""
+    """Seed of the order, the views and the initial weights of the heads."""
     workers: Annotated[int, Field(ge=1, le=100_000)] = 1
-    """Training processes; each reads slices of its own."""
+    """Training processes; each reads its own slices."""
     threads: Annotated[int, Field(ge=1, le=1024)] = 2
     """CPU threads of a process."""
     gpus: Annotated[float, Field(ge=0, le=64)] = 0.0
     """GPUs of a process; 0 trains on the CPU."""
     memory_gib: Annotated[float, Field(ge=0.01, le=1_000_000)] = 2.0
-    """Stamps that a process learns from at once, and reads ahead; a release that fits is read once."""
+    """Memory for the stamps that a process shuffles, and reads ahead, in GiB; a release that fits is read once."""
     labels: Labels = Labels()
     """Labels of the release."""
     teacher: Teacher | None = None

@@ -13,10 +13,10 @@ from catalogs.survey import Section
 
 
 class Validate(Section):
-    """Physical tests of the catalog's classes; none of it changes what a run computes."""
+    """Physical tests of the catalog's classes; they do not change what a run computes."""
 
     columns: dict[str, str] = {}
-    """Our name of a column to the catalog's: `{ log_mass = "LMASS", u_v = "UV" }`; kept columns serve by their own names where those are ours."""
+    """Our column names and the catalog's: `{ log_mass = "LMASS", u_v = "UV" }`; not needed for columns with the same name."""
     where: str | None = None
     """SQL condition over the catalog's columns, with NaN as null; objects for which it is not true are not tested."""
     order: Annotated[list[str], Field(min_length=2)] = ["SPH", "ETD", "LTD", "IRR"]
@@ -26,7 +26,7 @@ class Validate(Section):
     skip: list[str] = []
     """Tests that are left out."""
     most: Annotated[int, Field(ge=1000)] = 100_000
-    """Objects of a class that are tested, at most about; more are drawn by a hash of their ids."""
+    """Maximum number of objects of a class that are tested (approximately); a larger class is sampled by a hash of the ids."""
     set: dict[str, dict[str, str | int | float | list[str]]] = {}
     """Thresholds of each test: `[validate.set.ordering]` with `least = 100`; docs/validation.md lists them."""
 

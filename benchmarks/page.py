@@ -118,7 +118,9 @@ def render(remark: str = "") -> str:
         rows = read_csv(section.name)
         parts.append(f"## {section.title}\n")
         parts.append(f"{section.measured}\n")
-        parts.append(f"- Against: {section.against}\n- Target: {section.target}\n- Reproduced by: `{command}`")
+        parts.append(
+            f"- Against: {section.against}\n- Target: {section.target}\n- Reproduced by: `{command}`"
+        )
         parts.append(f"- Machine: {machines.get(section.name, 'not noted')}\n")
         parts.append(_table(rows) if rows else f"Not measured yet: `{command}` makes this table.\n")
     return "\n".join(parts)

@@ -115,7 +115,7 @@ class Survey(Section):
     position_unit: Literal["deg", "rad", "hour"] | None = None
     """Unit of ra and dec whatever the columns say: degrees, radians, or `hour`, hours of ra and degrees of dec."""
     where: str | None = None
-    """SQL expression over the catalog's own columns, upper and lower case told apart; rows for which it is not true are left out. NaN,
+    """SQL expression over the catalog's own columns, with case-sensitive names; rows for which it is not true are left out. NaN,
     in a column or computed, is a missing value like null: no comparison with it is true, nor is its `NOT`; `isnan(x)` and `x IS NULL` find it."""
     keep: list[str] = []
     """Columns carried to the output with units and UCDs; `"NAME as other"` renames one."""

@@ -132,7 +132,7 @@ class Train(Section):
     gpus: Annotated[float, Field(ge=0, le=64)] = 0.0
     """GPUs of a process; 0 trains on the CPU."""
     memory_gib: Annotated[float, Field(ge=0.01, le=1_000_000)] = 2.0
-    """Memory for the stamps that a process shuffles, and reads ahead, in GiB; a release that fits is read once."""
+    """Memory of a process for a window of stamps and for reading ahead, in GiB; a release that fits is read once."""
     labels: Labels = Labels()
     """Labels of the release."""
     teacher: Teacher | None = None

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from actors.stamps import stamps_of
+from actors.segmenter import Segmenter
 from kernels.measure.flags import DESCRIPTION as FLAG_BITS
 from kernels.measure.flags import MeasureFlag
 from kernels.measure.morphology import Optics, measure
@@ -18,6 +18,9 @@ from kernels.measure.quantities import COLUMNS, LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from actors.segmenter import Segmented
+    from kernels.segmentation.segments import Segments
 
 __all__ = ["Measurer"]
 
@@ -65,7 +68,7 @@ class Measurer:
         holes: int = 0,
         threads: int = 1,
     ) -> None:
-        self._bands, self._size, self._band, self._holes = bands, size, band, holes
+        self._band = band
         self._quantities, self._scale, self._zeropoint = tuple(quantities), pixel_scale, zeropoint
         self._fields = self.columns(quantities, pixel_scale, zeropoint).schema
         image = None if psf is None else torch.tensor(psf)
@@ -74,6 +77,7 @@ class Measurer:
         elif fwhm is not None:
             image = gaussian(fwhm)
         self._optics = Optics(image, fwhm, gain)
+        self._segmenter = Segmenter(bands=bands, size=size, holes=holes, threads=threads)
         self._threads = threads
 
     @classmethod
@@ -99,17 +103,10 @@ class Measurer:
         return pa.schema([*fields, pa.field("measure_flags", pa.int32(), metadata=bits)]).empty_table()
 
     @torch.inference_mode()
-    def __call__(self, objects: pa.Table) -> pa.Table:
-        """Add the columns, null where there is no value, to a table with ``stamp``, ``usable`` and ``flags``."""
-        usable = np.asarray(objects.column("usable").fill_null(False), dtype=bool)
-        rows = np.flatnonzero(usable)
-        stamps = stamps_of(objects.column("stamp"), self._bands, self._size)
-        images = torch.from_numpy(stamps[rows, self._band])
-        bad = outside(images)
-        if self._holes and "flags" in objects.column_names:
-            marked = objects.column("flags").to_numpy()[rows] & self._holes != 0
-            bad |= torch.from_numpy(marked)[:, None, None] & (images == 0)
-        found = self._measure(images, bad)
+    def __call__(self, objects: pa.Table, seen: Segmented | None = None) -> pa.Table:
+        """Add the columns, null where there is no value, to a table with ``stamp``, ``usable`` and ``flags``, whose segments may be known."""
+        seen = self._segmenter(objects) if seen is None else seen
+        found = self._measure(seen.stamps[:, self._band], seen.bad[:, self._band], seen.segments)
         if "sersic_flux" in found and self._zeropoint is not None:
             found["sersic_magnitude"] = self._zeropoint - 2.5 * found["sersic_flux"].log10()
         for name in found.keys() - {"measure_flags"}:
@@ -118,16 +115,21 @@ class Measurer:
             found["measure_flags"] |= torch.where(lost, int(MeasureFlag.NO_LIGHT), 0).int()
         before = objects.column_names.index("usable")
         for place, field in enumerate(self._fields):
-            objects = objects.add_column(before + place, field, self._column(field, found, rows, len(usable)))
+            objects = objects.add_column(
+                before + place, field, self._column(field, found, seen.rows, len(objects))
+            )
         return objects
 
     @torch.inference_mode()
-    def _measure(self, images: torch.Tensor, bad: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _measure(
+        self, images: torch.Tensor, bad: torch.Tensor, segments: Segments
+    ) -> dict[str, torch.Tensor]:
         """See `kernels.measure.morphology.measure`; each thread takes a few stamps at a time."""
         if self._threads == 1 or len(images) <= _SHARE:
-            return measure(images, bad, self._optics, self._quantities)
+            return measure(images, bad, self._optics, self._quantities, segments)
+        split = (values.split(_SHARE) for values in (images, bad))
         with ThreadPoolExecutor(self._threads) as pool:
-            parts = list(pool.map(self._measure, images.split(_SHARE), bad.split(_SHARE)))
+            parts = list(pool.map(self._measure, *split, segments.split(_SHARE)))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _column(
@@ -149,14 +151,3 @@ def _lost(name: str, values: torch.Tensor) -> torch.Tensor:
     """Where (n,) bool a column's float32 cannot hold a value: it is too large, or a flux so small that it would be none."""
     none = values.float() == 0 if name.endswith("flux") else torch.zeros_like(values, dtype=torch.bool)
     return (values.isfinite() & ~values.float().isfinite()) | none
-
-
-def outside(images: torch.Tensor) -> torch.Tensor:
-    """Where (n, y, x) rows or columns from a border on are nothing but zeros: smaller images were padded with them."""
-    lit = images != 0
-    answer = torch.zeros_like(lit)
-    for axis in (1, 2):
-        line = lit.any(dim=3 - axis)  # (n, side)
-        before, behind = line.cummax(1).values, line.flip(1).cummax(1).values.flip(1)
-        answer |= ~(before & behind).unsqueeze(3 - axis)
-    return answer

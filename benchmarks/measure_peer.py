@@ -10,8 +10,8 @@ import numpy as np
 import statmorph
 from scipy import special
 
-from kernels.measure.morphology import _frame, _spread
-from kernels.measure.segments import segment
+from kernels.segmentation.noise import deviation
+from kernels.segmentation.segments import segment
 
 if TYPE_CHECKING:
     from benchmarks.measure_stamps import StampSet
@@ -48,10 +48,9 @@ class WithFit(statmorph.SourceMorphology):
 
 def prepared(stamps: StampSet) -> list[dict[str, object]]:
     """Arguments of statmorph's constructor for every stamp; empty where we find no object."""
-    frame_noise = _spread(stamps.images, _frame(stamps.bad))
-    segments = segment(stamps.images, frame_noise, stamps.bad)
+    segments = segment(stamps.images[:, None], stamps.bad[:, None])
     sky = ~(segments.central | segments.others | stamps.bad)
-    noise = _spread(stamps.images, sky).numpy()
+    noise = deviation(stamps.images, sky).numpy()
     psf, gain = stamps.optics.psf.double().numpy(), stamps.optics.gain
     answer: list[dict[str, object]] = []
     for i, found in enumerate(segments.found.tolist()):

@@ -16,7 +16,7 @@ import torch
 from astropy.io import fits
 from scipy import ndimage
 
-from actors.measurer import outside
+from actors.segmenter import outside
 from benchmarks.galaxies import SHARED
 from catalogs.inspect import inspect
 from catalogs.psf import read_psf

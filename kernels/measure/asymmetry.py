@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kernels.measure.compiled import compiled, summing
+from kernels.compiled import compiled, summing
 
 __all__ = ["Asymmetry", "asymmetry", "sky_asymmetry"]
 

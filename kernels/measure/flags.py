@@ -24,8 +24,8 @@ class MeasureFlag(IntFlag):
     """What was measured may be another object: its centre, or the fitted profile's, is farther from the stamp's middle (the catalog's position) than three
     pixels and 0.4 r50, or is not on the object, or at the stamp's border; or the light begins more than two pixels from the middle."""
     NEIGHBOUR = 64
-    """The object's light has a second peak, with a quarter of its light or brighter than it: a neighbour that touches it. Or a neighbour comes within three
-    pixels of the object, or neighbours cover over a tenth of the circle of 1.5 Petrosian radii, or most of the flux is beside the object's own pixels."""
+    """A neighbour touches the object or comes within three pixels of it, or neighbours cover over a tenth of the circle of 1.5 Petrosian radii, or most of
+    the flux is beside the object's own pixels."""
     NO_SKY = 128
     """Less than a twentieth of the stamp is sky: the noise is the frame's, asymmetry and smoothness are missing. Or what is left for sky is not even: those
     that lie beyond what light can have are missing."""
@@ -45,6 +45,8 @@ class MeasureFlag(IntFlag):
     """The Sérsic fit ended at a limit of its parameters."""
     NO_NOISE = 32768
     """The sky is the same everywhere: there is no noise, so no S/N and no chi-squared."""
+    BLENDED = 65536
+    """Neighbours cover over a fifth of the ellipse of the Petrosian radius (`blend_fraction`): what is measured, and encoded, is what they leave."""
 
 
 DESCRIPTION = "; ".join(f"{flag.value} {str(flag.name).lower()}" for flag in MeasureFlag)
@@ -58,7 +60,7 @@ EXPLAINS = {
     "x_centre": MeasureFlag.NO_OBJECT,
     "y_centre": MeasureFlag.NO_OBJECT,
     **dict.fromkeys(("r_petro_circ", "flux", "r20", "r50", "r80", "concentration"), _ON_RADIUS),
-    **dict.fromkeys(("r_petro", "ellipticity", "position_angle"), _ON_RADIUS),
+    **dict.fromkeys(("r_petro", "ellipticity", "position_angle", "blend_fraction"), _ON_RADIUS),
     "gini": _ON_REGION,
     "m20": _ON_REGION,
     "asymmetry": _ON_RADIUS | MeasureFlag.NO_SKY,

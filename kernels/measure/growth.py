@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kernels.measure.compiled import compiled
+from kernels.compiled import compiled
 
 __all__ = ["Growth", "grow"]
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from kernels.measure.asymmetry import asymmetry, sky_asymmetry
-from kernels.measure.compiled import compiled
 from kernels.measure.fit_windows import Optics, fit_in_windows
 from kernels.measure.flags import EXPLAINS, MeasureFlag
 from kernels.measure.gini import gini, m20
@@ -18,10 +16,11 @@ from kernels.measure.growth import grow
 from kernels.measure.multimode import multimode
 from kernels.measure.quantities import QUANTITIES
 from kernels.measure.regions import petrosian_region
-from kernels.measure.segments import segment
 from kernels.measure.shapes import ellipse
 from kernels.measure.smoothness import smoothness
-from kernels.measure.surroundings import EXTENT, area_radius, astray, near, surroundings
+from kernels.measure.surroundings import EXTENT, area_radius, astray, blend_fraction, surroundings
+from kernels.segmentation.noise import deviation, frame
+from kernels.segmentation.segments import Segments, segment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -29,11 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Optics", "measure"]
 
 _CHUNK = 32  # stamps at a time: always as many, so that no result depends on its neighbours
-_SIGMA_PER_MAD = 1.482602218505602
-_ENOUGH = 4096  # pixels that a deviation is estimated from, to one percent
-_FRAME = 2  # pixels
 _LEAST_SKY = 0.05  # of the stamp
 _LEAST_SN = 2.5
+_BLENDED = 0.2  # of the object's ellipse
 _LARGEST_ASYMMETRY, _LARGEST_SMOOTHNESS = 2.0, 1.0
 _UNRESOLVED = 2.0  # pixels
 
@@ -43,6 +40,7 @@ def measure(
     bad: torch.Tensor,
     optics: Optics | None = None,
     quantities: Collection[str] = tuple(QUANTITIES),
+    segments: Segments | None = None,
 ) -> dict[str, torch.Tensor]:
     """Morphology of the central object of every stamp, in pixels, degrees and image units.
 
@@ -59,6 +57,8 @@ def measure(
     optics : Optics, optional
     quantities : collection of str
         Of `kernels.measure.quantities.QUANTITIES`.
+    segments : Segments, optional
+        Of these stamps, in all their bands; by default of the images alone.
 
     Returns
     -------
@@ -70,17 +70,19 @@ def measure(
     -----
     Pixels that are not finite count as bad. Bad pixels, and those of neighbours, are left out of sums, areas and orders; A leaves out what they are
     turned to as well. An object whose light is negative is none. Tiny ones are measured and flagged (`BELOW_PSF`, `NO_SMOOTHNESS`), as those are that leave
-    the stamp (`TRUNCATED`, `NO_RADIUS`). Light that touches is one object: nothing is deblended, and two galaxies that overlap are measured as one.
+    the stamp (`TRUNCATED`, `NO_RADIUS`). Light that touches is parted (`kernels.segmentation`), and what a neighbour covers of an object is masked, not restored.
     """
-    optics = optics or Optics()
-    parts = []
+    optics, parts = optics or Optics(), []
+    bad = bad | ~images.isfinite()
+    segments = segments or segment(images[:, None].float(), bad[:, None])
     for first in range(0, len(images), _CHUNK):
         part = slice(first, first + _CHUNK)
-        pixels, no_data = images[part].float(), bad[part] | ~images[part].isfinite()
-        short = _CHUNK - len(pixels)
-        pixels = functional.pad(torch.where(no_data, 0.0, pixels), (0, 0, 0, 0, 0, short))
-        no_data = functional.pad(no_data, (0, 0, 0, 0, 0, short), value=True)
-        found = _measure(pixels, no_data, optics, quantities)
+        short = _CHUNK - len(images[part])
+        pixels = _padded(torch.where(bad[part], 0.0, images[part].float()), short)
+        owners = Segments(
+            *(_padded(getattr(segments, field.name)[part], short) for field in fields(Segments))
+        )
+        found = _measure(pixels, ~_padded(~bad[part], short), owners, optics, quantities)
         parts.append({name: values[: _CHUNK - short] for name, values in found.items()})
     if not parts:
         empty = images.new_zeros(0, dtype=torch.float64)
@@ -89,19 +91,24 @@ def measure(
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
+def _padded(values: torch.Tensor, rows: int) -> torch.Tensor:
+    """Values (n, ...) with so many rows of zeros behind them."""
+    return torch.cat([values, values.new_zeros(rows, *values.shape[1:])])
+
+
 def _measure(
     images: torch.Tensor,
     bad: torch.Tensor,
+    segments: Segments,
     optics: Optics,
     quantities: Collection[str],
 ) -> dict[str, torch.Tensor]:
     given, unit = images, _unit(images)
     images = images / unit.float()[:, None, None]
-    frame_noise = _spread(images, _frame(bad))
-    segments = segment(images, frame_noise, bad)
+    frame_noise = deviation(images, frame(bad))
     sky = ~(segments.central | segments.others | bad)
     no_sky = sky.flatten(1).float().mean(dim=1) < _LEAST_SKY
-    noise = torch.where(no_sky, frame_noise, _spread(images, sky))
+    noise = torch.where(no_sky, frame_noise, deviation(images, sky))
     masked = segments.others | bad
 
     centroid = ellipse(images, segments.central).centre
@@ -130,6 +137,7 @@ def _measure(
         "r80": r80,
         "ellipticity": 1 - shape.ratio,
         "position_angle": shape.angle.rad2deg(),
+        "blend_fraction": blend_fraction(segments, centre, elliptical, shape),
     }
     if "gini" in quantities:
         found |= {"gini": gini(images, region.pixels), "m20": m20(images, region.pixels)}
@@ -153,7 +161,8 @@ def _measure(
         MeasureFlag.NO_SKY: no_sky,
         MeasureFlag.REGION: ~region.pixels.flatten(1).any(dim=1) | region.disjoint | region.full,
         MeasureFlag.NO_NOISE: noise == 0,
-        **surroundings(segments, bad, noise, centre, circular, r50, 1 - own / flux),
+        MeasureFlag.BLENDED: found["blend_fraction"] > _BLENDED,
+        **surroundings(segments, bad, centre, circular, r50, 1 - own / flux),
     }
     noticed[MeasureFlag.NO_LIGHT] = (
         _any_missing(found, noticed[MeasureFlag.NO_RADIUS]) | ~shape.ratio.isfinite()
@@ -189,36 +198,6 @@ def _unit(images: torch.Tensor) -> torch.Tensor:
     """The power of two (n,) float64 below the largest value: over it no float32 overflows, and no digit changes."""
     _, exponent = np.frexp(images.abs().amax(dim=(1, 2)).numpy(force=True))
     return torch.from_numpy(np.ldexp(1.0, (exponent - 1).clip(min=-126))).to(images.device)
-
-
-def _frame(bad: torch.Tensor) -> torch.Tensor:
-    """Good pixels (n, y, x) bool next to bad ones, or to the stamp's border."""
-    return near(bad, _FRAME, beyond=True) & ~bad
-
-
-def _spread(images: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    """Robust standard deviation (n,) float64 of some pixels, 1.4826 MAD; 0 where there are none."""
-    found = np.zeros(len(images))
-    _deviations(images.numpy(force=True), where.numpy(force=True), found)
-    return torch.from_numpy(found).to(images.device) * _SIGMA_PER_MAD
-
-
-@compiled
-def _deviations(images: Any, where: Any, found: Any) -> None:
-    """Fill in the median absolute deviations."""
-    n, height, width = images.shape
-    values = np.empty(height * width, np.float32)
-    for i in range(n):
-        count = 0
-        for y in range(height):
-            for x in range(width):
-                if where[i, y, x]:
-                    values[count] = images[i, y, x]
-                    count += 1
-        # of very many pixels a part will do
-        some = values[: count : 1 + count // _ENOUGH]
-        if some.size:
-            found[i] = np.median(np.abs(some - np.median(some)))
 
 
 def _sn_per_pixel(

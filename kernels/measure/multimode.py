@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from kernels.measure.compiled import compiled
+from kernels.compiled import compiled
+from kernels.measure.flood import flood
 from kernels.measure.regions import blur
-from kernels.measure.segments import flood
 
 __all__ = ["Hearts", "multimode"]
 

@@ -38,6 +38,7 @@ COLUMNS = (
     Column("r80", "shape", LENGTH, "phys.angSize;src.morph.param", "radius of the circle with 80 % of the flux within 1.5 r_petro_circ"),
     Column("ellipticity", "shape", "", "src.ellipticity", "1 - b / a of the light's second moments"),
     Column("position_angle", "shape", "deg", "pos.posAng", "of the major axis, from the image's x axis to its y axis"),
+    Column("blend_fraction", "shape", "", "stat.value;meta.code.qual", "share of the ellipse of r_petro that neighbours cover"),
     Column("gini", "gini", "", "src.morph.param", "Gini coefficient"),
     Column("m20", "gini", "", "src.morph.param", "second moment of the brightest fifth of the light over that of all, log10"),
     Column("concentration", "cas", "", "src.morph.param", "5 log10(r80 / r20)"),

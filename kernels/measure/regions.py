@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from kernels.measure.compiled import compiled
-from kernels.measure.segments import flood
+from kernels.compiled import compiled
+from kernels.measure.flood import flood
 
 __all__ = ["PetrosianRegion", "blur", "petrosian_region"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kernels.measure.compiled import compiled
+from kernels.compiled import compiled
 
 __all__ = ["smoothness"]
 

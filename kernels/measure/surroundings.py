@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional
 
 from kernels.measure.flags import MeasureFlag
-from kernels.measure.peaks import shared
+from kernels.segmentation.noise import near
 
 if TYPE_CHECKING:
-    from kernels.measure.segments import Segments
+    from kernels.measure.shapes import Ellipse
+    from kernels.segmentation.segments import Segments
 
-__all__ = ["EXTENT", "area_radius", "astray", "near", "surroundings"]
+__all__ = ["EXTENT", "area_radius", "astray", "blend_fraction", "surroundings"]
 
 EXTENT = 1.5  # Petrosian radii: what counts as the whole object
 _CROWDED = 0.1  # of the circle
@@ -29,7 +28,6 @@ _GAP = 2  # pixels: so far from the catalog's position the light may begin
 def surroundings(
     segments: Segments,
     bad: torch.Tensor,
-    noise: torch.Tensor,
     centre: torch.Tensor,
     radius: torch.Tensor,
     half_light: torch.Tensor,
@@ -42,8 +40,6 @@ def surroundings(
     segments : Segments
     bad : (n, y, x) bool tensor
         Pixels that are no data.
-    noise : (n,) float tensor
-        Of the sky in a pixel.
     centre : (n, 2) float tensor
         Of what was measured; x, y in pixels.
     radius, half_light : (n,) float tensor
@@ -74,8 +70,7 @@ def surroundings(
         | astray(centre, size, bad.shape[1:]),
         MeasureFlag.NEIGHBOUR: close.flatten(1).any(dim=1)
         | covered
-        | ((foreign > _FOREIGN) & segments.others.flatten(1).any(dim=1))
-        | shared(segments.smooth, segments.central, noise),
+        | ((foreign > _FOREIGN) & segments.others.flatten(1).any(dim=1)),
         MeasureFlag.BAD_PIXELS: (bad & (distance <= radius[:, None, None])).flatten(1).any(dim=1),
     }
 
@@ -91,19 +86,33 @@ def astray(centre: torch.Tensor, size: torch.Tensor, sides: torch.Size) -> torch
     return away > (_WANDER * size.nan_to_num(0.0)).clamp(min=_ASTRAY)
 
 
+def blend_fraction(
+    segments: Segments, centre: torch.Tensor, radius: torch.Tensor, shape: Ellipse
+) -> torch.Tensor:
+    """Share (n,) of an object's ellipse that neighbours cover, NaN where there is none.
+
+    Parameters
+    ----------
+    segments : Segments
+    centre : (n, 2) float tensor
+        x, y in pixels.
+    radius : (n,) float tensor
+        Petrosian radius along the major axis, pixels.
+    shape : Ellipse
+    """
+    _, height, width = segments.others.shape
+    x, y = (torch.arange(side, device=centre.device) for side in (width, height))
+    x, y = x - centre[:, :1, None], y[:, None] - centre[:, 1:, None]
+    c, s = shape.angle.cos()[:, None, None], shape.angle.sin()[:, None, None]
+    away = torch.hypot(c * x + s * y, (c * y - s * x) / shape.ratio[:, None, None])
+    within = away <= radius[:, None, None]
+    share = (within & segments.others).sum(dim=(1, 2)) / within.sum(dim=(1, 2)).clamp(min=1)
+    return torch.where(radius.isfinite(), share.double(), torch.nan)
+
+
 def area_radius(central: torch.Tensor) -> torch.Tensor:
     """About the half-light radius (n,) of connected pixels (n, y, x): half that of a circle as large."""
     return (central.sum(dim=(1, 2)) / math.pi).sqrt() / 2
-
-
-def near(where: torch.Tensor, reach: int, *, beyond: bool) -> torch.Tensor:
-    """Pixels (n, y, x) bool with one of `where` at most so far away in x and in y; `beyond` says what is outside the stamp."""
-    found = functional.pad(where, (reach,) * 4, value=beyond)
-    for axis in (1, 2):
-        side = where.shape[axis]
-        shifts = (found.narrow(axis, first, side) for first in range(2 * reach + 1))
-        found = functools.reduce(torch.logical_or, shifts)
-    return found
 
 
 def _middle(where: torch.Tensor) -> torch.Tensor:

@@ -23,12 +23,19 @@ def simulate(
     shards: Annotated[int, typer.Option(help="Catalog files.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     bands: Annotated[str, typer.Option(help="Bands, comma-separated: i or g,r,i …")] = "i",
+    density: Annotated[
+        float | None, typer.Option(help="Catalogued galaxies an arcmin²; default 5.3: 30 is crowded.")
+    ] = None,
     noise: Annotated[bool, typer.Option(help="Noisy images; clean ones to train a denoiser on.")] = True,
 ) -> None:
     """Make a release of simulated galaxies with known truth (needs the extra `sim`)."""
+    from pipeline.simulate.release import DENSITY
     from pipeline.simulate.release import simulate as make
 
-    make(directory, galaxies, shards, seed, tuple(b.strip() for b in bands.split(",")), noisy=noise)
+    names = tuple(b.strip() for b in bands.split(","))
+    make(
+        directory, galaxies, shards, seed, names, density=DENSITY if density is None else density, noisy=noise
+    )
     console.print(f"release: {escape(str(directory))}; next:", soft_wrap=True)
     console.print(
         f"  tuningfork run {escape(shlex.quote(f'{directory}/survey.toml'))} --out RUN", soft_wrap=True

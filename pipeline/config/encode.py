@@ -34,6 +34,9 @@ class Encode(Served):
     """Brightness scale; each stamp is divided by its own peak after it."""
     normalise: Literal["none", "imagenet"] = "none"
     """Whether ImageNet's mean and standard deviation are taken off (the paper does not)."""
+    neighbours: Literal["fill", "keep"] = "fill"
+    """`fill`: other objects in a stamp are replaced by sky, and by the object's own light where they cover it, before it is encoded; `keep`: the stamp
+    is encoded as it is."""
     turns: Literal[1, 2, 4] = 1
     """Embeddings averaged over this many quarter (or half) turns."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -8,6 +8,7 @@ from actors.encoder import Encoder
 from actors.precision import resolve_precision
 from catalogs import headers, storage
 from catalogs.errors import Fault, Refused
+from catalogs.flags import Flag
 from catalogs.path_template import as_it_stands
 from kernels.bands import band_order
 from kernels.networks import network_of
@@ -20,7 +21,10 @@ CHECKPOINTS = {
     "denoise.checkpoint": 'Give a .safetensors file of a denoiser, or "bundled"',
 }
 
-__all__ = ["encoder_of", "encoder_options", "look_at_encoder", "resolved"]
+__all__ = ["HOLES", "encoder_of", "encoder_options", "look_at_encoder", "resolved", "segmenter_options"]
+
+HOLES = int(Flag.EDGE | Flag.BAD_PIXELS)
+"""Flags of objects in whose stamps zeros stand for pixels that are no data."""
 
 
 def encoder_of(config: Config, folder: str, source: str) -> dict[str, Any]:
@@ -109,3 +113,11 @@ def encoder_options(config: Config, folder: str) -> dict[str, Any]:
         "size": layout.size,
         "device": "cuda" if settings.gpus else "cpu",
     }
+
+
+def segmenter_options(config: Config) -> dict[str, Any] | None:
+    """Options of `actors.segmenter.Segmenter`; None where neighbours are kept in what is encoded."""
+    if config.encode.neighbours == "keep":
+        return None
+    layout = config.survey.images
+    return {"bands": len(layout.bands), "size": layout.size, "holes": HOLES, "threads": config.encode.threads}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from actors.measurer import Measurer
 from catalogs import storage
 from catalogs.errors import Fault
-from catalogs.flags import Flag
 from catalogs.psf import BadPSF, read_psf
+from pipeline.plan.encoding import HOLES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,7 +73,7 @@ def measurer_options(
         "fwhm": fwhm,
         "gain": settings.gain,
         "zeropoint": settings.zeropoint,
-        "holes": int(Flag.EDGE | Flag.BAD_PIXELS),
+        "holes": HOLES,
         "threads": config.encode.threads,
     }
     return options, faults

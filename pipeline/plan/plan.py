@@ -25,7 +25,7 @@ from pipeline.plan import (
     measuring,
     serving,
 )
-from pipeline.plan.encoding import encoder_options, look_at_encoder, resolved
+from pipeline.plan.encoding import encoder_options, look_at_encoder, resolved, segmenter_options
 from pipeline.plan.fingerprints import fingerprints, with_labels
 from pipeline.rundir import file_versions, group_labels
 from pipeline.rundir.run_directory import RunDirectory, run_id
@@ -82,6 +82,11 @@ class Plan:
     def row_bytes(self) -> int:
         """Memory of an object while its stamp is with it."""
         return config_faults.stamp_bytes(self.config)
+
+    @property
+    def segmenter_options(self) -> dict[str, Any] | None:
+        """Of `actors.segmenter.Segmenter`; None where stamps are encoded as they are."""
+        return segmenter_options(self.config)
 
     @property
     def schema(self) -> pa.Schema:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from actors.factory import make_encoder
+from actors.factory import EncodeAndMeasure
 from actors.measurer import Measurer
 from catalogs import parts, storage
 from catalogs.errors import TuningforkError
@@ -210,7 +210,7 @@ def _rates(plan: Plan, left: list[Slice], selected: float) -> Rates:
     if not found.num_rows:
         return Rates(per_slice, per_row, math.nan if elsewhere else 0.0, 0.0, 0.0, share)
     call, measure = (0.0, 0.0) if plan.measurer_options is None else _measuring(plan.measurer_options, found)
-    encode = math.nan if elsewhere else _encoding(plan.encoder_options, found)
+    encode = math.nan if elsewhere else _encoding(plan, found)
     return Rates(per_slice, per_row, encode, measure, call, share)
 
 
@@ -254,22 +254,24 @@ def _measuring(options: dict[str, Any], objects: pa.Table) -> tuple[float, float
     return max(0.0, one - each), each
 
 
-def _encoding(options: dict[str, Any], objects: pa.Table) -> float:
-    """Seconds on one core (or of one sender, where servers encode) for a place in a batch."""
+def _encoding(plan: Plan, objects: pa.Table) -> float:
+    """Seconds on one core (or of one sender, where servers encode) for a place in a batch, its neighbours' filling included."""
+    options, segmenter = plan.encoder_options, plan.segmenter_options
     fit = max(1, BATCH_BYTES * objects.num_rows // max(1, objects.nbytes))
     most = min(LARGEST_BATCH, options["batch_size"], fit)
     size = 1
     while True:
-        seconds = _batch(options, objects, size)
+        seconds = _batch(options, segmenter, objects, size)
         if size == most or size * seconds > LONGEST_BATCH / 8:
             return seconds
         size = min(most, 8 * size)
 
 
-def _batch(options: dict[str, Any], objects: pa.Table, size: int) -> float:
+def _batch(options: dict[str, Any], segmenter: dict[str, Any] | None, objects: pa.Table, size: int) -> float:
     """Seconds for a place in a batch of this size."""
     served = "endpoints" in options
-    encoder = make_encoder({**options, "batch_size": size, **({} if served else {"threads": 1})})
+    alone = {**options, "batch_size": size, **({} if served else {"threads": 1})}
+    encoder = EncodeAndMeasure(alone, None, None if segmenter is None else {**segmenter, "threads": 1})
     some = objects.take(np.arange(size) % objects.num_rows)
     try:
         encoder(some)

@@ -24,10 +24,12 @@ TILE_GALAXIES = 150
 """Most galaxies of a tile."""
 TILE_SIDE = 1600
 """Side of a full tile in pixels; tiles with fewer galaxies are smaller, at the same density."""
+DENSITY = TILE_GALAXIES / (TILE_SIDE * rendering.PIXEL_SCALE / 60) ** 2
+"""Catalogued galaxies an arcmin²."""
 MARGIN = 28
 """No centre lies nearer to a tile's edge, in pixels: few 64-pixel stamps reach over it."""
 APART = 22.0
-"""No two catalogued centres lie nearer to each other, in pixels; their outskirts may overlap."""
+"""No two catalogued centres lie nearer to each other, in pixels, at the usual density; their outskirts may overlap."""
 FAINT, STARS = 400, 12
 """Uncatalogued objects of a full tile."""
 EXPTIME = 1200.0
@@ -52,6 +54,8 @@ class Tile:
     ra: float
     dec: float
     noisy: bool = True
+    crowding: float = 1.0
+    """Density over the usual one."""
 
     @property
     def name(self) -> str:
@@ -61,7 +65,13 @@ class Tile:
     @property
     def side(self) -> int:
         """Side in pixels."""
-        return max(256, 32 * math.ceil(TILE_SIDE * math.sqrt(self.count / TILE_GALAXIES) / 32))
+        full = TILE_SIDE * math.sqrt(self.count / TILE_GALAXIES / self.crowding)
+        return max(256, 32 * math.ceil(full / 32))
+
+    @property
+    def apart(self) -> float:
+        """No two catalogued centres lie nearer to each other, in pixels."""
+        return APART / math.sqrt(max(1.0, self.crowding))
 
     @property
     def detection(self) -> int:
@@ -113,7 +123,7 @@ def _places(tile: Tile, rng: np.random.Generator) -> list[tuple[float, float]]:
     for _ in range(tile.count):
         for _ in range(50):
             x, y = rng.uniform(MARGIN, tile.side - MARGIN, 2)
-            if all(math.hypot(x - a, y - b) >= APART for a, b in found):
+            if all(math.hypot(x - a, y - b) >= tile.apart for a, b in found):
                 break
         found.append((float(x), float(y)))
     return found

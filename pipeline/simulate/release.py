@@ -22,13 +22,15 @@ from rich.progress import Progress
 
 from catalogs.errors import BadRequest
 from pipeline.simulate import rendering
-from pipeline.simulate.mosaics import TILE_GALAXIES, TILE_SIDE, Table, Tile, draw_tile
+from pipeline.simulate.mosaics import DENSITY, TILE_GALAXIES, TILE_SIDE, Table, Tile, draw_tile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 CENTRE = (150.1, 2.2)
 """Where the survey lies: ra, dec in degrees."""
+DENSEST = 200.0
+"""Galaxies an arcmin², at most: a full tile is still wider than the margins of its stamps."""
 # Name, FITS format, unit, UCD.
 COLUMNS = [
     ("NUMBER", "K", None, "meta.id;meta.main"),
@@ -73,6 +75,7 @@ def simulate(
     bands: Sequence[str] = ("i",),
     workers: int | None = None,
     *,
+    density: float = DENSITY,
     noisy: bool = True,
 ) -> None:
     """Write a simulated release: the same arguments give the same bytes, whatever `workers`.
@@ -91,6 +94,8 @@ def simulate(
         Names from `pipeline.simulate.rendering.BANDS`.
     workers
         Processes; default one a CPU.
+    density
+        Catalogued galaxies an arcmin², at most 200; the smallest tiles, 256 pixels wide, may have fewer.
     noisy
         False leaves the noise out of the images; the catalog and the truth stay as they are.
 
@@ -100,8 +105,8 @@ def simulate(
         If a number or band is impossible, or the folder is not empty.
     """
     directory, bands = Path(directory), tuple(bands)
-    _refuse(directory, galaxies, shards, seed, bands, workers)
-    tiles = list(_plan(directory, galaxies, shards, seed, bands, noisy=noisy))
+    _refuse(directory, galaxies, shards, seed, bands, workers, density)
+    tiles = list(_plan(directory, galaxies, shards, seed, bands, density, noisy=noisy))
     for folder in ("images", "psf", "catalogs"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
     for band in bands:
@@ -125,18 +130,28 @@ def simulate(
 
 
 def _refuse(
-    directory: Path, galaxies: int, shards: int, seed: int, bands: tuple[str, ...], workers: int | None
+    directory: Path,
+    galaxies: int,
+    shards: int,
+    seed: int,
+    bands: tuple[str, ...],
+    workers: int | None,
+    density: float,
 ) -> None:
-    if galaxies < 1:
-        raise BadRequest(f"galaxies is {galaxies}: give at least 1")
-    if shards < 1:
-        raise BadRequest(f"shards is {shards}: give at least 1")
+    for name, value, least in (
+        ("galaxies", galaxies, 1),
+        ("shards", shards, 1),
+        ("seed", seed, 0),
+        ("workers", workers, 1),
+    ):
+        if value is not None and value < least:
+            raise BadRequest(f"{name} is {value}: give at least {least}")
     if shards > galaxies:
         raise BadRequest(f"{shards} shards for {galaxies} galaxies: every shard needs at least one")
-    if seed < 0:
-        raise BadRequest(f"seed is {seed}: give 0 or more")
-    if workers is not None and workers < 1:
-        raise BadRequest(f"workers is {workers}: give at least 1")
+    if not 0 < density <= DENSEST:
+        raise BadRequest(
+            f"density is {density:g}: give galaxies an arcmin², more than 0 and at most {DENSEST:g}"
+        )
     known = ", ".join(rendering.BANDS)
     if not bands:
         raise BadRequest(f"no bands: give one or more of {known}")
@@ -153,7 +168,14 @@ def _split(total: int, parts: int) -> list[int]:
 
 
 def _plan(
-    directory: Path, galaxies: int, shards: int, seed: int, bands: tuple[str, ...], *, noisy: bool
+    directory: Path,
+    galaxies: int,
+    shards: int,
+    seed: int,
+    bands: tuple[str, ...],
+    density: float,
+    *,
+    noisy: bool,
 ) -> Iterator[Tile]:
     counts = [
         (shard, count)
@@ -161,13 +183,14 @@ def _plan(
         for count in _split(rows, math.ceil(rows / TILE_GALAXIES))
     ]
     across = math.ceil(math.sqrt(len(counts)))
-    step = TILE_SIDE * rendering.PIXEL_SCALE / 3600
+    crowding = density / DENSITY
+    step = TILE_SIDE / math.sqrt(crowding) * rendering.PIXEL_SCALE / 3600
     first = 0
     for number, (shard, count) in enumerate(counts):
         row, column = divmod(number, across)
         dec = CENTRE[1] + (row - (across - 1) / 2) * step
         ra = CENTRE[0] + (column - (across - 1) / 2) * step / math.cos(math.radians(dec))
-        yield Tile(directory, seed, bands, shard, number, first, count, ra % 360, dec, noisy)
+        yield Tile(directory, seed, bands, shard, number, first, count, ra % 360, dec, noisy, crowding)
         first += count
 
 

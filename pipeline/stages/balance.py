@@ -68,7 +68,12 @@ def augment(plan: Plan) -> None:
         stream.slices(functools.partial(_piece_of, wanted), 1024, config.run.read_cpus)
         .map_batches(
             DrawAndEncode,
-            fn_constructor_args=(plan.generator_options, plan.encoder_options, stream.metrics),
+            fn_constructor_args=(
+                plan.generator_options,
+                plan.encoder_options,
+                plan.segmenter_options,
+                stream.metrics,
+            ),
             compute=ray.data.ActorPoolStrategy(size=min(settings.workers, len(missing))),
             num_cpus=config.encode.cpus,
             num_gpus=max(settings.gpus, config.encode.gpus) or None,
@@ -171,10 +176,16 @@ def _piece_of(wanted: ray.ObjectRef, piece: Slice) -> pa.Table:
 class DrawAndEncode(OnSlices):
     """The generator and the encoder as Ray Data sees them: what is drawn is encoded where it is drawn, and then forgotten."""
 
-    def __init__(self, generator: dict[str, Any], encoder: dict[str, Any], metrics: RunMetrics) -> None:
+    def __init__(
+        self,
+        generator: dict[str, Any],
+        encoder: dict[str, Any],
+        segmenter: dict[str, Any] | None,
+        metrics: RunMetrics,
+    ) -> None:
         from actors.generator import StampGenerator  # noqa: PLC0415
 
-        encode = EncodeAndMeasure(encoder, None)
+        encode = EncodeAndMeasure(encoder, None, segmenter)
         generate = StampGenerator(
             **generator
         )  # after the encoder: drawing takes longer, so its number of threads holds

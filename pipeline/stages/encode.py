@@ -39,7 +39,12 @@ def _encode(plan: Plan, stream: Stream) -> None:
     encoders = _encoders(config, slices)
     encoded = stream.slices(plan.release.read, plan.row_bytes, config.run.read_cpus).map_batches(
         Encode,
-        fn_constructor_args=(plan.encoder_options, plan.measurer_options, stream.metrics),
+        fn_constructor_args=(
+            plan.encoder_options,
+            plan.measurer_options,
+            plan.segmenter_options,
+            stream.metrics,
+        ),
         compute=ray.data.ActorPoolStrategy(
             size=encoders,
             # Ray Data queues two slices at an encoder, so that it never waits; of few slices the first encoder would get all.
@@ -74,6 +79,12 @@ def _encoders(config: Config, slices: int) -> int:
 class Encode(OnSlices):
     """The encoder and the measurer as Ray Data sees them: both look at stamps while they are in memory."""
 
-    def __init__(self, encoder: dict[str, Any], measurer: dict[str, Any] | None, metrics: RunMetrics) -> None:
-        work = EncodeAndMeasure(encoder, measurer)
+    def __init__(
+        self,
+        encoder: dict[str, Any],
+        measurer: dict[str, Any] | None,
+        segmenter: dict[str, Any] | None,
+        metrics: RunMetrics,
+    ) -> None:
+        work = EncodeAndMeasure(encoder, measurer, segmenter)
         super().__init__(work, "encode", metrics, lambda: work.effort)

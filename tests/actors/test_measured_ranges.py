@@ -37,7 +37,7 @@ def ranges(side: int) -> dict[str, tuple[float, float]]:
         "concentration": (0, 5 * math.log10(far / 1e-4)),
         "asymmetry": (-2, 2),
         "smoothness": (-1, 1),
-        **dict.fromkeys(("multimode", "intensity"), (0, 1)),
+        **dict.fromkeys(("blend_fraction", "multimode", "intensity"), (0, 1)),
         "deviation": (0, math.sqrt(math.pi) * far),
         "sersic_n": (0.3 * (1 - 1e-6), 8 * (1 + 1e-6)),
         "sersic_r_e": (tiny, 5 * side),

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from actors.measurer import Measurer, outside
+from actors.measurer import Measurer
+from actors.segmenter import outside
 from catalogs.canned import canned
 from kernels.measure.flags import EXPLAINS, MeasureFlag
 from tests.actors.test_encoder import stamps, table

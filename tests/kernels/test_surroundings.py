@@ -10,7 +10,6 @@ import torch
 
 from kernels.measure.flags import MeasureFlag
 from kernels.measure.morphology import Optics, measure
-from kernels.measure.peaks import shared
 
 SIDE = 64
 MIDDLE = (SIDE - 1) / 2
@@ -70,7 +69,7 @@ def test_neighbour_is_measured_in_the_objects_place_without_a_word(
     own = np.hypot(found["x_centre"] - truth["x"], found["y_centre"] - truth["y"])
     theirs = np.hypot(found["x_centre"] - truth["x2"], found["y_centre"] - truth["y2"])
     moved = theirs < own
-    assert moved.sum() > 50
+    assert 10 < moved.sum() < 40  # of 147: before touching light was parted, it was over 50
     # nearer than the PSF lets see, a brighter one is the same object a little off its place
     resolved = moved & (own > 3.6)
     assert carries(found, MeasureFlag.OFF_CENTRE)[resolved].all()
@@ -83,7 +82,7 @@ def test_flux_is_mostly_a_neighbours_without_a_word(pairs: tuple[dict[str, np.nd
     found, alone, truth = pairs
     spoilt = (found["flux"] > 2 * truth["flux"]) & (np.abs(alone["flux"] / truth["flux"] - 1) < 0.3)
     spoilt &= truth["apart"] >= 8
-    assert spoilt.sum() > 40
+    assert 5 < spoilt.sum() < 25  # it was over 40
     assert carries(found, SAID)[spoilt].mean() > 0.98
 
 
@@ -92,10 +91,22 @@ def test_object_alone_is_said_to_be_another(pairs: tuple[dict[str, np.ndarray], 
     assert not carries(alone, SAID).any()
 
 
-def test_hundred_times_brighter_neighbour_that_touches_is_called_truncated_only() -> None:
+def test_hundred_times_brighter_neighbour_that_touches_is_measured_in_the_objects_place() -> None:
     found = seen([galaxy(31.5, 31.5, 3, 800) + galaxy(52, 34, 6, 80_000)])
-    assert carries(found, MeasureFlag.OFF_CENTRE).all()
+    assert not carries(found, MeasureFlag.OFF_CENTRE).any()
     assert carries(found, MeasureFlag.NEIGHBOUR).all()
+    assert 400 < found["flux"][0] < 1600
+
+
+def test_share_that_neighbours_cover() -> None:
+    alone, beside, on_it = (
+        seen([galaxy(31.5, 31.5, 6, 20_000) + galaxy(x, 31.5, 2, flux)])
+        for x, flux in ((31.5, 0.0), (58, 3000.0), (41, 30_000.0))
+    )
+    assert alone["blend_fraction"] == 0
+    assert beside["blend_fraction"] < 0.05
+    assert 0.05 < on_it["blend_fraction"] < 0.6
+    assert carries(on_it, MeasureFlag.BLENDED) == (on_it["blend_fraction"] > 0.2)
 
 
 @pytest.mark.parametrize("side", [63, 64])
@@ -130,23 +141,3 @@ def test_clump_in_an_arm_is_a_neighbour() -> None:
     clumps = [(40, 36, 100), (26, 24, 120), (33, 43, 80)]
     light = galaxy(31.5, 31.5, 9, 20_000) + sum(galaxy(x, y, 1.5, flux) for x, y, flux in clumps)
     assert not carries(seen([light]), MeasureFlag.NEIGHBOUR).any()
-
-
-def test_peaks_against_the_obvious_way() -> None:
-    """Two peaks over a saddle: two objects where both are high enough above it, and the other has its share of the light."""
-    line = torch.zeros(1, 1, 9)
-    for values, noise, two in (
-        ([1, 2, 9, 10, 9, 2, 5, 6, 5], 0.5, True),
-        ([1, 2, 9, 10, 9, 2, 5, 6, 5], 2.0, False),  # 4 is not 3.75 x 2
-        ([1, 2, 9, 10, 9, 5.3, 5, 6, 5], 0.1, True),
-        ([1, 2, 9, 10, 9, 5.6, 5.5, 6, 5], 0.1, False),  # not by a tenth of itself
-        ([1, 2, 90, 99, 90, 2, 5, 6, 5], 0.5, False),  # not a quarter of the light
-        ([5, 6, 3, 2, 90, 99, 90, 2, 5], 0.5, False),
-        ([2, 2, 9, 10, 9, 0.1, 2, 12, 2], 0.2, True),  # brighter
-    ):
-        line[0, 0] = torch.tensor(values)
-        lit = torch.ones_like(line, dtype=torch.bool)
-        assert shared(line, lit, torch.tensor([noise])).item() == two, values
-        turned = line.mT.contiguous()
-        assert shared(turned, lit.mT.contiguous(), torch.tensor([noise])).item() == two
-        assert not shared(line, ~lit, torch.tensor([noise])).any()

@@ -1,0 +1,34 @@
+"""Connected pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kernels.compiled import compiled
+
+__all__ = ["flood"]
+
+
+@compiled
+def flood(region: Any, within: Any) -> None:
+    """Let regions (n, y, x) bool grow over all pixels of `within` that touch them."""
+    n, height, width = region.shape
+    waiting = np.empty(height * width, np.int32)
+    for i in range(n):
+        count = 0
+        for y in range(height):
+            for x in range(width):
+                if region[i, y, x]:
+                    waiting[count] = y * width + x
+                    count += 1
+        while count:
+            count -= 1
+            y, x = divmod(waiting[count], width)
+            for to_y in range(max(y - 1, 0), min(y + 2, height)):
+                for to_x in range(max(x - 1, 0), min(x + 2, width)):
+                    if within[i, to_y, to_x] and not region[i, to_y, to_x]:
+                        region[i, to_y, to_x] = True
+                        waiting[count] = to_y * width + to_x
+                        count += 1

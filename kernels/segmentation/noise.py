@@ -1,0 +1,58 @@
+"""The sky's noise in a stamp, from pixels that show no object."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from kernels.compiled import compiled
+
+__all__ = ["deviation", "frame", "near"]
+
+_SIGMA_PER_MAD = 1.482602218505602
+_ENOUGH = 4096  # pixels that a deviation is estimated from, to one percent
+_FRAME = 2  # pixels
+
+
+def frame(bad: torch.Tensor) -> torch.Tensor:
+    """Good pixels (n, y, x) bool next to bad ones, or to the stamp's border."""
+    return near(bad, _FRAME, beyond=True) & ~bad
+
+
+def near(where: torch.Tensor, reach: int, *, beyond: bool) -> torch.Tensor:
+    """Pixels (n, y, x) bool with one of `where` at most so far away in x and in y; `beyond` says what is outside the stamp."""
+    found = functional.pad(where, (reach,) * 4, value=beyond)
+    for axis in (1, 2):
+        side = where.shape[axis]
+        shifts = (found.narrow(axis, first, side) for first in range(2 * reach + 1))
+        found = functools.reduce(torch.logical_or, shifts)
+    return found
+
+
+def deviation(images: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """Robust standard deviation (n,) float64 of some pixels, 1.4826 MAD; 0 where there are none."""
+    found = np.zeros(len(images))
+    _deviations(images.numpy(force=True), where.numpy(force=True), found)
+    return torch.from_numpy(found).to(images.device) * _SIGMA_PER_MAD
+
+
+@compiled
+def _deviations(images: Any, where: Any, found: Any) -> None:
+    """Fill in the median absolute deviations."""
+    n, height, width = images.shape
+    values = np.empty(height * width, np.float32)
+    for i in range(n):
+        count = 0
+        for y in range(height):
+            for x in range(width):
+                if where[i, y, x]:
+                    values[count] = images[i, y, x]
+                    count += 1
+        # of very many pixels a part will do
+        some = values[: count : 1 + count // _ENOUGH]
+        if some.size:
+            found[i] = np.median(np.abs(some - np.median(some)))

@@ -13,12 +13,13 @@ import torch
 from actors.stamps import stamps_of
 from kernels.bags import hash_ids
 from kernels.segmentation.fill import fill
+from kernels.segmentation.no_data import no_data
 from kernels.segmentation.segments import Segments, segment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Segmented", "Segmenter", "outside"]
+__all__ = ["Segmented", "Segmenter"]
 
 _SHARE = 64  # stamps that a thread looks at at a time
 _SEED = 0x736B79  # "sky" in ASCII: a stream of its own
@@ -58,30 +59,22 @@ class Segmenter:
         rows = np.flatnonzero(np.asarray(objects.column("usable").fill_null(False), dtype=bool))
         every = stamps_of(objects.column("stamp"), self._bands, self._size)
         stamps = torch.from_numpy(every[rows])
-        bad = torch.stack([outside(stamps[:, b]) for b in range(self._bands)], dim=1) | ~stamps.isfinite()
+        holes = np.zeros(len(rows), bool)
         if self._holes and "flags" in objects.column_names:
-            marked = objects.column("flags").to_numpy()[rows] & self._holes != 0
-            bad |= torch.from_numpy(marked)[:, None, None, None] & (stamps == 0)
+            holes = objects.column("flags").to_numpy()[rows] & self._holes != 0
+        bad = no_data(stamps, torch.from_numpy(holes))
         with ThreadPoolExecutor(self._threads) as pool:
             parts = list(pool.map(segment, stamps.split(_SHARE), bad.split(_SHARE)))
         return Segmented(rows, stamps, bad, Segments.joined(parts))
 
     def filled(self, objects: pa.Table, seen: Segmented) -> pa.Table:
         """The table with neighbours filled in its stamps, see `kernels.segmentation.fill`; what is drawn follows from ``object_id``."""
-        column = objects.column("stamp")
-        stamps = stamps_of(column, self._bands, self._size).copy()
         ids = objects.column("object_id").to_numpy()[seen.rows]
-        stamps[seen.rows] = fill(seen.stamps.numpy(), seen.segments, seen.bad, hash_ids(ids, _SEED))
+        stamps = fill(seen.stamps.numpy(), seen.segments, seen.bad, hash_ids(ids, _SEED))
+        column = objects.column("stamp")
+        if len(stamps) < len(column):
+            every = stamps_of(column, self._bands, self._size).copy()
+            every[seen.rows] = stamps
+            stamps = every
         lists = pa.FixedSizeListArray.from_arrays(pa.array(stamps.reshape(-1)), column.type.list_size)
         return objects.set_column(objects.column_names.index("stamp"), "stamp", lists)
-
-
-def outside(images: torch.Tensor) -> torch.Tensor:
-    """Where (n, y, x) rows or columns from a border on are nothing but zeros: smaller images were padded with them."""
-    lit = images != 0
-    answer = torch.zeros_like(lit)
-    for axis in (1, 2):
-        line = lit.any(dim=3 - axis)  # (n, side)
-        before, behind = line.cummax(1).values, line.flip(1).cummax(1).values.flip(1)
-        answer |= ~(before & behind).unsqueeze(3 - axis)
-    return answer

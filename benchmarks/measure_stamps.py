@@ -16,7 +16,6 @@ import torch
 from astropy.io import fits
 from scipy import ndimage
 
-from actors.segmenter import outside
 from benchmarks.galaxies import SHARED
 from catalogs.inspect import inspect
 from catalogs.psf import read_psf
@@ -24,6 +23,7 @@ from catalogs.slices import slices_of
 from examples.detect import detect
 from kernels.measure.morphology import Optics, measure
 from kernels.measure.psf import full_width
+from kernels.segmentation.no_data import outside
 from pipeline.config.file import load
 from pipeline.simulate.release import simulate
 

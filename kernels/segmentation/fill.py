@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernels.compiled import compiled
-from kernels.segmentation.noise import near
 
 if TYPE_CHECKING:
     import torch
@@ -44,16 +43,12 @@ def fill(
     -------
     (n, b, y, x) float32 array; a stamp without neighbours is the same as before. Where no pixel is left for sky, neighbours become zero.
     """
-    covered = near(segments.others, _REACH, beyond=False)
-    sky = ~(covered | near(segments.central, _REACH, beyond=False) | bad.any(dim=1))
     filled = stamps.copy()
-    own = segments.central & ~bad.any(dim=1)
     _fill(
         filled,
-        (covered & ~segments.central).numpy(force=True),
+        segments.others.numpy(force=True),
+        segments.central.numpy(force=True),
         bad.numpy(force=True),
-        own.numpy(force=True),
-        sky.numpy(force=True),
         segments.peak.numpy(force=True),
         seeds,
     )
@@ -61,28 +56,58 @@ def fill(
 
 
 @compiled
-def _fill(stamps: Any, covered: Any, bad: Any, central: Any, sky: Any, peak: Any, seeds: Any) -> None:
+def _fill(stamps: Any, others: Any, central: Any, bad: Any, peak: Any, seeds: Any) -> None:
     n, bands, height, width = stamps.shape
-    places = np.empty(height * width, np.int32)
+    sky = np.empty(height * width, np.int32)
+    covered, taken = np.empty((height, width), np.bool_), np.empty((height, width), np.bool_)
     for i in range(n):
-        if not covered[i].any():
+        if not others[i].any():
             continue
-        count = 0
-        for place in range(height * width):
-            if sky[i, place // width, place % width]:
-                places[count] = place
-                count += 1
-        for place in range(height * width):
+        _grow(others[i], covered)
+        _grow(central[i], taken)
+        count = _sky(covered, taken, central[i], bad[i], sky)
+        for place in np.flatnonzero(covered):
             y, x = divmod(place, width)
-            if not covered[i, y, x]:
-                continue
             from_y, from_x = 2 * peak[i, 1] - y, 2 * peak[i, 0] - x
-            inside = 0 <= from_y < height and 0 <= from_x < width and central[i, from_y, from_x]
-            if not inside and count:
-                from_y, from_x = divmod(places[_mixed(seeds[i] + np.uint64(place)) % np.uint64(count)], width)
+            own = 0 <= from_y < height and 0 <= from_x < width and taken[from_y, from_x]
+            if not own and count:
+                drawn = _mixed(seeds[i] + np.uint64(place)) % np.uint64(count)
+                from_y, from_x = divmod(sky[drawn], width)
             for band in range(bands):
                 if not bad[i, band, y, x]:
-                    stamps[i, band, y, x] = stamps[i, band, from_y, from_x] if inside or count else 0.0
+                    stamps[i, band, y, x] = stamps[i, band, from_y, from_x] if own or count else 0.0
+
+
+@compiled
+def _sky(covered: Any, taken: Any, central: Any, bad: Any, sky: Any) -> int:
+    """Fill in the places of the sky, and take away what is not to be filled, or not to be shown elsewhere; how many places."""
+    bands, height, width = bad.shape
+    count = 0
+    for y in range(height):
+        for x in range(width):
+            lost = False
+            for band in range(bands):
+                lost |= bad[band, y, x]
+            if not (covered[y, x] or taken[y, x] or lost):
+                sky[count] = y * width + x
+                count += 1
+            covered[y, x] &= not central[y, x]
+            taken[y, x] = central[y, x] and not lost
+    return count
+
+
+@compiled
+def _grow(where: Any, grown: Any) -> None:
+    """Fill in the pixels with one of `where` (y, x) at most so far away in x and in y."""
+    height, width = where.shape
+    grown[:] = False
+    for y in range(height):
+        for x in range(width):
+            if where[y, x]:
+                grown[
+                    max(y - _REACH, 0) : y + _REACH + 1,
+                    max(x - _REACH, 0) : x + _REACH + 1,
+                ] = True
 
 
 @compiled

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from kernels.compiled import compiled
 
-__all__ = ["deviation", "frame", "near"]
+__all__ = ["deviation", "frame", "frame_deviation", "near"]
 
 _SIGMA_PER_MAD = 1.482602218505602
 _ENOUGH = 4096  # pixels that a deviation is estimated from, to one percent
@@ -56,3 +56,37 @@ def _deviations(images: Any, where: Any, found: Any) -> None:
         some = values[: count : 1 + count // _ENOUGH]
         if some.size:
             found[i] = np.median(np.abs(some - np.median(some)))
+
+
+@compiled
+def frame_deviation(image: Any, bad: Any) -> float:
+    """The same as `deviation` on `frame`, of one image (y, x)."""
+    height, width = image.shape
+    values = np.empty(height * width, np.float32)
+    count, holes = 0, bad.any()
+    for y in range(height):
+        inner = _FRAME <= y < height - _FRAME and not holes
+        for x in range(width):
+            if inner and x == _FRAME:
+                break
+            if _on_frame(bad, y, x):
+                values[count] = image[y, x]
+                count += 1
+        if inner:
+            for x in range(max(width - _FRAME, _FRAME), width):
+                values[count] = image[y, x]
+                count += 1
+    some = values[: count : 1 + count // _ENOUGH]
+    return _SIGMA_PER_MAD * np.median(np.abs(some - np.median(some))) if some.size else 0.0
+
+
+@compiled
+def _on_frame(bad: Any, y: int, x: int) -> bool:
+    height, width = bad.shape
+    if bad[y, x]:
+        return False
+    for to_y in range(y - _FRAME, y + _FRAME + 1):
+        for to_x in range(x - _FRAME, x + _FRAME + 1):
+            if not (0 <= to_y < height and 0 <= to_x < width) or bad[to_y, to_x]:
+                return True
+    return False

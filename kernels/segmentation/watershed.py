@@ -18,153 +18,190 @@ _HALF = 0.5  # of a pixel's light
 
 
 @compiled
-def part(smooth: Any, lit: Any, noise: float, owner: Any) -> int:
+def part(light: Any, noise: float, region: Any, saddle: Any, beyond: Any) -> int:
     """Part the lit pixels of one stamp into regions, each around a peak.
 
-    From the brightest pixel down, each joins the region of its brightest neighbour (a watershed). Where two regions meet, the one with the lower peak is
-    a part of the other unless that peak is higher than the saddle by 3.75 sigma of a pixel's noise and by a tenth of itself. The object's region
+    Every pixel belongs to the peak that the steepest way up leads to (a watershed). A region becomes a part of the one beyond its highest saddle, if
+    that one has the higher peak, unless it is higher than the saddle by 3.75 sigma of a pixel's noise and by a tenth of itself. The object's region
     is the one at the stamp's middle; what touches it and is neither brighter nor has 5 % of its light above the saddle is a part of it, as a clump in a spiral arm.
 
     Parameters
     ----------
-    smooth : (y, x) float32 array
-        The light, smoothed.
-    lit : (y, x) bool array
-        Pixels to part.
+    light : (y + 2, x + 2) float32 array
+        The light, smoothed; -inf where it is not lit, and in a frame of one pixel.
     noise : float
         Standard deviation of the sky in a pixel, before smoothing.
-    owner : (y, x) int32 array
-        Is filled with the region of each lit pixel, named after the place y * width + x of its peak; -1 elsewhere.
+    region : (y + 2, x + 2) int32 array
+        Is filled with the region of each lit pixel, named after the place of its peak in `light.ravel()`; -1 elsewhere.
+    saddle, beyond : ((y + 2) * (x + 2),) float32 and int32 arrays
+        For work.
 
     Returns
     -------
     int
         The object's region; -1 where nothing is lit.
     """
-    values, parent = smooth.ravel(), owner.ravel()
-    parent[:] = -1
-    places = np.flatnonzero(lit.ravel())
+    values, regions = light.ravel(), region.ravel()
+    height, width = light.shape
+    regions[:] = -1
+    places = np.flatnonzero(values > -np.inf)
     if places.size == 0:
         return -1
-    peak = np.empty(values.size, np.float32)
-    width = smooth.shape[1]
-    for place in places[np.argsort(-values[places])]:
-        _join(values, parent, peak, place, width, _PROMINENCE * noise)
     for place in places:
-        parent[place] = top(parent, int(place))
-    own = _central(parent, places, smooth.shape)
-    while _absorb(values, parent, places, own, width):
+        regions[place] = _steepest(values, int(place), width)
+    _settle(regions, places)
+    while _merge(values, regions, places, saddle, beyond, width, _PROMINENCE * noise):
+        pass
+    own = _central(regions, places, height, width)
+    while _absorb(values, regions, places, saddle, own, width):
         pass
     return own
 
 
 @compiled
-def spread(smooth: Any, owner: Any, own: int) -> None:
+def spread(light: Any, region: Any, own: int) -> None:
     """Give the object those pixels of regions that touch it of which half the light is its own: as much as it has where they are turned to about its peak.
 
     A watershed parts light along its valleys, and a star on a disc would take a piece of the disc along.
 
     Parameters
     ----------
-    smooth, owner : (y, x) arrays
-        See `part`; the owners are changed.
+    light, region : arrays
+        See `part`; the regions are changed.
     own : int
         The object's region.
     """
-    height, width = smooth.shape
-    waiting = np.empty(height * width, np.int32)
+    width = light.shape[1]
+    values, regions = light.ravel(), region.ravel()
+    before = regions == own
+    waiting = np.empty(values.size, np.int32)
     count = 0
-    before = owner == own
-    for place in np.flatnonzero(before.ravel()):
+    for place in np.flatnonzero(before):
         waiting[count] = place
         count += 1
     while count:
         count -= 1
-        y, x = divmod(waiting[count], width)
-        for to_y in range(max(y - 1, 0), min(y + 2, height)):
-            for to_x in range(max(x - 1, 0), min(x + 2, width)):
-                if owner[to_y, to_x] < 0 or owner[to_y, to_x] == own:
-                    continue
-                turned_y, turned_x = 2 * (own // width) - to_y, 2 * (own % width) - to_x
-                if not (0 <= turned_y < height and 0 <= turned_x < width) or not before[turned_y, turned_x]:
-                    continue
-                if smooth[turned_y, turned_x] >= _HALF * smooth[to_y, to_x]:
-                    owner[to_y, to_x] = own
-                    waiting[count] = to_y * width + to_x
-                    count += 1
+        place = waiting[count]
+        for step in (-width - 1, -width, 1 - width, -1, 1, width - 1, width, width + 1):
+            near = place + step
+            if regions[near] < 0 or regions[near] == own:
+                continue
+            x = 2 * (own % width) - near % width
+            turned = 2 * own - near
+            if not (0 <= x < width and 0 <= turned < values.size and before[turned]):
+                continue
+            if values[turned] >= _HALF * values[near]:
+                regions[near] = own
+                waiting[count] = near
+                count += 1
 
 
 @compiled
-def _central(parent: Any, places: Any, shape: Any) -> int:
-    """The region with the peak nearest to the stamp's middle, if that is within two pixels; else the region of the pixel nearest to it."""
-    height, width = shape
-    y, x = places // width - (height - 1) / 2, places % width - (width - 1) / 2
-    away = y**2 + x**2
-    peaks = np.where(parent[places] == places, away, np.inf)
-    if peaks.min() <= _NEAR**2:
-        return places[np.argmin(peaks)]
-    return parent[places[np.argmin(away)]]
+def _steepest(values: Any, place: int, width: int) -> int:
+    """The brightest of a pixel and those around it; of equal ones the last."""
+    best = place
+    for step in (-width - 1, -width, 1 - width, -1):
+        if values[place + step] > values[best]:
+            best = place + step
+    for step in (1, width - 1, width, width + 1):
+        if values[place + step] >= values[best]:
+            best = place + step
+    return best
 
 
 @compiled
-def _absorb(values: Any, parent: Any, places: Any, own: int, width: int) -> bool:
-    """Give regions to the object that are a part of it; whether there were any."""
-    saddle = np.full(values.size, -np.inf, np.float32)  # of the region with this peak
-    light = 0.0
+def _settle(regions: Any, places: Any) -> None:
+    """Let every pixel name its region's peak itself."""
     for place in places:
-        if parent[place] != own:
-            continue
-        light += values[place]
-        y, x = divmod(place, width)
-        for row in range(max(y - 1, 0) * width, min(y + 2, len(values) // width) * width, width):
-            for near in range(row + max(x - 1, 0), row + min(x + 2, width)):
-                other = parent[near]
-                if other >= 0 and other != own:
-                    saddle[other] = max(saddle[other], min(values[place], values[near]))
-    above = np.zeros(values.size)
-    for place in places:
-        above[parent[place]] += max(values[place] - saddle[parent[place]], 0.0)
+        peak = regions[place]
+        while regions[peak] != peak:
+            peak = regions[peak]
+        regions[place] = peak
+
+
+@compiled
+def _merge(
+    values: Any, regions: Any, places: Any, saddle: Any, beyond: Any, width: int, least: float
+) -> bool:
+    """Let regions be a part of the one beyond their highest saddle, if they are; whether any was."""
+    _saddles(values, regions, places, saddle, beyond, width)
     found = False
     for place in places:
-        other = parent[place]
-        if other == own or saddle[other] == -np.inf or values[other] > values[own]:
+        if regions[place] != place or saddle[place] == -np.inf:
             continue
-        if above[other] < _SHARE * light:
-            parent[place], found = own, True
+        other = beyond[place]
+        higher = values[other] > values[place] or (values[other] == values[place] and other > place)
+        if higher and values[place] - saddle[place] < max(least, _CONTRAST * values[place]):
+            regions[place], found = other, True
+    if found:
+        _settle(regions, places)
     return found
 
 
 @compiled
-def _join(values: Any, parent: Any, peak: Any, place: int, width: int, least: float) -> None:
-    """Give a pixel to the region of its brightest neighbour, or a region of its own; and let the regions that meet there be one, if they are."""
-    height = len(values) // width
-    y, x = divmod(place, width)
-    first_y, last_y, first_x, last_x = max(y - 1, 0), min(y + 2, height), max(x - 1, 0), min(x + 2, width)
-    value = values[place]
-    brightest = -1
-    for row in range(first_y * width, last_y * width, width):
-        for near in range(row + first_x, row + last_x):
-            if parent[near] >= 0 and (brightest < 0 or values[near] > values[brightest]):
-                brightest = near
-    if brightest < 0:
-        parent[place], peak[place] = place, value
-        return
-    own = top(parent, brightest)
-    for row in range(first_y * width, last_y * width, width):
-        for near in range(row + first_x, row + last_x):
-            if parent[near] < 0 or parent[near] == own:
-                continue
-            other = top(parent, near)
-            low, high = (other, own) if peak[other] < peak[own] else (own, other)
-            if low != high and peak[low] - value < max(least, _CONTRAST * peak[low]):
-                parent[low], own = high, high
-    parent[place] = own
+def _saddles(values: Any, regions: Any, places: Any, saddle: Any, beyond: Any, width: int) -> None:
+    """Fill in, at each region's peak, its highest saddle to another one, and to which; -inf where it touches none."""
+    for place in places:
+        saddle[place], beyond[place] = -np.inf, -1
+    for place in places:
+        own = regions[place]
+        for step in (1, width - 1, width, width + 1):
+            other = regions[place + step]
+            if other >= 0 and other != own:
+                lower = min(values[place], values[place + step])
+                if lower > saddle[own]:
+                    saddle[own], beyond[own] = lower, other
+                if lower > saddle[other]:
+                    saddle[other], beyond[other] = lower, own
 
 
 @compiled
-def top(parent: Any, place: int) -> int:
-    """The peak of a pixel's region."""
-    while parent[place] != place:
-        parent[place] = parent[parent[place]]
-        place = parent[place]
-    return place
+def _central(regions: Any, places: Any, height: int, width: int) -> int:
+    """The region with the peak nearest to the stamp's middle, if that is within two pixels; else the region of the pixel nearest to it."""
+    nearest, nearest_peak = np.inf, np.inf
+    own, own_peak = -1, -1
+    for place in places:
+        y, x = divmod(place, width)
+        away = (y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2
+        if away < nearest:
+            nearest, own = away, regions[place]
+        if regions[place] == place and away < nearest_peak:
+            nearest_peak, own_peak = away, place
+    return own_peak if nearest_peak <= _NEAR**2 else own
+
+
+@compiled
+def _absorb(values: Any, regions: Any, places: Any, saddle: Any, own: int, width: int) -> bool:
+    """Give regions to the object that are a part of it; whether there were any."""
+    light = _touching(values, regions, places, saddle, own, width)
+    if light < 0:
+        return False
+    above = np.zeros(values.size)
+    for place in places:
+        above[regions[place]] += max(values[place] - saddle[regions[place]], 0.0)
+    found = False
+    for place in places:
+        other = regions[place]
+        if other == own or saddle[other] == -np.inf or values[other] > values[own]:
+            continue
+        if above[other] < _SHARE * light:
+            regions[place], found = own, True
+    return found
+
+
+@compiled
+def _touching(values: Any, regions: Any, places: Any, saddle: Any, own: int, width: int) -> float:
+    """Fill in, at each region's peak, its highest saddle to the object's region, -inf where it does not touch it; the object's light, -1 if none does."""
+    for place in places:
+        saddle[place] = -np.inf
+    light, touched = 0.0, False
+    for place in places:
+        if regions[place] != own:
+            continue
+        light += values[place]
+        for step in (-width - 1, -width, 1 - width, -1, 1, width - 1, width, width + 1):
+            other = regions[place + step]
+            if other >= 0 and other != own:
+                saddle[other] = max(saddle[other], min(values[place], values[place + step]))
+                touched = True
+    return light if touched else -1.0

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from actors.measurer import Measurer
-from actors.segmenter import outside
 from catalogs.canned import canned
 from kernels.measure.flags import EXPLAINS, MeasureFlag
+from kernels.segmentation.no_data import outside
 from tests.actors.test_encoder import stamps, table
 
 OPTIONS: dict[str, Any] = {"bands": 2, "size": 32, "band": 1, "quantities": ["gini", "cas", "mid"]}

@@ -62,11 +62,17 @@ def test_watershed_against_the_obvious_way() -> None:
         ([2, 2, 9, 10, 9, 0.1, 0.2, 12, 0.2], 0.2, "ooooo?xxx"),  # brighter
     ):
         for line in (np.array([values], np.float32), np.array([values], np.float32).T.copy()):
-            owner = np.empty(line.shape, np.int32)
-            own = part(line, line > 0, sigma, owner)
-            names = "".join("o" if place == own else "x" for place in owner.ravel())
+            own, regions = parted(line, sigma)
+            names = "".join("o" if place == own else "x" for place in regions.ravel())
             assert all(a == b for a, b in zip(names, middle, strict=True) if b in "ox"), (values, names)
-            assert part(line, line < 0, sigma, owner) == -1
+    assert parted(np.full((3, 4), -np.inf, np.float32), 1.0)[0] == -1
+
+
+def parted(light: np.ndarray, sigma: float) -> tuple[int, np.ndarray]:
+    framed = np.pad(light, 1, constant_values=-np.inf)
+    regions = np.empty(framed.shape, np.int32)
+    work = np.empty(framed.size, np.float32), np.empty(framed.size, np.int32)
+    return part(framed, sigma, regions, *work), regions[1:-1, 1:-1]
 
 
 def test_pixels_of_a_pair_go_to_the_other() -> None:

@@ -67,11 +67,14 @@ class Segmenter:
             parts = list(pool.map(segment, stamps.split(_SHARE), bad.split(_SHARE)))
         return Segmented(rows, stamps, bad, Segments.joined(parts))
 
-    def filled(self, objects: pa.Table, seen: Segmented) -> pa.Table:
-        """The table with neighbours filled in its stamps, see `kernels.segmentation.fill`; what is drawn follows from ``object_id``."""
+    def filled_stamps(self, objects: pa.Table, seen: Segmented) -> NDArray[np.float32]:
+        """Stamps (n, b, y, x) of the usable rows with neighbours filled, see `kernels.segmentation.fill`; what is drawn follows from ``object_id``."""
         ids = objects.column("object_id").to_numpy()[seen.rows]
-        stamps = fill(seen.stamps.numpy(), seen.segments, seen.bad, hash_ids(ids, _SEED))
-        column = objects.column("stamp")
+        return fill(seen.stamps.numpy(), seen.segments, seen.bad, hash_ids(ids, _SEED))
+
+    def filled(self, objects: pa.Table, seen: Segmented) -> pa.Table:
+        """The table with neighbours filled in its stamps."""
+        column, stamps = objects.column("stamp"), self.filled_stamps(objects, seen)
         if len(stamps) < len(column):
             every = stamps_of(column, self._bands, self._size).copy()
             every[seen.rows] = stamps

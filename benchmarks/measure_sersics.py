@@ -34,7 +34,7 @@ def sersics(count: int, seed: int = 0) -> StampSet:
     sn = np.exp(draw.uniform(np.log(_LOW), np.log(_HIGH), count))
     psf = galsim.Moffat(beta=BETA, fwhm=FWHM, gsparams=_PRECISE)
     clean = np.stack(
-        [_profile(n[i], r_e[i], ratio[i], angle[i], off[i], psf) for i in range(count)]
+        [profile(n[i], r_e[i], ratio[i], angle[i], off[i], psf) for i in range(count)]
     )  # of flux 1, to infinity
     centre = torch.from_numpy((SIZE - 1) / 2 + off)
     images = torch.from_numpy(clean)
@@ -63,7 +63,7 @@ def sersics(count: int, seed: int = 0) -> StampSet:
     )
 
 
-def _profile(
+def profile(
     n: float, r_e: float, ratio: float, angle: float, off: np.ndarray, psf: galsim.Moffat
 ) -> np.ndarray:
     round_one = galsim.Sersic(n, half_light_radius=r_e * np.sqrt(ratio), gsparams=_PRECISE)

@@ -1,4 +1,4 @@
-"""The tables of docs/encoder.md, denoiser.md, measurement.md and diffusion.md, written from the CSVs of `benchmarks.encoder`, `.invariance`, `.denoiser`, `.measure` and `.diffusion`."""
+"""The tables of docs/method.md, encoder.md, denoiser.md, measurement.md and diffusion.md, written from the CSVs of the benchmarks of these."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ def write_tables() -> None:
             "votes": _plain("vote_encoders"),
             "invariance": _plain("invariance"),
         },
+        "method": {"neighbours vote": _plain("neighbours_vote")},
         "denoiser": {"denoiser": _plain("denoiser") + "\n" + _plain("denoiser_noise")},
         "measurement": {
             "measure": _crossed("measure_statmorph", "set", _difference),
             "measure truth": _crossed("measure_truth", "S/N", _errors),
             "measure speed": _plain("measure_speed"),
+            "neighbours pairs": _plain("neighbours_pairs"),
         },
         "diffusion": {f"diffusion {name}": _plain(f"diffusion_{name}") for name in DIFFUSION},
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from actors.segmenter import Segmenter
 from catalogs import storage
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
@@ -16,6 +17,7 @@ from kernels.training.objectives import EncoderObjective
 from kernels.training.prepare import prepare, prepared_side
 from kernels.training.recipe import Recipe
 from kernels.training.teacher import Teacher
+from pipeline.plan.encoding import segmenter_options
 from pipeline.training.dataset import Dataset
 from pipeline.training.targets import label_columns, label_targets_of, with_labels
 from pipeline.training.trainable import Trainable
@@ -38,6 +40,8 @@ class EncoderDataset(Dataset):
     """Of what the network sees, pixels."""
     stretch: str
     label_targets: list[LabelTarget] = field(default_factory=list)
+    segmenter: dict[str, Any] | None = None
+    """Options of `actors.segmenter.Segmenter`; None: neighbours are kept."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -56,12 +60,21 @@ class EncoderDataset(Dataset):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Stretch, side and targets."""
+        """Stretch, side, targets and what is done with neighbours."""
         questions = [[q.head.name, q.head.weight, q.columns, q.answers] for q in self.label_targets]
-        return {"stretch": self.stretch, "side": self.side, "questions": questions}
+        neighbours = "keep" if self.segmenter is None else "fill"
+        return {
+            "stretch": self.stretch,
+            "side": self.side,
+            "questions": questions,
+            "neighbours": neighbours,
+        }
 
     def learned(self, rows: pa.Table, stamps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See `kernels.training.prepare.prepare`."""
+        if self.segmenter is not None:
+            segmenter = Segmenter(**self.segmenter)
+            stamps = torch.from_numpy(segmenter.filled_stamps(rows, segmenter(rows)))
         bands = self.release.survey.images.bands
         stamps = stamps[:, band_order(bands) or list(range(len(bands)))]
         targets = [target.targets(rows) for target in self.label_targets]
@@ -99,7 +112,8 @@ class EncoderTraining(Trainable):
         release = inspect(with_labels(config.survey, label_columns(labels)), folder)
         label_targets = label_targets_of(release, labels, config.run.slice_rows)
         dealt = (config.run.slice_rows, config.train.fold, config.train.folds)
-        return EncoderDataset(release, *dealt, side, config.encode.stretch, label_targets)
+        segmenter = segmenter_options(config)
+        return EncoderDataset(release, *dealt, side, config.encode.stretch, label_targets, segmenter)
 
     def recipe(self, config: Config, precision: str) -> Recipe:
         """With the weights of labels and teacher."""

@@ -78,8 +78,8 @@ def image_in(url: str, number: int, header: fits.Header, offset: int, compressio
 
 
 def cut(
-    image: ImageHeader, x: Floats, y: Floats, size: int, out: Floats | None = None
-) -> tuple[Floats, Integers]:
+    image: ImageHeader, x: Floats, y: Floats, size: int, out: Array | None = None
+) -> tuple[Array, Integers]:
     """Cut one stamp around each position.
 
     Parameters
@@ -89,13 +89,13 @@ def cut(
         Pixel coordinates of the centres, 0-based (the first pixel's centre is 0); NaN is off the image.
     size : int
         Side of the stamps. A stamp covers pixels ceil(x - size / 2) and up, as astropy's `Cutout2D` does.
-    out : (n, size, size) float32, optional
-        Array to write the stamps to; a new one by default.
+    out : (n, size, size) float32 or int64, optional
+        Array to write the stamps to; a new one, float32, by default.
 
     Returns
     -------
     stamps : (n, size, size) float32
-        Native byte order; pixels off the image are NaN.
+        Native byte order; pixels off the image are NaN (0 among integers).
     covered : (n,) int
         How many pixels of each stamp lie on the image.
 
@@ -110,7 +110,7 @@ def cut(
     x0 = np.ceil(np.nan_to_num(x, nan=-far).clip(-far, far) - size / 2).astype(np.int64)
     y0 = np.ceil(np.nan_to_num(y, nan=-far).clip(-far, far) - size / 2).astype(np.int64)
     inside = (x0 >= 0) & (y0 >= 0) & (x0 + size <= nx) & (y0 + size <= ny)
-    stamps[~inside] = np.nan
+    stamps[~inside] = np.nan if stamps.dtype.kind == "f" else 0
     touching = ~inside & (x0 + size > 0) & (y0 + size > 0) & (x0 < nx) & (y0 < ny)
     wanted = np.flatnonzero(inside | touching)
     wanted = wanted[np.argsort(np.maximum(y0[wanted], 0), kind="stable")]

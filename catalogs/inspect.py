@@ -251,10 +251,14 @@ def _unit_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
 
 def _template_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
     """Columns whose values a path template cannot take as it says."""
-    remedy = f"Correct [survey.images] path: {path_template.EXAMPLE}"
-    named = [p for p in path_template.placeholders(survey.images.path or "") if p.name != path_template.BAND]
-    problems = [(p.name, p.takes(schema.field(p.name).type)) for p in named]
-    return [Fault(url, problem, remedy, name) for name, problem in problems if problem is not None]
+    mask = survey.images.mask
+    templates = {"path": survey.images.path, "mask.path": None if mask is None else mask.path}
+    return [
+        Fault(url, problem, f"Correct [survey.images] {key}: {path_template.EXAMPLE}", p.name)
+        for key, template in templates.items()
+        for p in path_template.placeholders(template or "")
+        if p.name != path_template.BAND and (problem := p.takes(schema.field(p.name).type)) is not None
+    ]
 
 
 def _unit(schema: pa.Schema, name: str) -> str:

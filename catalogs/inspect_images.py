@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from catalogs import bounds, headers, images, path_template, storage
+from catalogs import bounds, headers, images, masks, path_template, storage
 from catalogs.errors import Fault, Refused
 from catalogs.image_header import ImageHeader, NotAnImage
-from catalogs.stamps import path_of
+from catalogs.stamps import mask_path, path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from catalogs.release import Release
@@ -58,7 +60,8 @@ def image_urls(release: Release, paths: pa.Table | None) -> list[str]:
     """Every image file that the release needs; none where that is not known or there are none. `paths` as in `image_faults`."""
     layout = release.survey.images
     rows = _named(layout, paths) or []
-    return sorted({url for row in rows for url in _urls(release, row) if isinstance(url, str)})
+    files = {url for row in rows for pair in _files(release, row) if isinstance(pair, tuple) for url in pair}
+    return sorted(files)
 
 
 def _named(layout: Images, paths: pa.Table | None) -> list[dict[str, object]] | None:
@@ -77,15 +80,18 @@ def _raise_if_any(faults: list[Fault]) -> None:
         raise Refused(faults)
 
 
-def _urls(release: Release, row: dict[str, object]) -> list[str | Fault]:
-    """The images of a row that names some, one a band."""
-    layout, urls = release.survey.images, list[str | Fault]()
+def _files(release: Release, row: dict[str, object]) -> list[tuple[str, str] | Fault]:
+    """The images of a row that names some and their masks, a pair a band; without masks the image twice."""
+    layout, files = release.survey.images, list[tuple[str, str] | Fault]()
     for band in layout.bands:
+        key = "path"
         try:
-            urls.append(path_of(str(layout.path), row, band, release.folder))
+            url = path_of(str(layout.path), row, band, release.folder)
+            key = "mask.path"
+            files.append((url, mask_path(layout, url, row, band, release.folder)))
         except path_template.BadTemplate as error:
-            urls.append(Fault("[survey.images] path", str(error), "Correct it, or the catalog"))
-    return urls
+            files.append(Fault(f"[survey.images] {key}", str(error), "Correct it, or the catalog"))
+    return files
 
 
 @dataclass(frozen=True)
@@ -99,12 +105,12 @@ def _look_at_tiles(
     release: Release, rows: list[dict[str, object]], scale: float | None
 ) -> tuple[float | None, list[str]]:
     layout = release.survey.images
-    named = {url for row in rows for url in _urls(release, row)}
+    named = {pair for row in rows for pair in _files(release, row)}
     faults = [f for f in named if isinstance(f, Fault)]
-    urls = sorted(url for url in named if isinstance(url, str))
-    found = storage.parallel(lambda url: _tile_or_fault(layout, url), urls)
+    pairs = sorted(pair for pair in named if isinstance(pair, tuple))
+    found = storage.parallel(lambda pair: _tile_or_fault(layout, *pair), pairs)
     faults += [f for f in found if isinstance(f, Fault)]
-    tiles = [(url, f) for url, f in zip(urls, found, strict=True) if not isinstance(f, Fault)]
+    tiles = [(url, f) for (url, _), f in zip(pairs, found, strict=True) if not isinstance(f, Fault)]
     if layout.scale_in_wcs:
         scales = [(url, tile.scale) for url, tile in tiles]
         for url, other in scales:
@@ -128,17 +134,16 @@ def _grouped_notes(notes: list[tuple[str, str]]) -> list[str]:
     ]
 
 
-def _tile_or_fault(layout: Images, url: str) -> _Tile | Fault:
-    """A tile's pixel scale if it is asked for and what is doubtful in its header, or what is wrong with it."""
-    try:
-        image = images.open_image(url, layout.hdu)
-        images.try_pixels(image)
-    except FileNotFoundError:
-        return Fault(url, "this image is missing", FETCH_IMAGE)
-    except NotAnImage as error:
-        return Fault(url, str(error), error.remedy)
-    except OSError as error:
-        return Fault(url, f"cannot be read ({headers.first_line(error)})", "Fetch the file again")
+def _tile_or_fault(layout: Images, url: str, mask: str) -> _Tile | Fault:
+    """A tile's pixel scale if it is asked for and what is doubtful in its header, or what is wrong with it or with its mask."""
+    image = _opened(url, "image", lambda: images.open_image(url, layout.hdu))
+    if isinstance(image, Fault):
+        return image
+    settings = layout.mask
+    if settings is not None:
+        found = _opened(mask, "mask", lambda: masks.open_mask(settings, mask, image))
+        if isinstance(found, Fault):
+            return found
     if layout.position != "sky" and not layout.scale_in_wcs:
         return _Tile(0.0, ())
     try:
@@ -148,6 +153,20 @@ def _tile_or_fault(layout: Images, url: str) -> _Tile | Fault:
     return Fault(url, "has no WCS", WITHOUT_WCS) if scale is None else _Tile(scale, notes)
 
 
+def _opened(url: str, kind: str, opening: Callable[[], ImageHeader]) -> ImageHeader | Fault:
+    """An image whose pixels can be read, or what is wrong with it."""
+    try:
+        image = opening()
+        images.try_pixels(image)
+    except FileNotFoundError:
+        return Fault(url, f"this {kind} is missing", FETCH_IMAGE)
+    except NotAnImage as error:
+        return Fault(url, str(error), error.remedy)
+    except OSError as error:
+        return Fault(url, f"cannot be read ({headers.first_line(error)})", "Fetch the file again")
+    return image
+
+
 def _extension_faults(release: Release, rows: list[dict[str, object]]) -> None:
     layout = release.survey.images
     column = str(layout.hdu_column)
@@ -155,10 +174,12 @@ def _extension_faults(release: Release, rows: list[dict[str, object]]) -> None:
     faults: list[Fault] = []
     for row in rows:
         number = row[column]
-        for url in _urls(release, row):
-            if isinstance(url, Fault):
-                faults.append(url)
-            elif not isinstance(number, int) or number < 0:
+        for pair in _files(release, row):
+            if isinstance(pair, Fault):
+                faults.append(pair)
+                continue
+            url = pair[0]
+            if not isinstance(number, int) or number < 0:
                 problem = "the number of an HDU is an integer from 0"
                 faults.append(Fault(url, problem, "Correct the column", column, repr(number)))
             else:

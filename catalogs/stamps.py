@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from catalogs import bounds, headers, images, path_template, pixels, storage
+from catalogs import bounds, headers, images, masks, path_template, pixels, storage
 from catalogs.cleaning import centre, clean
 from catalogs.errors import CorruptFile
 from catalogs.image_header import ImageHeader, NotAnImage
@@ -123,9 +123,40 @@ def _from_tiles(
             run = _run(which)
             cleaned = stamps[run, b]  # a view where the rows stand together: then nothing is copied
             _, covered = images.cut(tile, x, y, layout.size, out=cleaned)
+            if layout.mask is not None:
+                mask = _mask_of(layout, values, band, folder, tile, opening)
+                cleaned[masks.masked(layout.mask, mask, x, y, layout.size)] = np.nan
             flags[run] |= clean(cleaned, layout, covered)
             if not isinstance(run, slice):
                 stamps[run, b] = cleaned
+
+
+def mask_path(layout: Images, url: str, values: Mapping[str, object], band: str, folder: str) -> str:
+    """Where the mask of a tile lies; raises `BadTemplate` where a value does not fit."""
+    template = layout.mask.path if layout.mask is not None else None
+    return url if template is None else path_of(template, values, band, folder)
+
+
+def _mask_of(
+    layout: Images,
+    values: Mapping[str, object],
+    band: str,
+    folder: str,
+    tile: ImageHeader,
+    opening: Callable[[str], None],
+) -> ImageHeader:
+    try:
+        url = mask_path(layout, tile.url, values, band, folder)
+        if url != tile.url:
+            opening(url)
+        assert layout.mask is not None
+        return masks.open_mask(layout.mask, url, tile)
+    except path_template.BadTemplate as error:
+        raise CorruptFile(f"[survey.images.mask] path: {error}. Correct it, or the catalog.") from error
+    except FileNotFoundError as error:
+        raise CorruptFile(f"{url}: this mask is missing. Fetch it.") from error
+    except NotAnImage as error:
+        raise CorruptFile(f"{url}: {error}. {error.remedy}.") from error
 
 
 def _pixels(survey: Survey, rows: pa.Table, tile: ImageHeader) -> tuple[Floats, Floats]:

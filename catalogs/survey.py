@@ -17,6 +17,31 @@ class Section(BaseModel):
     )
 
 
+class Mask(Section):
+    """Which pixels of the tiles are bad: an image of integers on the pixels of each tile. Bad pixels become zero, are flagged, and are neither measured nor taken for light."""
+
+    path: str | None = None
+    """Path template like that of the images; by default the mask is in the image's own file."""
+    hdu: int | str | None = None
+    """HDU number or EXTNAME; by default the file's first image, so it is needed where `path` is left out."""
+    bits: list[Annotated[int, Field(ge=0, le=62)] | Annotated[str, Field(min_length=1, max_length=8)]] = []
+    """Bits that mark a bad pixel: numbers from 0, or names that the mask's header has as `MP_NAME` or `NAME`; `[]`: all of them."""
+
+    @field_validator("path")
+    @classmethod
+    def _is_a_template(cls, path: str | None) -> str | None:
+        if path is not None:
+            path_template.placeholders(path)
+        return path
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Mask:
+        if self.path is None and self.hdu is None:
+            msg = 'says neither path nor hdu: give the path of the masks, or hdu = "DQ" of the images\' own files'
+            raise ValueError(msg)
+        return self
+
+
 class Images(Section):
     """Where the stamps come from."""
 
@@ -47,6 +72,8 @@ class Images(Section):
     """Pixel value at and above which an object is flagged `saturated`."""
     background: Literal["border", "none"] = "border"
     """`border` subtracts each stamp's own sky, the median of its outer frame; `none`: already subtracted."""
+    mask: Mask | None = None
+    """`tiles`: which pixels are bad; the table `[survey.images.mask]`."""
 
     @field_validator("path")
     @classmethod
@@ -69,6 +96,8 @@ class Images(Section):
         for key in needs:
             if getattr(self, key) is None:
                 raise ValueError(f'layout = "{self.layout}" needs {key} = "…"')
+        if self.mask is not None and self.layout != "tiles":
+            raise ValueError(f'mask is for layout = "tiles", not "{self.layout}"')
         names_band = self.path is not None and path_template.names_band(self.path)
         if self.layout == "tiles" and len(self.bands) > 1 and not names_band:
             raise ValueError(f"path = {self.path!r} has no {{band}}, but there are {len(self.bands)} bands")
@@ -93,8 +122,10 @@ class Images(Section):
 
     @property
     def path_columns(self) -> list[str]:
-        """Catalog columns that the path template names."""
-        return path_template.columns_of(self.path or "")
+        """Catalog columns that the path templates name."""
+        own = path_template.columns_of(self.path or "")
+        mask = path_template.columns_of(self.mask.path or "") if self.mask is not None else []
+        return list(dict.fromkeys([*own, *mask]))
 
 
 class Survey(Section):

@@ -37,11 +37,14 @@ def plan(planned: Plan, judged: Estimate) -> None:
     )
     bands = ", ".join(layout.bands)
     stamp = f"{layout.layout}: {layout.size} px a side, bands {bands}, pixel {scale}, background {layout.background}"
+    if layout.mask is not None:
+        stamp += ", masked"
     grid.add_row("stamps", escape(stamp))
     where = f"{encode.gpus:g} GPU" if encode.gpus else f"CPU, {encode.threads} threads"
     if encode.served_by is not None:
         where = f"send {encode.wire} to {', '.join(encode.endpoints)}"
-    steps = f"{'denoise, ' if config.denoise else ''}unwrap {encode.unwrap}, {encode.stretch}"
+    neighbours = "fill neighbours, " if encode.neighbours == "fill" else ""
+    steps = f"{neighbours}{'denoise, ' if config.denoise else ''}unwrap {encode.unwrap}, {encode.stretch}"
     grid.add_row(
         "encode", escape(f"{steps}, {encode.model} ({encode.checkpoint}) → {planned.features} features")
     )

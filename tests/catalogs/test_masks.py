@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from catalogs.errors import Refused
+from catalogs.errors import FileChanged, Refused
 from catalogs.flags import Flag
+from tests.catalogs.conftest import everything
 
 DIRT = np.s_[12:15, 16:30]  # a streak beside the first object, which lies at (20, 20)
 PIXEL = {"position": "pixel", "pixel_scale": 0.2}
@@ -122,3 +124,14 @@ def test_mask_for_stamps_without_tiles_is_ignored(look):
         look(images={**BEHIND, "layout": "column", "column": "IMAGE", "pixel_scale": 1.0})
     with pytest.raises(ValueError, match="neither path nor hdu"):
         look(images={"mask": {"bits": [1]}})
+
+
+def test_mask_that_changed_is_read(look, tiny):
+    with_mask(tiny.folder, "beside")
+    release = look(images=BESIDE)
+    path = tiny.folder / "images" / "t0_r_mask.fits"
+    with fits.open(path) as hdus:
+        fits.PrimaryHDU(hdus[0].data[:, :] + np.int16(2)).writeto(path, overwrite=True)
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(FileChanged, match="t0_r_mask"):
+        everything(release)

@@ -154,3 +154,17 @@ def test_every_object_is_learned_from_once_an_epoch_by_one_process(labelled, ray
         s[i] for rank in range(world) for s, _, i in WindowSampler(both, rank, world, memory, 7).epoch(1)
     ]
     assert torch.equal(torch.cat(again), orders[1])
+
+
+def test_encoder_learns_from_other_stamps_than_it_will_see(tiny):
+    """Neighbours are filled, or kept, as `[encode] neighbours` says; blobs lie 40 pixels apart."""
+    stamps, names = {}, {}
+    for neighbours in ("fill", "keep"):
+        sections = {"encode": {"input": 32, "neighbours": neighbours}, "images": {"size": 96}}
+        config = parse(tiny.config(**sections), "survey.toml")
+        found = EncoderTraining().dataset(config, str(tiny.folder), "survey.toml", 32)
+        stamps[neighbours] = np.stack(read_all(found)["stamp"].to_pylist()).astype(np.float32)
+        names[neighbours] = found.metadata["neighbours"]
+    assert names == {"fill": "fill", "keep": "keep"}
+    bright = {name: (values > 0.5).sum() for name, values in stamps.items()}
+    assert bright["fill"] < 0.6 * bright["keep"]

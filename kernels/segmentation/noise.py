@@ -11,11 +11,13 @@ from torch.nn import functional
 
 from kernels.compiled import compiled
 
-__all__ = ["deviation", "frame", "frame_deviation", "near"]
+__all__ = ["deviation", "frame", "frame_deviation", "near", "sky_deviation"]
 
 _SIGMA_PER_MAD = 1.482602218505602
 _ENOUGH = 4096  # pixels that a deviation is estimated from, to one percent
 _FRAME = 2  # pixels
+_LEAST_SKY = 0.05  # of the stamp
+_FEW = 512  # pixels, about: to four percent
 
 
 def frame(bad: torch.Tensor) -> torch.Tensor:
@@ -52,10 +54,7 @@ def _deviations(images: Any, where: Any, found: Any) -> None:
                 if where[i, y, x]:
                     values[count] = images[i, y, x]
                     count += 1
-        # of very many pixels a part will do
-        some = values[: count : 1 + count // _ENOUGH]
-        if some.size:
-            found[i] = np.median(np.abs(some - np.median(some)))
+        found[i] = _middle_deviation(values, count)
 
 
 @compiled
@@ -76,8 +75,31 @@ def frame_deviation(image: Any, bad: Any) -> float:
             for x in range(max(width - _FRAME, _FRAME), width):
                 values[count] = image[y, x]
                 count += 1
+    return _SIGMA_PER_MAD * _middle_deviation(values, count)
+
+
+@compiled
+def sky_deviation(image: Any, bad: Any, region: Any) -> float:
+    """The same as `deviation` on the pixels (y, x) that are neither bad nor in a region (y + 2, x + 2; see `kernels.segmentation.watershed`); 0 where these are few. Of many a part will do."""
+    height, width = image.shape
+    values = np.empty(height * width, np.float32)
+    count = 0
+    for y in range(height):
+        for x in range(width):
+            if region[y + 1, x + 1] < 0 and not bad[y, x]:
+                values[count] = image[y, x]
+                count += 1
+    if count < _LEAST_SKY * values.size:
+        return 0.0
+    some = values[: count : 1 + count // _FEW]
+    return _SIGMA_PER_MAD * np.median(np.abs(some - np.median(some)))
+
+
+@compiled
+def _middle_deviation(values: Any, count: int) -> float:
+    """Median absolute deviation of the first values; of very many a part will do. 0 where there are none."""
     some = values[: count : 1 + count // _ENOUGH]
-    return _SIGMA_PER_MAD * np.median(np.abs(some - np.median(some))) if some.size else 0.0
+    return np.median(np.abs(some - np.median(some))) if count else 0.0
 
 
 @compiled

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled
-from kernels.segmentation.noise import deviation, frame, frame_deviation
+from kernels.segmentation.noise import deviation, frame, frame_deviation, sky_deviation
 from kernels.segmentation.watershed import part, spread
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ __all__ = ["Segments", "segment"]
 
 _THRESHOLD = 1.5  # of the smoothed image, in the noise of a pixel: four sigma of the smoothed noise
 _NEIGHBOUR = 5.0  # what a neighbour must reach somewhere
+_ROUNDS = 3  # at most
+_QUIETER = 0.9  # of the noise that was assumed: then the sky's own is taken
 _REACH = 0.25  # how far from the middle the central object may begin, in sides
 
 
@@ -53,7 +55,7 @@ def segment(stamps: torch.Tensor, bad: torch.Tensor) -> Segments:
 
     Light above 1.5 sigma after smoothing by a 3 x 3 binomial kernel is parted into regions (`kernels.segmentation.watershed`). The central object is
     the region at the stamp's middle, at most a quarter of the side away; neighbours are other regions that reach 5 sigma somewhere. Fainter
-    specks are left to the sky. Sigma is that of the stamp's frame; without noise all positive light is an object's. Every stamp has its answer
+    specks are left to the sky. Sigma is that of the stamp's frame first; where the sky that is found is quieter, as in crowded fields, all is found anew with that one's. Without noise all positive light is an object's. Every stamp has its answer
     whatever others are there.
 
     Parameters
@@ -106,13 +108,18 @@ def _own(images: Any, bad: Any, central: Any, others: Any, found: Any, peak: Any
     line = np.empty(width, np.float32)
     for i in range(n):
         noise = frame_deviation(images[i], bad[i])
-        _light(images[i], bad[i], _THRESHOLD * noise, line, light)
-        own = part(light, noise, region, saddle, beyond)
-        if own < 0:
-            continue
-        spread(light, region, own)
-        peak[i, 0], peak[i, 1] = own % framed[1] - 1, own // framed[1] - 1
-        found[i] = _share_out(light, region, own, _NEIGHBOUR * noise, central[i], others[i])
+        for _ in range(_ROUNDS):
+            central[i], others[i], found[i] = False, False, False
+            _light(images[i], bad[i], _THRESHOLD * noise, line, light)
+            own = part(light, noise, region, saddle, beyond)
+            if own < 0:
+                break
+            spread(light, region, own)
+            peak[i, 0], peak[i, 1] = own % framed[1] - 1, own // framed[1] - 1
+            found[i] = _share_out(light, region, own, _NEIGHBOUR * noise, central[i], others[i])
+            before, noise = noise, sky_deviation(images[i], bad[i], region)
+            if not 0 < noise < _QUIETER * before:
+                break
 
 
 @compiled

@@ -8,7 +8,7 @@ FITS on disk to a published catalog. Its encoding stage counts everything: start
 cutting of the stamps, writing of the parts; the line "without its start" leaves out what came before the first slices
 were written. The bare loop is timed before and after the run, each time in processes of their own with OpenMP threads
 that spin while they wait and with threads that sleep (OMP_WAIT_POLICY); the best of the four counts. Nothing is measured in
-that run; two more runs say what measuring adds to the encoding stage.
+that run; two more runs say what measuring adds to the encoding stage, and one what it takes if neighbours are kept: the bare encoder fills none.
 """
 
 from __future__ import annotations
@@ -34,13 +34,16 @@ CONFIG = f"""
 [run]
 interval = 0.5
 
+[measure]
+quantities = []
+
 [encode]
 model = "timm:convnext_atto"
 input = {SIZE}
 unwrap = "moments"
-
-[measure]
 """
+NOTHING, LAST = "quantities = []", 'unwrap = "moments"'
+KEPT = "run: encoding stage, neighbours kept"
 MEASURED = {
     "run: encoding stage, measuring all but Sersic fits": 'quantities = ["gini", "cas", "mid"]',
     "run: encoding stage, measuring everything": "fwhm = 0.5",
@@ -108,11 +111,12 @@ def main() -> None:
     options = parser.parse_args()
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        config = write_release(folder / "release", options.objects, SHARDS, SIZE, CONFIG + "quantities = []")
+        config = write_release(folder / "release", options.objects, SHARDS, SIZE, CONFIG)
         before = bare(config)
         lines, seconds = run(config, folder / "run")
+        kept = run(changed(config, LAST, LAST + '\nneighbours = "keep"'), folder / "kept")[0]
         measured = {
-            what: run(with_measuring(config, text), folder / what)[0] for what, text in MEASURED.items()
+            what: run(changed(config, NOTHING, text), folder / what)[0] for what, text in MEASURED.items()
         }
         after = bare(config)
     alone = max(*before.values(), *after.values())
@@ -134,6 +138,8 @@ def main() -> None:
                 "run: encoding stage, without its start", n, steady, alone, "from the first slices written on"
             )
         )
+    rate = without_start(kept) or n / encoding(kept)["seconds"]
+    rows.append(stage_row(KEPT, n, rate, alone, "from the first slices written on"))
     for what, timings in measured.items():
         took = encoding(timings)["seconds"]
         note = f"measuring takes {1 - stage['seconds'] / took:.0%} of the stage"
@@ -155,10 +161,10 @@ def encoding(lines: list[dict]) -> dict:
     return next(line for line in lines if line["stage"] == "encode" and line["state"] == "done")
 
 
-def with_measuring(config: Path, text: str) -> Path:
-    """The same release with another `[measure]`."""
-    other = config.with_name("measured.toml")
-    other.write_text(config.read_text(encoding="utf-8").replace("quantities = []", text), encoding="utf-8")
+def changed(config: Path, line: str, to: str) -> Path:
+    """The same release with another line in its config."""
+    other = config.with_name("changed.toml")
+    other.write_text(config.read_text(encoding="utf-8").replace(line, to), encoding="utf-8")
     return other
 
 

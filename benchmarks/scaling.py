@@ -32,7 +32,7 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        config = write_release(folder / "release", options.objects, SHARDS, SIZE, CONFIG + "quantities = []")
+        config = write_release(folder / "release", options.objects, SHARDS, SIZE, CONFIG)
         rows = [
             row
             for number in range(1, len(cores) + 1)

@@ -56,6 +56,8 @@ MEANT: dict[str, list[Any]] = {
     "survey.images.hdu": [0, 1, "", -1, "SCI"],
     "survey.images.bands": [["r"], ["r", "r"], ["r", "z"], ["*"], ["\n"], [""], ["../r"]],
     "survey.images.size": [8, 33, 64, 1024],
+    "survey.images.mask": [{"hdu": 0}, {"hdu": "DQ"}, {"path": "images/t0_{band}.fits"}, {"path": "images/{MAG:06d}.fits"}, {"hdu": 0, "bits": [63]}, {"hdu": 0, "bits": ["CR", 1]}, {}],
+    "encode.neighbours": ["fill", "keep", "drop"],
     "survey.hdu": [0, 1, 2, -1, "X"],
     "survey.keep": [["MAG"], ["MAG", "mag"], ["MAG as ra"], ["TILE", "RA as where"], ["NUMBER"], ['MAG as "'], [""]],
     "survey.catalogs": [["catalogs/*.fits", "catalogs/s00.fits"], "catalogs/", ["images/t0_r.fits"]],

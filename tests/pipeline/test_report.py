@@ -120,6 +120,6 @@ def test_truths_and_ids_of_a_csv_are_words(tmp_path):
     with duckdb.connect() as connection:
         source = Source(RunDirectory(str(tmp_path)), {}, connection)
         truth_of_file(source, str(tmp_path / "truth.csv"), "class")
-        found = {row["object_id"]: row["truth"] for row in source.ask("SELECT * FROM truth")}
+        found = {row["object_id"]: row["truth"] for row in source.query("SELECT * FROM truth")}
     assert len(found) == 30_001
     assert (found["123"], found["0123"], found["07"]) == ("True", "None", "NA")

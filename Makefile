@@ -5,7 +5,7 @@ DEMO ?= demo
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # Tests wait for Ray more than they compute: two workers, a file of tests each at a time.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-all lint format bench encoders bench-encoder bench-denoiser bench-diffusion bench-measure bench-served tritonserver chromium prometheus clean
 

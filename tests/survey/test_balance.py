@@ -27,6 +27,8 @@ from pipeline.stages.balance import PIECE
 from tests.conftest import TinyRelease
 from tests.survey.conftest import COMMAND, Runner, files_of, objects_of, tuningfork, write_toml
 
+pytestmark = pytest.mark.slow
+
 ATTRIBUTES = (
     Attribute("MAG", 20, 20.4),  # the fainter ones are beyond what the model knows
     Attribute("noise_r", 0.1, 10, kind="noise"),
@@ -86,7 +88,6 @@ def test_neighbours_join_the_bags_of_the_second_fit(finished):
     assert 0.45 * total < ward[1] - ward[0] < 0.8 * total
 
 
-@pytest.mark.slow
 def test_what_rests_on_real_objects_stays_as_it_is_without_balance(finished, plain):
     _, out = finished
     for with_balance, without in (("components", "components"), ("first_ensemble", "ensemble")):
@@ -158,7 +159,6 @@ def test_status_tells_of_balanced_bags(finished):
     assert found.vote.missing == []
 
 
-@pytest.mark.slow
 def test_lost_pieces_are_drawn_again_the_same(finished, runner, tmp_path):
     tiny, out = finished
     expected, rows = files_of(out), drawn(out)
@@ -173,7 +173,6 @@ def test_lost_pieces_are_drawn_again_the_same(finished, runner, tmp_path):
     assert files_of(again) == expected
 
 
-@pytest.mark.slow
 def test_balance_switched_off_leaves_nothing_behind(finished, plain, runner, tmp_path):
     tiny, out = finished
     again = Path(shutil.copytree(out, tmp_path / "run"))
@@ -184,7 +183,6 @@ def test_balance_switched_off_leaves_nothing_behind(finished, plain, runner, tmp
     assert names == {str(p.relative_to(plain)) for p in plain.rglob("*") if p.is_file()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("shards", "slice_rows", "workers"), [(3, 7, 2), (16, 1, 1)])
 def test_neither_shards_nor_slices_nor_workers_change_what_is_drawn(
     finished, runner, tmp_path, shards, slice_rows, workers
@@ -200,7 +198,6 @@ def test_neither_shards_nor_slices_nor_workers_change_what_is_drawn(
     assert objects_of(tmp_path / "many").select(columns).equals(objects_of(expected).select(columns))
 
 
-@pytest.mark.slow
 def test_a_run_without_rare_groups_says_so_and_goes_on(finished, plain, runner, tmp_path, capsys):
     tiny, _ = finished
     again = Path(shutil.copytree(plain, tmp_path / "run"))
@@ -210,7 +207,6 @@ def test_a_run_without_rare_groups_says_so_and_goes_on(finished, plain, runner, 
     assert files_of(again) == files_of(plain)
 
 
-@pytest.mark.slow
 def test_killed_while_it_draws_it_goes_on_to_the_same_bytes(tmp_path):
     tiny = release(tmp_path / "release")
     # enough steps that a piece takes longer than it takes to see the one before it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from catalogs import path_template
 
@@ -17,22 +17,24 @@ class Section(BaseModel):
     )
 
 
+def _as_template(path: str) -> str:
+    path_template.placeholders(path)
+    return path
+
+
+Template = Annotated[str, AfterValidator(_as_template)]
+"""Path template; refused where it is none."""
+
+
 class Mask(Section):
     """Which pixels of the tiles are bad: an image of integers on the pixels of each tile. Bad pixels become zero, are flagged, and are neither measured nor taken for light."""
 
-    path: str | None = None
+    path: Template | None = None
     """Path template like that of the images; by default the mask is in the image's own file."""
     hdu: int | str | None = None
     """HDU number or EXTNAME; by default the file's first image, so it is needed where `path` is left out."""
     bits: list[Annotated[int, Field(ge=0, le=62)] | Annotated[str, Field(min_length=1, max_length=8)]] = []
     """Bits that mark a bad pixel: numbers from 0, or names that the mask's header has as `MP_NAME` or `NAME`; `[]`: all of them."""
-
-    @field_validator("path")
-    @classmethod
-    def _is_a_template(cls, path: str | None) -> str | None:
-        if path is not None:
-            path_template.placeholders(path)
-        return path
 
     @model_validator(mode="after")
     def _somewhere(self) -> Mask:
@@ -47,7 +49,7 @@ class Images(Section):
 
     layout: Literal["tiles", "column", "extensions"]
     """`tiles`: survey mosaics; `column`: a vector column of the catalog; `extensions`: one HDU a stamp."""
-    path: str | None = None
+    path: Template | None = None
     """`tiles` and `extensions`: path template; `{band}` is the band, `{NAME}` the catalog's column NAME, `{NAME:06d}` with zeros before it,
     `{NAME[:3]}` a piece of its text."""
     column: str | None = None
@@ -74,13 +76,6 @@ class Images(Section):
     """`border` subtracts each stamp's own sky, the median of its outer frame; `none`: already subtracted."""
     mask: Mask | None = None
     """`tiles`: which pixels are bad; the table `[survey.images.mask]`."""
-
-    @field_validator("path")
-    @classmethod
-    def _is_a_template(cls, path: str | None) -> str | None:
-        if path is not None:
-            path_template.placeholders(path)
-        return path
 
     @field_validator("bands")
     @classmethod

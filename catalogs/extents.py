@@ -43,7 +43,7 @@ class Extents:
     extent: Floats
     """(n,) float32: side of the square that an object's stamp covers, pixels; `size` where it is smaller or unknown."""
     side: Integers
-    """(n,) int32: side of the stamp that is cut, the least of `sides` that holds the extent."""
+    """(n,) int32: side of the stamp that is cut, the least of `sides` that holds the window about the extent."""
     unknown: Bools
     """(n,): there is no extent."""
     clipped: Bools
@@ -75,12 +75,12 @@ class ExtentCounts:
 def sides(layout: Images) -> list[int]:
     """Sides that stamps are cut with, ascending: few, so that those of one side are cut, measured and filled together.
 
-    About 1, 1.5, 2, 3, 4, 6, 8 and so on times `size`, up to what holds the limit. All are even, or all odd: then the smaller one is the middle of the larger.
+    About 1, 1.5, 2, 3, 4, 6, 8 and so on times `size`, up to what holds the largest window. All are even, or all odd: then the smaller one is the middle of the larger.
     """
     found, ratio = [layout.size], 1.0
-    while found[-1] < layout.largest_extent:
+    while found[-1] < layout.largest_window:
         ratio = 1.5 * 2 ** (len(found) // 2) if len(found) % 2 else 2.0 ** (len(found) // 2)
-        wanted = min(layout.size * ratio, layout.largest_extent)
+        wanted = min(layout.size * ratio, layout.largest_window)
         found.append(layout.size + 2 * int(np.ceil((wanted - layout.size) / 2)))
     return found
 
@@ -101,8 +101,9 @@ def extents_of(layout: Images, rows: pa.Table, pixel_scale: float | None) -> Ext
     unknown = ~(np.isfinite(found) & (found > 0))
     clipped = ~unknown & (found > layout.largest_extent)
     extent = np.where(unknown, layout.size, found).clip(layout.size, layout.largest_extent).astype(np.float32)
+    window = np.where(unknown, layout.size, layout.extent_window * found).clip(extent, layout.largest_window)
     steps = np.array(sides(layout), np.int32)
-    return Extents(extent, steps[np.searchsorted(steps, extent)], unknown, clipped)
+    return Extents(extent, steps[np.searchsorted(steps, window)], unknown, clipped)
 
 
 def stamps_by_extent(

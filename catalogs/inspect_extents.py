@@ -32,7 +32,7 @@ def expression_fault(survey: Survey, columns: pa.Schema | None = None) -> Fault 
     try:
         computed.columns_of(extent) if columns is None else computed.check(extent, columns)
     except where.BadCondition as error:
-        remedy = "Write one SQL expression over the catalog's own columns, such as 8 * FLUX_RADIUS"
+        remedy = "Write one SQL expression over the catalog's own columns, such as 6 * FLUX_RADIUS"
         return Fault(FIELD, str(error).rstrip("."), remedy, None, extent)
     return None
 

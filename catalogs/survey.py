@@ -63,12 +63,14 @@ class Images(Section):
     size: Annotated[int, Field(ge=8, le=1024)]
     """Side of a stamp in pixels; smaller images are padded with zeros, larger ones cropped centrally."""
     extent: str | None = None
-    """SQL expression over the catalog's own columns, as `where` is one: the side that an object's stamp covers, such as `"8 * FLUX_RADIUS"`. Where it is larger
-    than `size`, the object is measured on a larger stamp of the same pixels, and encoded from one of `size` pixels that covers it; where it is smaller, or unknown, the stamp is as without it."""
+    """SQL expression over the catalog's own columns, as `where` is one: the side on the sky that is encoded of an object, such as `"6 * FLUX_RADIUS"`. Where it is larger than `size`, the
+    object's stamp is cut larger and brought to `size` pixels before it is encoded; where it is smaller, or unknown, the stamp is as without it."""
     extent_unit: Literal["pix", "arcsec"] = "pix"
     """Unit of `extent`."""
     extent_limit: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Largest extent, in pixels; larger ones are clipped to it. By default four times `size`, at most 1024."""
+    extent_window: Annotated[float, Field(ge=1, le=8)] = 1.0
+    """Objects are measured in windows, of native pixels, that are at least so many times as large as `extent`: more of the sky around, and slower."""
     position: Literal["sky", "pixel"] = "sky"
     """`tiles`: cut around ra/dec through the tile's WCS, or around the pixel columns `x` and `y`."""
     x: str = "X_IMAGE"
@@ -117,10 +119,14 @@ class Images(Section):
         return self
 
     def _extent_has_what_it_needs(self) -> None:
-        other = {"extent_unit": self.extent_unit != "pix", "extent_limit": self.extent_limit is not None}
+        other = {
+            "extent_unit": self.extent_unit != "pix",
+            "extent_limit": self.extent_limit is not None,
+            "extent_window": self.extent_window != 1,
+        }
         if self.extent is None and any(other.values()):
             key = next(key for key, given in other.items() if given)
-            raise ValueError(f'{key} is for extent: give extent = "8 * FLUX_RADIUS" too, or leave it out')
+            raise ValueError(f'{key} is for extent: give extent = "6 * FLUX_RADIUS" too, or leave it out')
         if self.extent_limit is not None and self.extent_limit < self.size:
             raise ValueError(
                 f"extent_limit = {self.extent_limit} is less than size = {self.size}: set at least that"
@@ -138,10 +144,15 @@ class Images(Section):
 
     @property
     def largest_extent(self) -> int:
-        """Pixels that a stamp covers at most, a side."""
+        """Pixels a side that are encoded at most of an object."""
         if self.extent is None:
             return self.size
         return min(4 * self.size, 1024) if self.extent_limit is None else self.extent_limit
+
+    @property
+    def largest_window(self) -> int:
+        """Pixels a side that are measured at most of an object."""
+        return max(self.largest_extent, min(round(self.extent_window * self.largest_extent), 1024))
 
     @property
     def path_columns(self) -> list[str]:

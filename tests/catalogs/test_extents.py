@@ -81,6 +81,16 @@ def test_stamps_are_as_large_as_the_extent_and_around_the_same_pixel(objects, si
     assert all(same), "stamps of the usual side have changed"
 
 
+def test_windows_are_larger_than_extents_and_small_objects_stay(objects, sized):
+    found = objects(images={**PIXEL, "extent": "8 * RADIUS", "extent_window": 1.5})
+    expected = [(32, 32), (48, 32), (48, 32), (64, 40), (128, 72), (192, 128), (32, 32), (32, 32)]
+    pairs = zip(found["stamp_side"].to_pylist()[:8], found["stamp_extent"].to_pylist()[:8], strict=True)
+    assert list(pairs) == expected
+    assert (
+        objects(images={**PIXEL, "extent": "5 * RADIUS", "extent_window": 1.5})["stamp_side"][1].as_py() == 32
+    )
+
+
 def test_extents_that_are_none_are_flagged(objects, sized):
     found = objects(images={**PIXEL, "extent": "8 * RADIUS"})
     flags = found["flags"].to_numpy()
@@ -168,6 +178,7 @@ def test_expressions_that_give_no_number_are_refused(fails, sized, extent, probl
     [
         ({"extent_limit": 100}, "extent_limit is for extent"),
         ({"extent_unit": "arcsec"}, "extent_unit is for extent"),
+        ({"extent_window": 2.0}, "extent_window is for extent"),
         ({"extent": "x", "extent_limit": 31}, "extent_limit = 31 is less than size = 32"),
         ({"extent": "x", "extent_unit": "arcsec", "pixel_scale": "unknown"}, "needs a pixel_scale"),
     ],

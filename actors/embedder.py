@@ -45,6 +45,16 @@ class Embedder(ABC):
         self._bands, self._size, self._features = bands, size, features
 
     @property
+    def bands(self) -> int:
+        """Bands of the stamps."""
+        return self._bands
+
+    @property
+    def size(self) -> int:
+        """Side of the stamps, pixels."""
+        return self._size
+
+    @property
     def effort(self) -> Effort | None:
         """What was computed here so far; None where others compute."""
         return None

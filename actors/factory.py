@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actors.extents import of_one_size
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from actors.embedder import Effort, Embedder
+    from actors.measurer import Measurer
+    from actors.segmenter import Segmenter
 
 __all__ = ["EncodeAndMeasure", "make_encoder"]
 
@@ -29,6 +33,8 @@ def make_encoder(options: dict[str, Any]) -> Embedder:
 class EncodeAndMeasure:
     """Measures stamps, if there are options for it, fills neighbours in them, if that is wanted, and then replaces them by embeddings.
 
+    Stamps with extents are measured and filled in their own pixels, and encoded with as many as the encoder expects, see `actors.extents`.
+
     Parameters
     ----------
     encoder, measurer : dict
@@ -40,24 +46,33 @@ class EncodeAndMeasure:
     def __init__(
         self, encoder: dict[str, Any], measurer: dict[str, Any] | None, segmenter: dict[str, Any] | None
     ) -> None:
-        self._encoder, self._measurer, self._segmenter = make_encoder(encoder), None, None
-        if segmenter is not None:
-            from actors.segmenter import Segmenter  # noqa: PLC0415
-
-            self._segmenter = Segmenter(**segmenter)
-        if measurer is not None:
-            from actors.measurer import Measurer  # noqa: PLC0415
-
-            self._measurer = Measurer(**measurer)
+        self._encoder = make_encoder(encoder)
+        self._shape = self._encoder.bands, self._encoder.size
+        self._options = segmenter, measurer
+        self._of_side: dict[int, tuple[Segmenter | None, Measurer | None]] = {}
+        self._prepare(self._encoder.size)
 
     def __call__(self, objects: pa.Table) -> pa.Table:
         """See `actors.measurer.Measurer`, `actors.segmenter.Segmenter` and `actors.embedder.Embedder`."""
-        seen = None if self._segmenter is None else self._segmenter(objects)
-        if self._measurer is not None:
-            objects = self._measurer(objects, seen)
-        if self._segmenter is not None and seen is not None:
-            objects = self._segmenter.filled(objects, seen)
-        return self._encoder(objects)
+        return self._encoder(of_one_size(objects, *self._shape, self._looked_at))
+
+    def _looked_at(self, objects: pa.Table, side: int) -> pa.Table:
+        """Stamps of one side, measured and filled."""
+        segmenter, measurer = self._prepare(side)
+        seen = None if segmenter is None else segmenter(objects)
+        if measurer is not None:
+            objects = measurer(objects, seen)
+        return objects if segmenter is None or seen is None else segmenter.filled(objects, seen)
+
+    def _prepare(self, side: int) -> tuple[Segmenter | None, Measurer | None]:
+        """Who looks at stamps of a side; made once."""
+        if side not in self._of_side:
+            segmenter, measurer = self._options
+            self._of_side[side] = (
+                None if segmenter is None else _segmenter({**segmenter, "size": side}),
+                None if measurer is None else _measurer({**measurer, "size": side}),
+            )
+        return self._of_side[side]
 
     @property
     def effort(self) -> Effort | None:
@@ -67,3 +82,15 @@ class EncodeAndMeasure:
     def close(self) -> None:
         """Let go of what lies outside of this process."""
         self._encoder.close()
+
+
+def _segmenter(options: dict[str, Any]) -> Segmenter:
+    from actors.segmenter import Segmenter  # noqa: PLC0415
+
+    return Segmenter(**options)
+
+
+def _measurer(options: dict[str, Any]) -> Measurer:
+    from actors.measurer import Measurer  # noqa: PLC0415
+
+    return Measurer(**options)

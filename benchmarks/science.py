@@ -22,13 +22,17 @@ def write_tables() -> None:
             "votes": _plain("vote_encoders"),
             "invariance": _plain("invariance"),
         },
-        "method": {"neighbours vote": _plain("neighbours_vote")},
+        "method": {
+            "neighbours vote": _plain("neighbours_vote"),
+            "extents vote": _plain("extents_vote"),
+        },
         "denoiser": {"denoiser": _plain("denoiser") + "\n" + _plain("denoiser_noise")},
         "measurement": {
             "measure": _crossed("measure_statmorph", "set", _difference),
             "measure truth": _crossed("measure_truth", "S/N", _errors),
             "measure speed": _plain("measure_speed"),
             "neighbours pairs": _plain("neighbours_pairs"),
+            "extents values": _plain("extents_values"),
         },
         "diffusion": {f"diffusion {name}": _plain(f"diffusion_{name}") for name in DIFFUSION},
     }

@@ -59,6 +59,7 @@ def survey_toml(
     background: str | None = None,
     renamed: Mapping[str, str] | None = None,
     slice_rows: int | None = None,
+    extent: tuple[str, int] | None = None,
 ) -> str:
     """Text of the release's config.
 
@@ -82,6 +83,8 @@ def survey_toml(
         Other names that columns have in the catalog.
     slice_rows : int, optional
         Rows of a slice, where stamps are too large for the usual number.
+    extent : tuple, optional
+        Column with the side that is encoded, and the largest that it may be, pixels.
     """
     renamed = renamed or {}
     lower = {column.lower(): column for column in kept if column not in renamed}
@@ -103,6 +106,7 @@ def survey_toml(
         f'column = "{STAMPS}"',
         f"bands = {json.dumps(list(bands))}",
         f"size = {side}",
+        *_extent(extent),
         f"pixel_scale = {json.dumps(pixel_scale or 'unknown')}",
         *([] if background is None else [f'background = "{background}"']),
         "",
@@ -111,3 +115,10 @@ def survey_toml(
         *([] if slice_rows is None else ["", "[run]", f"slice_rows = {slice_rows}"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _extent(extent: tuple[str, int] | None) -> list[str]:
+    if extent is None:
+        return []
+    column, limit = extent
+    return [f"extent = '\"{column}\"'", f"extent_limit = {limit}"]

@@ -30,6 +30,8 @@ class Flag(IntFlag):
     """ra or dec is null, NaN or out of range (0..360, -90..90 degrees)."""
     SYNTHETIC = 128
     """A diffusion model drew the stamp; on all objects of a synthetic release, and on no others."""
+    NO_EXTENT = 256
+    """`[survey.images] extent` gives no positive number: the stamp covers `size` pixels."""
 
 
 UNUSABLE = Flag.OFF_IMAGE | Flag.NO_PIXELS | Flag.BLANK

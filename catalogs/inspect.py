@@ -13,6 +13,7 @@ import pyarrow as pa
 from catalogs import headers, path_template, storage, synthetic, where
 from catalogs.errors import Fault, Refused, grouped
 from catalogs.identity import identities, identity, name_of
+from catalogs.inspect_extents import expression_fault, scale_fault
 from catalogs.inspect_images import image_urls, look_at_images
 from catalogs.inspect_nulls import with_nulls
 from catalogs.inspect_rows import look_at_rows
@@ -40,6 +41,8 @@ RESERVED = {
         "flags",
         "usable",
         "stamp",
+        "stamp_side",
+        "stamp_extent",
         "embedding",
         "class",
         "_healpix_29",
@@ -85,7 +88,9 @@ def inspect(survey: Survey, folder: str) -> Release:
     scale, image_notes = look_at_images(release, rows.paths)
     notes = (*_unit_notes(survey, columns), *null_notes, *rows.notes, *image_notes)
     images = {name_of(url, image_folder): version for url, version in versions.items()}
-    return replace(release, pixel_scale=scale, selected=rows.selected, notes=notes, images=images)
+    release = replace(release, pixel_scale=scale, selected=rows.selected, notes=notes, images=images)
+    _raise(scale_fault(release))
+    return release
 
 
 def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
@@ -147,7 +152,13 @@ def _kept(survey: Survey, table: TableHeader) -> dict[str, str]:
     return kept
 
 
+def _raise(fault: Fault | None) -> None:
+    if fault is not None:
+        raise Refused([fault])
+
+
 def _columns(survey: Survey, kept: dict[str, str], tables: list[TableHeader]) -> pa.Schema:
+    _raise(expression_fault(survey))
     try:
         needed = needed_columns(survey, kept)
     except where.BadCondition as error:
@@ -169,6 +180,7 @@ def _columns(survey: Survey, kept: dict[str, str], tables: list[TableHeader]) ->
             where.check(survey.where, columns)
         except where.BadCondition as error:
             raise Refused([_where_fault(survey, error)]) from error
+    _raise(expression_fault(survey, columns))
     return columns
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from catalogs.label_table import LabelTable
 
 COLOURS = {1: ["grey"], 3: ["r", "g", "b"]}
-FITS = ("pad", "resize", "galaxy")
+FITS = ("pad", "resize", "galaxy", "extent")
 FRAMED = 88
 """Side of stamps that a galaxy fills, if none is given."""
 SIDES = range(8, 1025)
@@ -73,10 +73,11 @@ def pack(
     shards : int, optional
         Catalog files; the rows are split evenly and keep their order. By default as few as hold 256 MiB of stamps each.
     size : int, optional
-        Side of the stamps in pixels; by default the largest side among the images.
-    fit : {"pad", "resize", "galaxy"}
+        Side of the stamps in pixels; by default the largest side among the images, and at most 88 where galaxies fill them.
+    fit : {"pad", "resize", "galaxy", "extent"}
         What happens to images of another size: padded with zeros and cropped around their centre; resized with
-        antialiasing to a square; or the square that the central galaxy fills is resized, see `catalogs.framing`.
+        antialiasing to a square; or the square that the central galaxy fills is resized, see `catalogs.framing`; or they keep their pixels, to be measured in, and
+        the square's side becomes the `extent` that a run encodes at `size`.
     taken : collection of str
         Names that the catalog will need beside those of `catalogs.inspect`: labels of these names get others there.
 
@@ -98,9 +99,11 @@ def pack(
     looks = _look_at_all(labels, files, table)
     largest = max(max(seen.width, seen.height) for seen in looks)
     side = _side(labels, largest, size, fit)
+    stored = max(side, min(largest, SIDES[-1])) if fit == "extent" else side
+    extent = _free_name("EXTENT", table.columns) if fit == "extent" else None
     # One type in all shards, also where only some images have more than 8 bits.
     dtype = np.float32 if any(seen.deep for seen in looks) else np.uint8
-    empty = np.zeros((0, looks[0].bands, side, side), dtype)
+    empty = np.zeros((0, looks[0].bands, stored, stored), dtype)
     each = int(np.prod(empty.shape[1:])) * empty.itemsize
     pieces = np.array_split(np.arange(rows), shards or min(rows, -(-each * rows // SHARD_BYTES)))
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +111,7 @@ def pack(
     with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
         release = Path(scratch) / "release"
         (release / "catalogs").mkdir(parents=True)
-        row_bytes = _write_shards(release / "catalogs", table, files, pieces, empty, fit)
+        row_bytes = _write_shards(release / "catalogs", table, files, pieces, empty, fit, extent)
         text = survey_toml(
             directory.name,
             [str(name) for name in table.columns if name != "id"],
@@ -117,14 +120,15 @@ def pack(
             # 8-bit pictures have been stretched for the eye already.
             "linear" if dtype == np.uint8 else "asinh",
             renamed=renamed,
-            slice_rows=_slice_rows(max(4 * looks[0].bands * side**2, row_bytes)),
+            slice_rows=_slice_rows(max(4 * looks[0].bands * stored**2, row_bytes)),
+            extent=None if extent is None else (extent, stored),
         )
         (release / "survey.toml").write_text(text, encoding="utf-8")
         if directory.exists():
             directory.rmdir()
         os.chmod(release, 0o755)  # noqa: PTH101, S103 - the scratch folder's own mode is private
         shutil.move(release, directory)
-    return Packed(rows, side, [*table.notes, *_label_notes(renamed), *_fit_notes(looks, side, fit)])
+    return Packed(rows, side, [*table.notes, *_label_notes(renamed), *_fit_notes(looks, stored, fit)])
 
 
 def _refuse_options(labels: Path, directory: Path, fit: str) -> None:
@@ -136,7 +140,7 @@ def _refuse_options(labels: Path, directory: Path, fit: str) -> None:
 
 def _side(labels: Path, largest: int, size: int | None, fit: str) -> int:
     """Side of the stamps."""
-    usual = min(largest, FRAMED) if fit == "galaxy" else largest
+    usual = min(largest, FRAMED) if fit in ("galaxy", "extent") else largest
     side = usual if size is None else size
     if side not in SIDES:
         problem = f"stamps of {side} pixels a side are not possible"
@@ -152,16 +156,21 @@ def _write_shards(
     pieces: Sequence[Array],
     empty: Array,
     fit: str,
+    extent: str | None,
 ) -> int:
-    """Write the rows of each piece as a shard; answers the bytes of the longest row."""
+    """Write the rows of each piece as a shard, with a column of extents if it has a name; answers the bytes of the longest row."""
     faults: list[Fault] = []
     longest = 0
     for number, rows in enumerate(pieces):
         stamps = np.zeros((len(rows), *empty.shape[1:]), empty.dtype)
-        for stamp, row in zip(stamps, rows, strict=True):
+        extents = [
             _into(stamp, files[row], int(table.lines[row]), fit, faults)
+            for stamp, row in zip(stamps, rows, strict=True)
+        ]
         if not faults:
-            hdu = table_hdu(table.columns.iloc[rows], stamps)
+            columns = table.columns.iloc[rows]
+            columns = columns if extent is None else columns.assign(**{extent: np.array(extents, np.float32)})
+            hdu = table_hdu(columns, stamps)
             hdu.writeto(folder / f"shard-{number:04d}.fits")
             longest = max(longest, int(hdu.header["NAXIS1"]))
     if faults:
@@ -199,15 +208,19 @@ def _fault(file: Path, line: int, error: Unfit) -> Fault:
     return Fault(str(file), str(error), error.remedy, "file", f"line {line}")
 
 
-def _into(stamp: Array, file: Path, line: int, fit: str, faults: list[Fault]) -> None:
-    """Put one image into a stamp (band, y, x), y upwards as in FITS; what is wrong with it joins the faults."""
+def _into(stamp: Array, file: Path, line: int, fit: str, faults: list[Fault]) -> float:
+    """Put one image into a stamp (band, y, x), y upwards as in FITS; what is wrong with it joins the faults. Answers the side that its galaxy fills, pixels of the stamp."""
     try:
         values = pixels(file)
     except Unfit as error:
         faults.append(_fault(file, line, error))
-        return
+        return 0.0
     if faults:
-        return  # nothing will be written: only what else is wrong counts
+        return 0.0  # nothing will be written: only what else is wrong counts
+    extent = float(stamp.shape[-1])
+    if fit == "extent":
+        left, _, right, _ = galaxy_frame(values)
+        extent = right - left
     side = stamp.shape[-1]
     height, width = values.shape[:2]
     if fit == "galaxy" or (fit == "resize" and (height, width) != (side, side)):
@@ -217,6 +230,14 @@ def _into(stamp: Array, file: Path, line: int, fit: str, faults: list[Fault]) ->
     values = values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
     # An image file's first row is its top, a FITS image's is its bottom.
     centre(values[:, ::-1], stamp)
+    return extent
+
+
+def _free_name(name: str, columns: pd.DataFrame) -> str:
+    """The name, or a longer one, that no column has in whatever case."""
+    while name.lower() in {str(column).lower() for column in columns}:
+        name += "_"
+    return name
 
 
 def _slice_rows(each: int) -> int | None:
@@ -267,7 +288,7 @@ def _fit_notes(looks: Sequence[Look], side: int, fit: str) -> list[str]:
     """What becomes of pictures that are not of the stamps' size, and of those behind the first in an MPO."""
     notes, of_all = [], f"of {len(looks):,} pictures"
     cut = sum(max(seen.width, seen.height) > side for seen in looks)
-    if fit == "pad" and cut:
+    if fit in ("pad", "extent") and cut:
         problem = f"{cut:,} {of_all} are larger than {side} pixels"
         notes.append(f"{problem}: their borders are cut off. --fit resize keeps the whole picture")
     skew = sum(seen.width != seen.height for seen in looks)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from catalogs import where
+from catalogs import computed, where
+from catalogs.extents import EXTENT_FIELDS, ExtentCounts, stamps_by_extent
 from catalogs.flags import DESCRIPTION as FLAG_BITS
 from catalogs.flags import UNUSABLE, Flag
 from catalogs.identity import Watched
@@ -20,7 +21,7 @@ from catalogs.stamps import image_columns, stamps_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from catalogs._types import Bools
+    from catalogs._types import Bools, Integers
     from catalogs.slices import Shard, Slice
     from catalogs.survey import Survey
 
@@ -45,6 +46,8 @@ class Release:
     """What is doubtful in its files, and how it was taken."""
     images: Mapping[str, str] = field(default_factory=dict)
     """Which version of each image file it is, by its name; none where the release was too large to look at every row."""
+    extents: ExtentCounts | None = None
+    """What its rows say of extents, where there are any and a plan has looked."""
 
     @property
     def rows(self) -> int:
@@ -68,12 +71,14 @@ class Release:
             _described("row", pa.int64(), "", "meta.record", "row in that shard, from 0"),
             _described("flags", pa.int32(), "", "meta.code.qual", f"bits: {FLAG_BITS}"),
         ]
+        if survey.images.extent is not None:
+            fields += EXTENT_FIELDS
         fields += [self.columns.field(source).with_name(name) for name, source in self.kept.items()]
         return pa.schema(fields)
 
     @property
     def stamp_values(self) -> int:
-        """Numbers in one stamp."""
+        """Numbers in one stamp of `size` pixels a side."""
         return len(self.survey.images.bands) * self.survey.images.size**2
 
     def selected_rows(self, rows: pa.Table) -> Bools:
@@ -82,8 +87,23 @@ class Release:
             return np.ones(rows.num_rows, bool)
         return where.selected(self.survey.where, rows)
 
+    def stamps(self, rows: pa.Table, watched: Watched) -> tuple[dict[str, pa.Array], Integers]:
+        """Stamps of some catalog rows: the columns that tell of their extents, if they have some, and `stamp`; and their flags, (n,) int32.
+
+        Raises
+        ------
+        CorruptFile
+            If they can no longer be read.
+        """
+        survey = self.survey
+        if survey.images.extent is not None:
+            return stamps_by_extent(survey, rows, self.folder, watched, self.pixel_scale)
+        stamps, flags = stamps_of(survey, rows, self.folder, watched)
+        pixels = pa.FixedSizeListArray.from_arrays(pa.array(stamps.reshape(-1)), self.stamp_values)
+        return {"stamp": pixels}, flags
+
     def read(self, piece: Slice) -> pa.Table:
-        """The objects of a slice: `objects_schema` and `usable` (bool) and `stamp` (list of float32).
+        """The objects of a slice: `objects_schema` and `usable` (bool) and `stamp` (list of float32, of one length where no extent is given).
 
         Its metadata name the images that were read, and say which version each of them is.
 
@@ -100,7 +120,7 @@ class Release:
         mask = self.selected_rows(rows)
         position = np.flatnonzero(mask) + piece.start
         rows = rows.filter(pa.array(mask))
-        stamps, flags = stamps_of(survey, rows, self.folder, watched)
+        stamps, flags = self.stamps(rows, watched)
         watched.done()
         if survey.synthetic:
             flags |= Flag.SYNTHETIC
@@ -113,21 +133,24 @@ class Release:
             pa.array([shard.label] * len(position), pa.string()),
             pa.array(position.astype(np.int64)),
             pa.array(flags),
+            *(stamps[field.name] for field in EXTENT_FIELDS if field.name in stamps),
         ]
         # What is not known is null in the catalog too: to SQL, NaN is larger than every number.
         columns += [nan_as_null(rows[source].combine_chunks()) for source in self.kept.values()]
         objects = pa.Table.from_arrays(columns, schema=self.objects_schema)
-        pixels = pa.FixedSizeListArray.from_arrays(pa.array(stamps.reshape(-1)), self.stamp_values)
         if watched.seen:
             objects = objects.replace_schema_metadata(as_metadata(watched.seen))
-        return objects.append_column("usable", pa.array(flags & UNUSABLE == 0)).append_column("stamp", pixels)
+        return objects.append_column("usable", pa.array(flags & UNUSABLE == 0)).append_column(
+            "stamp", stamps["stamp"]
+        )
 
 
 def needed_columns(survey: Survey, kept: dict[str, str]) -> list[str]:
     """Catalog columns that a run reads, each once."""
     condition = where.columns_of(survey.where) if survey.where is not None else []
+    extent = computed.columns_of(survey.images.extent) if survey.images.extent is not None else []
     position = [survey.ra, survey.dec] if survey.ra is not None else []
-    names = [survey.id, *position, *image_columns(survey), *condition, *kept.values()]
+    names = [survey.id, *position, *image_columns(survey), *condition, *extent, *kept.values()]
     return list(dict.fromkeys(str(name) for name in names))
 
 

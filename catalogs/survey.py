@@ -62,6 +62,15 @@ class Images(Section):
     """Names of the bands, in the order of the stamps' planes."""
     size: Annotated[int, Field(ge=8, le=1024)]
     """Side of a stamp in pixels; smaller images are padded with zeros, larger ones cropped centrally."""
+    extent: str | None = None
+    """SQL expression over the catalog's own columns, as `where` is one: the side on the sky that is encoded of an object, such as `"6 * FLUX_RADIUS"`. Where it is larger than `size`, the
+    object's stamp is cut larger and brought to `size` pixels before it is encoded; where it is smaller, or unknown, the stamp is as without it."""
+    extent_unit: Literal["pix", "arcsec"] = "pix"
+    """Unit of `extent`."""
+    extent_limit: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Largest extent, in pixels; larger ones are clipped to it. By default four times `size`, at most 1024."""
+    extent_window: Annotated[float, Field(ge=1, le=8)] = 1.0
+    """Objects are measured in windows, of native pixels, that are at least so many times as large as `extent`: more of the sky around, and slower."""
     position: Literal["sky", "pixel"] = "sky"
     """`tiles`: cut around ra/dec through the tile's WCS, or around the pixel columns `x` and `y`."""
     x: str = "X_IMAGE"
@@ -94,6 +103,7 @@ class Images(Section):
         if self.mask is not None and self.layout != "tiles":
             raise ValueError(f'mask is for layout = "tiles", not "{self.layout}"')
         names_band = self.path is not None and path_template.names_band(self.path)
+        self._extent_has_what_it_needs()
         if self.layout == "tiles" and len(self.bands) > 1 and not names_band:
             raise ValueError(f"path = {self.path!r} has no {{band}}, but there are {len(self.bands)} bands")
         if self.layout == "extensions" and len(self.bands) > 1 and not names_band:
@@ -108,12 +118,41 @@ class Images(Section):
             raise ValueError(msg)
         return self
 
+    def _extent_has_what_it_needs(self) -> None:
+        other = {
+            "extent_unit": self.extent_unit != "pix",
+            "extent_limit": self.extent_limit is not None,
+            "extent_window": self.extent_window != 1,
+        }
+        if self.extent is None and any(other.values()):
+            key = next(key for key, given in other.items() if given)
+            raise ValueError(f'{key} is for extent: give extent = "6 * FLUX_RADIUS" too, or leave it out')
+        if self.extent_limit is not None and self.extent_limit < self.size:
+            raise ValueError(
+                f"extent_limit = {self.extent_limit} is less than size = {self.size}: set at least that"
+            )
+        if self.extent is not None and self.extent_unit == "arcsec" and self.pixel_scale == "unknown":
+            msg = 'extent_unit = "arcsec" needs a pixel_scale: give it in arcsec a pixel, or extent_unit = "pix"'
+            raise ValueError(msg)
+
     @property
     def scale_in_wcs(self) -> bool:
         """Whether the pixel scale is read from the tiles' WCS."""
         if self.layout != "tiles":
             return False
         return self.pixel_scale == "wcs" or (self.pixel_scale is None and self.position == "sky")
+
+    @property
+    def largest_extent(self) -> int:
+        """Pixels a side that are encoded at most of an object."""
+        if self.extent is None:
+            return self.size
+        return min(4 * self.size, 1024) if self.extent_limit is None else self.extent_limit
+
+    @property
+    def largest_window(self) -> int:
+        """Pixels a side that are measured at most of an object."""
+        return max(self.largest_extent, min(round(self.extent_window * self.largest_extent), 1024))
 
     @property
     def path_columns(self) -> list[str]:

@@ -104,19 +104,31 @@ def check(condition: str, columns: pa.Schema) -> None:
         If it names a column that is not there or that may be one of several, aggregates over rows, does not fit the
         columns' types or is not true or false.
     """
+    kind = kind_of(condition, columns)
+    if kind not in {"BOOLEAN", "BOOL"}:
+        raise BadCondition(f"must be true or false, but gives {kind}")
+
+
+def kind_of(condition: str, columns: pa.Schema) -> str:
+    """DuckDB's type of what an expression gives for rows of such columns.
+
+    Raises
+    ------
+    BadCondition
+        As `check`, whatever the type is.
+    """
     with locked_database() as connection:
         # Two rows of nulls: enough for a constant of the wrong type to fail, and for an aggregate to show.
         rows = pa.table([pa.nulls(2, field.type) for field in columns], names=columns.names)
-        query = _registered(connection, condition, rows)
-        with _limited(connection):
+        query = registered(connection, condition, rows)
+        with limited(connection):
             answer = connection.execute(query)
             kind = str(answer.description[0][1]) if answer.description else ""
             count = len(answer.fetchall())
         if count != rows.num_rows:
             msg = "aggregates are not allowed: every row is judged by itself"
             raise BadCondition(msg)
-        if kind.upper() not in {"BOOLEAN", "BOOL"}:
-            raise BadCondition(f"must be true or false, but gives {kind}")
+        return kind.upper()
 
 
 def selected(condition: str, rows: pa.Table) -> Bools:
@@ -125,8 +137,8 @@ def selected(condition: str, rows: pa.Table) -> Bools:
     Names of columns are case-sensitive, unlike in DuckDB: see `resolved`.
     """
     with locked_database() as connection:
-        query = _registered(connection, condition, rows)
-        with _limited(connection):
+        query = registered(connection, condition, rows)
+        with limited(connection):
             answer = connection.execute(query).fetchnumpy()["selected"]
     return np.ma.filled(np.ma.asarray(answer), fill_value=False).astype(bool)
 
@@ -151,12 +163,12 @@ def in_sql(
     BadCondition
         As `columns_of` and `check`.
     """
-    with _limited(connection):
+    with limited(connection):
         tree = _renamed(condition, columns)
         return expression.without_nan(connection, tree, table)
 
 
-def _registered(connection: duckdb.DuckDBPyConnection, condition: str, rows: pa.Table) -> str:
+def registered(connection: duckdb.DuckDBPyConnection, condition: str, rows: pa.Table) -> str:
     """Register the columns of the condition under internal names, and return the query over them.
 
     To DuckDB names that differ in case only are one, and the second of two such columns is called `ra_1`.
@@ -167,7 +179,7 @@ def _registered(connection: duckdb.DuckDBPyConnection, condition: str, rows: pa.
     # Without a column of its own a table that the condition reads nothing of would have no rows.
     connection.register(TABLE, pa.table({**columns, "nothing": pa.nulls(rows.num_rows, pa.int8())}))
     kinds = tuple((name, ours[name], columns[ours[name]].type) for name in names)
-    with _limited(connection):
+    with limited(connection):
         expression.learn(connection)
         return f"SELECT {_typed(condition, kinds)} AS selected FROM {TABLE}"
 
@@ -200,7 +212,7 @@ def _renamed(condition: str, columns: Mapping[str, str]) -> Node:
 def _parsed(condition: str) -> tuple[Node, tuple[str, ...]]:
     """The condition's tree, to be left as it is, and the names of its columns."""
     if not condition.strip():
-        msg = "is empty: leave the key out to select every row"
+        msg = "is empty: leave the key out, or write one"
         raise BadCondition(msg)
     if len(condition) > LONGEST:
         raise BadCondition(f"has {len(condition):,} characters: at most {LONGEST:,} are read")
@@ -208,7 +220,7 @@ def _parsed(condition: str) -> tuple[Node, tuple[str, ...]]:
         msg = "holds a character of code 0"
         raise BadCondition(msg)
     try:
-        with locked_database() as connection, _limited(connection):
+        with locked_database() as connection, limited(connection):
             tree = syntax.tree_of(connection, _query(condition))
         if tree.get("error"):
             raise BadCondition(f"is not one SQL condition: {_line(str(tree.get('error_message')))}")
@@ -258,7 +270,7 @@ def _line(text: str) -> str:
 
 
 @contextmanager
-def _limited(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def limited(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Give up on what takes too long; whatever goes wrong is the condition's fault."""
     timer = threading.Timer(PATIENCE, connection.interrupt)
     timer.daemon = True

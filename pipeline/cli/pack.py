@@ -6,6 +6,7 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
+from actors.extents import of_one_size
 from actors.measurer import Measurer
 from catalogs import pack as releases
 from catalogs.inspect import inspect
@@ -17,6 +18,8 @@ from pipeline.plan.measuring import measurer_options
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pyarrow as pa
 
 __all__ = ["measured_names", "pack"]
 
@@ -49,11 +52,17 @@ def _cost(made: releases.Packed, directory: Path) -> str:
     config, folder = load(directory / "survey.toml")
     release = inspect(config.survey, folder)
     options, _ = measurer_options(config, folder, str(directory), release)
-    measurer = Measurer(**(options or {}))
+
+    def measured(objects: pa.Table, side: int) -> pa.Table:
+        return Measurer(**{**(options or {}), "size": side})(objects)
+
+    layout = config.survey.images
     trial = release.read(Slice(0, 0, min(TRIAL, release.shards[0].table.rows)))
-    measurer(trial.slice(0, 1))  # what is compiled is compiled now
+    of_one_size(
+        trial.slice(0, 1), len(layout.bands), layout.size, measured
+    )  # what is compiled is compiled now
     start = time.perf_counter()
-    measurer(trial)
+    of_one_size(trial, len(layout.bands), layout.size, measured)
     rate = config.encode.workers * trial.num_rows / (time.perf_counter() - start)
     minutes = made.rows / rate / 60
     spent = f"{minutes / 60:.0f} hours" if minutes > MINUTES else f"{minutes:.0f} minutes"
@@ -66,8 +75,8 @@ def _cost(made: releases.Packed, directory: Path) -> str:
 
 def _smaller(labels: Path, directory: Path, fit: str) -> str:
     """The commands that make stamps of a usual size."""
-    if fit == "galaxy":
-        return f"--fit galaxy without --size makes stamps of {releases.FRAMED} pixels"
+    if fit in ("galaxy", "extent"):
+        return f"--fit {fit} without --size makes stamps of {releases.FRAMED} pixels"
     words = ["tuningfork", "pack", str(labels), f"{directory}-galaxy", "--fit", "galaxy"]
     return (
         f"where pictures show more than their galaxy, zoom in on it: {shlex.join(words)} (stamps of {releases.FRAMED} pixels); "

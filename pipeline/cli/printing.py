@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from catalogs import strict_json, views
+from catalogs.extents import sides
 from pipeline.console import console
 from pipeline.rundir.classes_file import read_classes
 from pipeline.rundir.run_directory import RunDirectory, is_synthetic
@@ -37,6 +38,9 @@ def plan(planned: Plan, judged: Estimate) -> None:
     )
     bands = ", ".join(layout.bands)
     stamp = f"{layout.layout}: {layout.size} px a side, bands {bands}, pixel {scale}, background {layout.background}"
+    if layout.extent is not None:
+        largest = sides(layout)[-1]
+        stamp += f"; extent {layout.extent} {layout.extent_unit}: measured on up to {largest} px, encoded with {layout.size}"
     if layout.mask is not None:
         stamp += ", masked"
     grid.add_row("stamps", escape(stamp))

@@ -13,7 +13,7 @@ from pipeline.console import console
 
 releases = typer.Typer()
 
-Fit = Literal["pad", "resize", "galaxy"]
+Fit = Literal["pad", "resize", "galaxy", "extent"]
 
 
 @releases.command()
@@ -50,10 +50,16 @@ def pack(
         int | None, typer.Option(help="Catalog files; default: as many as hold 256 MiB of stamps each.")
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Side of the stamps; default: the largest image's.")
+        int | None,
+        typer.Option(
+            help="Side of the stamps; default: the largest image's, at most 88 if galaxies fill them."
+        ),
     ] = None,
     fit: Annotated[
-        Fit, typer.Option(help="Other sizes: pad (and crop), resize, or zoom in on the galaxy.")
+        Fit,
+        typer.Option(
+            help="Other sizes: pad (and crop), resize, zoom in on the galaxy, or extent: measure all pixels, encode what the galaxy fills."
+        ),
     ] = "pad",
 ) -> None:
     """Make a FITS release of a folder of JPEG, PNG or TIFF stamps and a table."""

@@ -71,6 +71,12 @@ def look_at_generator(
     if release is None:
         return options, model.fingerprint, [], []
     faults, images = [], release.survey.images
+    if images.extent is not None:
+        problem = (
+            "a diffusion model draws stamps of one pixel scale, and with extents the release's have many"
+        )
+        remedy = "Leave out [survey.images] extent, or [augment] balance"
+        faults.append(_wrong(config, source, problem, remedy))
     if (model.bands, model.size) != (tuple(images.bands), images.size):
         drawn, wanted = _stamps(model.bands, model.size), _stamps(images.bands, images.size)
         remedy = "Give a model of the release's stamps: tuningfork train diffusion"

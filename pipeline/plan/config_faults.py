@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from catalogs.errors import Fault
+from catalogs.extents import sides
 
 if TYPE_CHECKING:
     from catalogs.release import Release
@@ -18,14 +19,20 @@ BESIDE_A_STAMP = 200
 """Bytes, about, of an object's other columns."""
 
 
-def stamp_bytes(config: Config) -> int:
-    """Memory of an object while its stamp is with it."""
+def stamp_bytes(config: Config, release: Release | None = None) -> int:
+    """Memory of an object while its stamp is with it.
+
+    Where extents differ it is the mean of the slice that takes most, as the release's rows show it; and where nobody has looked at them, the most that it can be.
+    """
     images = config.survey.images
-    return 4 * len(images.bands) * images.size**2 + BESIDE_A_STAMP
+    pixels = sides(images)[-1] ** 2
+    if release is not None and release.extents is not None:
+        pixels = -(-release.extents.largest_slice // largest_slice(config, release))
+    return 4 * len(images.bands) * pixels + BESIDE_A_STAMP
 
 
 def most_rows(config: Config) -> int:
-    """Objects whose stamps a slice may hold."""
+    """Objects whose stamps a slice may hold, whatever their extents are."""
     return max(1, LARGEST_SLICE // stamp_bytes(config))
 
 
@@ -49,10 +56,12 @@ def slice_faults(config: Config, source: str, release: Release) -> list[Fault]:
     rows = largest_slice(config, release)
     longest = max(shard.table.row_bytes for shard in release.shards)
     faults = []
-    for each, of_what in ((stamp_bytes(config), "stamps"), (longest, "catalog rows")):
+    # Other slices may have more large extents than those of this length do: what is set at most holds the largest.
+    stamps = stamp_bytes(config, release), stamp_bytes(config), "stamps"
+    for each, most, of_what in (stamps, (longest, longest, "catalog rows")):
         if rows * each > LARGEST_SLICE:
             problem = f"a slice would hold {rows * each / 2**30:.1f} GiB of {of_what}"
-            remedy = f"Set at most {max(1, LARGEST_SLICE // each)}"
+            remedy = f"Set at most {max(1, LARGEST_SLICE // most)}"
             value = str(config.run.slice_rows)
             faults.append(Fault(source, problem, remedy, value=value, key="run.slice_rows"))
     return faults

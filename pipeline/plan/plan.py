@@ -13,6 +13,7 @@ import torch
 from actors.voter import Voter
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
+from catalogs.inspect_extents import with_extents
 from catalogs.slices import Slice, count_slices, slices_of
 from pipeline.engine.cluster import is_own
 from pipeline.engine.temp_folder import temp_faults
@@ -80,8 +81,8 @@ class Plan:
 
     @property
     def row_bytes(self) -> int:
-        """Memory of an object while its stamp is with it."""
-        return config_faults.stamp_bytes(self.config)
+        """Memory of an object while its stamp is with it, see `config_faults.stamp_bytes`."""
+        return config_faults.stamp_bytes(self.config, self.release)
 
     @property
     def segmenter_options(self) -> dict[str, Any] | None:
@@ -146,7 +147,7 @@ def make_plan(
     faults: list[Fault] = []
     release = None
     try:
-        release = inspect(config.survey, folder)
+        release = with_extents(inspect(config.survey, folder), config.run.slice_rows)
     except Refused as refused:
         faults += refused.faults
     options = encoder_options(config, folder)

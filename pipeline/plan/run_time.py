@@ -11,23 +11,19 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
 
-from actors.factory import EncodeAndMeasure
-from actors.measurer import Measurer
 from catalogs import parts, storage
 from catalogs.errors import TuningforkError
 from catalogs.slices import Slice
 from kernels.bags import FRACTION
 from pipeline.engine.cluster import is_own
+from pipeline.plan import trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipeline.plan.plan import Plan
 
 __all__ = ["COSTS", "Estimate", "estimate", "notes"]
@@ -59,12 +55,10 @@ COSTS = Costs()
 SAMPLE = 16
 """Objects that are read at each of two places of the release."""
 SAMPLE_BYTES = 32 << 20
-LONGEST_READ, LONGEST_BATCH, MEASURING = 1.0, 0.5, 1.0
-"""Seconds: nothing more is read once so many are gone, no batch that would take longer is tried, and as long stamps are measured."""
-LARGEST_BATCH = 64
+LONGEST_READ = 1.0
+"""Seconds: nothing more is read once so many are gone."""
 LONG = 60.0
 """Seconds of measuring that are worth a note."""
-BATCH_BYTES = 256 << 20
 
 
 class Rates(NamedTuple):
@@ -209,8 +203,9 @@ def _rates(plan: Plan, left: list[Slice], selected: float) -> Rates:
     elsewhere = bool(plan.config.encode.gpus) or plan.servers_unseen
     if not found.num_rows:
         return Rates(per_slice, per_row, math.nan if elsewhere else 0.0, 0.0, 0.0, share)
-    call, measure = (0.0, 0.0) if plan.measurer_options is None else _measuring(plan.measurer_options, found)
-    encode = math.nan if elsewhere else _encoding(plan, found)
+    options = plan.measurer_options
+    call, measure = (0.0, 0.0) if options is None else trial.measuring(plan, options, found)
+    encode = math.nan if elsewhere else trial.encoding(plan, found)
     return Rates(per_slice, per_row, encode, measure, call, share)
 
 
@@ -226,61 +221,10 @@ def _read(plan: Plan, left: list[Slice], selected: float) -> tuple[float, float,
         some = Slice(piece.shard, piece.start, min(piece.start + rows, piece.stop))
         one = Slice(piece.shard, piece.start, piece.start + 1)
         plan.release.read(one)
-        short = _seconds(plan.release.read, one)
+        short = trial.seconds(plan.release.read, one)
         start = time.perf_counter()
         found.append(plan.release.read(some))
         long = time.perf_counter() - start
         each.append(max(0.0, long - short) / max(1, some.rows - 1))
         opening.append(max(0.0, short - each[-1]))
     return float(np.mean(opening)), float(np.mean(each)), pa.concat_tables(found)
-
-
-def _measuring(options: dict[str, Any], objects: pa.Table) -> tuple[float, float]:
-    """Seconds on one core that a call takes, and that each object in it takes more."""
-    torch.set_num_threads(1)  # as an encoder beside it does
-    measurer = Measurer(**{**options, "threads": 1})
-    measurer(objects.slice(0, 1))
-    begun = time.perf_counter()
-    one, number = _seconds(measurer, objects.slice(0, 1)), 1
-    each = one
-    while number < objects.num_rows:
-        # One alone says little: a call takes time that does not depend on how many stamps are in it.
-        number = min(max(4, 2 * number), objects.num_rows)
-        several = _seconds(measurer, objects.slice(0, number))
-        each = (several - one) / (number - 1)
-        each = each if each > 0 else several / number
-        if 2 * several > MEASURING - (time.perf_counter() - begun):
-            break
-    return max(0.0, one - each), each
-
-
-def _encoding(plan: Plan, objects: pa.Table) -> float:
-    """Seconds on one core (or of one sender, where servers encode) for a place in a batch, its neighbours' filling included."""
-    options, segmenter = plan.encoder_options, plan.segmenter_options
-    fit = max(1, BATCH_BYTES * objects.num_rows // max(1, objects.nbytes))
-    most = min(LARGEST_BATCH, options["batch_size"], fit)
-    size = 1
-    while True:
-        seconds = _batch(options, segmenter, objects, size)
-        if size == most or size * seconds > LONGEST_BATCH / 8:
-            return seconds
-        size = min(most, 8 * size)
-
-
-def _batch(options: dict[str, Any], segmenter: dict[str, Any] | None, objects: pa.Table, size: int) -> float:
-    """Seconds for a place in a batch of this size."""
-    served = "endpoints" in options
-    alone = {**options, "batch_size": size, **({} if served else {"threads": 1})}
-    encoder = EncodeAndMeasure(alone, None, None if segmenter is None else {**segmenter, "threads": 1})
-    some = objects.take(np.arange(size) % objects.num_rows)
-    try:
-        encoder(some)
-        return min(_seconds(encoder, some), _seconds(encoder, some)) / size
-    finally:
-        encoder.close()
-
-
-def _seconds(work: Callable[[Any], object], on: object) -> float:
-    start = time.perf_counter()
-    work(on)
-    return time.perf_counter() - start

@@ -10,10 +10,11 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
+from actors.extents import of_one_size
+from actors.stamps import stamps_of
 from catalogs.errors import Refused, TuningforkError
 from catalogs.identity import Watched
 from catalogs.inspect import inspect
-from catalogs.stamps import stamps_of
 from catalogs.survey import Survey
 from kernels.bands import band_order
 from kernels.stretch import noise_level, stretch
@@ -102,13 +103,20 @@ def pictures(release: Release, objects: Mapping[str, dict[str, Any]]) -> Iterato
                 rows = wanted[first : first + AT_ONCE]
                 table = _rows(release, shard, rows)
                 watched = Watched(release.images, release.survey.identify, release.folder)
-                stamps, _ = stamps_of(release.survey, table, release.folder, watched)
+                stamps = _shown(release, table, watched)
                 ids = table[release.survey.id].to_pylist()
                 for number, found, picture in zip(rows, ids, drawn(stamps, order), strict=True):
                     if found == objects[keys[number]]["object_id"]:
                         yield keys[number], _png(picture)
     except (TuningforkError, OSError, pa.ArrowException) as error:
         raise ReleaseGone(str(error)) from error
+
+
+def _shown(release: Release, rows: pa.Table, watched: Watched) -> NDArray[np.float32]:
+    """Stamps (n, b, y, x) of some rows, as they are encoded where they have extents."""
+    layout, (columns, _) = release.survey.images, release.stamps(rows, watched)
+    stamps = of_one_size(pa.table(columns), len(layout.bands), layout.size)
+    return stamps_of(stamps["stamp"], len(layout.bands), layout.size)
 
 
 def _rows(release: Release, shard: int, rows: Sequence[int]) -> pa.Table:

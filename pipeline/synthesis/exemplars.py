@@ -114,7 +114,12 @@ def _of_release(path: str, model: DiffusionModel, wanted: Sequence[str]) -> pa.T
     """Usable objects: `id`, the wanted columns that all shards have, and the noise of their stamps."""
     config, folder = load(path)
     _refuse_other_stamps(path, config.survey.images.bands, config.survey.images.size, model)
-    release = inspect(config.survey.model_copy(update={"keep": []}), folder)
+    # The model draws stamps of the release's own pixels, whatever extents a run gives them.
+    plain = config.survey.images.model_copy(update={"extent": None})
+    config = config.model_copy(
+        update={"survey": config.survey.model_copy(update={"keep": [], "images": plain})}
+    )
+    release = inspect(config.survey, folder)
     schema = release.shards[0].table.empty.schema
     shared = set.intersection(*(set(shard.table.empty.schema.names) for shard in release.shards))
     kept = {KEPT + name: name for name in wanted if name in shared}

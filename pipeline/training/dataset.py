@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from actors.extents import of_one_size
+from actors.stamps import stamps_of
 from catalogs.slices import Slice, slices_of
 from kernels.bags import hash_ids
 
@@ -69,10 +71,13 @@ class Dataset:
         usable = rows["usable"].to_numpy()
         if self.fold is not None:
             usable &= fold_of(rows["object_id"], self.folds) != self.fold
-        rows = rows.filter(pa.array(usable))
         bands, size = len(self.release.survey.images.bands), self.release.survey.images.size
-        pixels = rows["stamp"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        return rows, torch.tensor(pixels.reshape(-1, bands, size, size))
+        rows = of_one_size(rows.filter(pa.array(usable)), bands, size, self.looked_at)
+        return rows, torch.tensor(stamps_of(rows["stamp"], bands, size))
+
+    def looked_at(self, rows: pa.Table, side: int) -> pa.Table:  # noqa: ARG002 - for subclasses
+        """What is done with stamps of a side in their own pixels, before all are brought to the same number of them."""
+        return rows
 
     def read(self, piece: Slice) -> pa.Table:
         """Training data of a slice: `stamp` (float16, of `shape`) and `targets` (float32)."""

@@ -236,6 +236,18 @@ def _faults(config: Config, source: str, release: Release) -> list[Fault]:
     def wrong(key: str, value: object, problem: str, remedy: str) -> None:
         faults.append(Fault(source, problem, remedy, value=repr(value), key=f"train.diffusion.{key}"))
 
+    if release.survey.images.extent is not None:
+        problem = "a diffusion model learns stamps of one pixel scale"
+        key = "survey.images.extent"
+        faults.append(
+            Fault(
+                source,
+                problem,
+                "Leave it out of this config",
+                value=repr(release.survey.images.extent),
+                key=key,
+            )
+        )
     if size % (2 * settings.patch):
         wrong("patch", settings.patch, f"stamps of {size} pixels are no multiple of two", "Set one that fits")
     for name in sorted({name for name in names if names.count(name) > 1}):

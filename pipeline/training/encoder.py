@@ -70,11 +70,15 @@ class EncoderDataset(Dataset):
             "neighbours": neighbours,
         }
 
+    def looked_at(self, rows: pa.Table, side: int) -> pa.Table:
+        """Neighbours are filled, as before a stamp is encoded."""
+        if self.segmenter is None:
+            return rows
+        segmenter = Segmenter(**{**self.segmenter, "size": side})
+        return segmenter.filled(rows, segmenter(rows))
+
     def learned(self, rows: pa.Table, stamps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See `kernels.training.prepare.prepare`."""
-        if self.segmenter is not None:
-            segmenter = Segmenter(**self.segmenter)
-            stamps = torch.from_numpy(segmenter.filled_stamps(rows, segmenter(rows)))
         bands = self.release.survey.images.bands
         stamps = stamps[:, band_order(bands) or list(range(len(bands)))]
         targets = [target.targets(rows) for target in self.label_targets]

@@ -127,6 +127,13 @@ def test_hints_for_large_pictures_are_commands_that_work(tmp_path):
     assert pack(labels, tmp_path / "resized", size=64, fit="resize") == []
 
 
+def test_large_pictures_that_keep_their_pixels_are_tried_too(tmp_path):
+    notes = pack(table(tmp_path, [], side=160, rows=4), tmp_path / "release", size=144, fit="extent")
+    assert len(notes) == 2
+    assert "a second here" in notes[0]
+    assert "--fit extent without --size makes stamps of 88" in notes[1]
+
+
 def test_stamps_of_usual_sizes_get_no_hint(tmp_path):
     assert pack(table(tmp_path, [], side=100, rows=3), tmp_path / "release") == []
 

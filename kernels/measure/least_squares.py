@@ -87,7 +87,9 @@ class Pixels:
         return cls(camera, light - level[:, None].float(), weights, pixels, total, level, freedom)
 
     def rows(self, kept: torch.Tensor) -> Pixels:
-        return Pixels(self.camera, *(getattr(self, field.name)[kept] for field in fields(self)[1:]))
+        return Pixels(
+            self.camera.rows(kept), *(getattr(self, field.name)[kept] for field in fields(self)[1:])
+        )
 
     def compare(self, model: torch.Tensor) -> Remainder:
         """Solve for flux and sky with models of unit flux (n, p)."""

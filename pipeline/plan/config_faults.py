@@ -18,10 +18,11 @@ BESIDE_A_STAMP = 200
 """Bytes, about, of an object's other columns."""
 
 
-def stamp_bytes(config: Config) -> int:
-    """Memory of an object while its stamp is with it."""
+def stamp_bytes(config: Config, release: Release | None = None) -> int:
+    """Memory of an object while its stamp is with it, and its PSF if it has one of its own."""
     images = config.survey.images
-    return 4 * len(images.bands) * images.size**2 + BESIDE_A_STAMP
+    own = 0 if release is None else release.psf_values
+    return 4 * (len(images.bands) * images.size**2 + own) + BESIDE_A_STAMP
 
 
 def most_rows(config: Config) -> int:
@@ -49,7 +50,7 @@ def slice_faults(config: Config, source: str, release: Release) -> list[Fault]:
     rows = largest_slice(config, release)
     longest = max(shard.table.row_bytes for shard in release.shards)
     faults = []
-    for each, of_what in ((stamp_bytes(config), "stamps"), (longest, "catalog rows")):
+    for each, of_what in ((stamp_bytes(config, release), "stamps"), (longest, "catalog rows")):
         if rows * each > LARGEST_SLICE:
             problem = f"a slice would hold {rows * each / 2**30:.1f} GiB of {of_what}"
             remedy = f"Set at most {max(1, LARGEST_SLICE // each)}"

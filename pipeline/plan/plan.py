@@ -81,7 +81,7 @@ class Plan:
     @property
     def row_bytes(self) -> int:
         """Memory of an object while its stamp is with it."""
-        return config_faults.stamp_bytes(self.config)
+        return config_faults.stamp_bytes(self.config, self.release)
 
     @property
     def segmenter_options(self) -> dict[str, Any] | None:
@@ -146,7 +146,7 @@ def make_plan(
     faults: list[Fault] = []
     release = None
     try:
-        release = inspect(config.survey, folder)
+        release = inspect(config.survey, folder, measuring.psf_source(config, folder))
     except Refused as refused:
         faults += refused.faults
     options = encoder_options(config, folder)
@@ -179,7 +179,9 @@ def make_plan(
     if faults or release is None:
         raise Refused(faults)
     run = RunDirectory(out)
-    prints = fingerprints(config, release, weights, measuring.psf_fingerprint(measurer), diffusion)
+    prints = fingerprints(
+        config, release, weights, measuring.psf_fingerprint(measurer, release.psf), diffusion
+    )
     decided = group_labels.read(run)
     labels = group_labels.in_force(decided, prints["fit"])
     notes = [

@@ -174,16 +174,16 @@ def _pixels(survey: Survey, rows: pa.Table, tile: ImageHeader) -> tuple[Floats, 
 
 
 def pixels_on_tiles(survey: Survey, rows: pa.Table, band: str, folder: str) -> tuple[Floats, Floats]:
-    """0-based pixel of a band's tile that is the middle of each row's stamp, as a whole number; NaN where there is none.
+    """0-based place of the middle of each row's stamp on a band's tile, (n,) each, half a pixel or less from the object; NaN where there is none.
 
-    Whole, because what a WCS with distortions says of a position depends in its last digits on the others that it is asked for.
+    Not the object's own: what a WCS with distortions says of that depends in its last digits on the others that it is asked for.
     """
     layout = survey.images
     x, y = np.full(rows.num_rows, np.nan), np.full(rows.num_rows, np.nan)
     for values, which in _groups(rows, layout.path_columns):
         tile = images.open_image(_path(layout, values, band, folder), layout.hdu)
         x[which], y[which] = _pixels(survey, rows.take(which), tile)
-    half = layout.size // 2
+    half = (layout.size - 1) / 2
     return np.ceil(x - layout.size / 2) + half, np.ceil(y - layout.size / 2) + half
 
 

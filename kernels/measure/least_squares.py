@@ -106,10 +106,10 @@ class Pixels:
 
     def remainder(self, shape: torch.Tensor) -> Remainder:
         """The same for shapes (n, 6)."""
-        found = [
-            self.rows(part).compare(self.camera.render(shape[part])[:, 0].flatten(1))
-            for part in torch.arange(len(shape), device=shape.device).split(CHUNK)
-        ]
+        found = []
+        for part in torch.arange(len(shape), device=shape.device).split(CHUNK):
+            some = self.rows(part)
+            found.append(some.compare(some.camera.render(shape[part])[:, 0].flatten(1)))
         return Remainder(
             *(torch.cat([getattr(one, field.name) for one in found]) for field in fields(Remainder))
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +15,7 @@ from actors.segmenter import Segmenter
 from kernels.measure.flags import DESCRIPTION as FLAG_BITS
 from kernels.measure.flags import MeasureFlag
 from kernels.measure.morphology import Optics, measure
-from kernels.measure.psf import full_width, gaussian
+from kernels.measure.psf import PSF, full_width, gaussian
 from kernels.measure.quantities import COLUMNS, LENGTH
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ class Measurer:
         Image of the PSF, its sum 1.
     fwhm : float, optional
         Of a Gaussian PSF, pixels, where there is no image of it.
+    psf_column : str, optional
+        Column with a PSF for each stamp, instead of one for all: square images (lists of float32, row by row), or FWHM of Gaussians in pixels; null where
+        it is not known. It is taken out of the table.
     gain, zeropoint : float, optional
         Electrons per image unit; magnitude of one image unit.
     holes : int
@@ -63,6 +68,7 @@ class Measurer:
         pixel_scale: float | None = None,
         psf: np.ndarray | None = None,
         fwhm: float | None = None,
+        psf_column: str | None = None,
         gain: float | None = None,
         zeropoint: float | None = None,
         holes: int = 0,
@@ -71,6 +77,7 @@ class Measurer:
         self._band = band
         self._quantities, self._scale, self._zeropoint = tuple(quantities), pixel_scale, zeropoint
         self._fields = self.columns(quantities, pixel_scale, zeropoint).schema
+        self._psf_column = psf_column
         image = None if psf is None else torch.tensor(psf)
         if image is not None:
             fwhm = full_width(image)
@@ -106,7 +113,10 @@ class Measurer:
     def __call__(self, objects: pa.Table, seen: Segmented | None = None) -> pa.Table:
         """Add the columns, null where there is no value, to a table with ``stamp``, ``usable`` and ``flags``, whose segments may be known."""
         seen = self._segmenter(objects) if seen is None else seen
-        found = self._measure(seen.stamps[:, self._band], seen.bad[:, self._band], seen.segments)
+        optics = self._optics_of(objects, seen.rows)
+        if self._psf_column is not None:
+            objects = objects.drop_columns(self._psf_column)
+        found = self._measure(seen.stamps[:, self._band], seen.bad[:, self._band], seen.segments, optics)
         if "sersic_flux" in found and self._zeropoint is not None:
             found["sersic_magnitude"] = self._zeropoint - 2.5 * found["sersic_flux"].log10()
         for name in found.keys() - {"measure_flags"}:
@@ -122,15 +132,27 @@ class Measurer:
 
     @torch.inference_mode()
     def _measure(
-        self, images: torch.Tensor, bad: torch.Tensor, segments: Segments
+        self, images: torch.Tensor, bad: torch.Tensor, segments: Segments, optics: Optics
     ) -> dict[str, torch.Tensor]:
         """See `kernels.measure.morphology.measure`; each thread takes a few stamps at a time."""
         if self._threads == 1 or len(images) <= _SHARE:
-            return measure(images, bad, self._optics, self._quantities, segments)
+            return measure(images, bad, optics, self._quantities, segments)
         split = (values.split(_SHARE) for values in (images, bad))
         with ThreadPoolExecutor(self._threads) as pool:
-            parts = list(pool.map(self._measure, *split, segments.split(_SHARE)))
+            each = (optics.part(first, _SHARE) for first in range(0, len(images), _SHARE))
+            parts = list(pool.map(self._measure, *split, segments.split(_SHARE), each))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _optics_of(self, objects: pa.Table, rows: np.ndarray) -> Optics:
+        """What is known of the camera for some rows; those with equal PSFs share one."""
+        if self._psf_column is None:
+            return self._optics
+        column = objects.column(self._psf_column).take(pa.array(rows))
+        keys: list[float | bytes | None] = (
+            column.to_pylist() if pa.types.is_floating(column.type) else _pixels(column)
+        )
+        psfs = {key: None if key is None else PSF(_image(key)) for key in dict.fromkeys(keys)}
+        return replace(self._optics, psfs=tuple(psfs[key] for key in keys))
 
     def _column(
         self, field: pa.Field, found: dict[str, torch.Tensor], rows: np.ndarray, length: int
@@ -145,6 +167,20 @@ class Measurer:
             values *= self._scale
         single = values.astype(np.float32)
         return pa.array(single, mask=np.isnan(single))
+
+
+def _pixels(lists: pa.ChunkedArray) -> list[float | bytes | None]:
+    """The bytes of each list."""
+    return [each.values.to_numpy().tobytes() if each.is_valid else None for each in lists]
+
+
+def _image(psf: float | bytes) -> torch.Tensor:
+    """A square image of a FWHM or of pixels."""
+    if isinstance(psf, float):
+        return gaussian(psf)
+    values = np.frombuffer(psf, np.float32)
+    side = math.isqrt(len(values))
+    return torch.tensor(values.reshape(side, side))
 
 
 def _lost(name: str, values: torch.Tensor) -> torch.Tensor:

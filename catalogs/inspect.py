@@ -16,6 +16,7 @@ from catalogs.identity import identities, identity, name_of
 from catalogs.inspect_extents import expression_fault, scale_fault
 from catalogs.inspect_images import image_urls, look_at_images
 from catalogs.inspect_nulls import with_nulls
+from catalogs.inspect_psfs import column_faults, look_at_psfs, psf_urls
 from catalogs.inspect_rows import look_at_rows
 from catalogs.path_template import as_it_stands
 from catalogs.positions import unit_of
@@ -25,6 +26,7 @@ from catalogs.stamps import stored_shape
 from catalogs.tables import NotATable, TableHeader, open_table
 
 if TYPE_CHECKING:
+    from catalogs.psf_source import PSFSource
     from catalogs.survey import Survey
 
 RENAMED = re.compile(r"(.+?)\s+as\s+(\S.*?)\s*", re.IGNORECASE)
@@ -43,6 +45,8 @@ RESERVED = {
         "stamp",
         "stamp_side",
         "stamp_extent",
+        "stamp_psf",
+        "stamp_fwhm",
         "embedding",
         "class",
         "_healpix_29",
@@ -56,7 +60,7 @@ def reserved(name: str) -> bool:
     return name.lower() in RESERVED or name.lower().startswith("vote_")
 
 
-def inspect(survey: Survey, folder: str) -> Release:
+def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Release:
     """Open every shard's header, resolve columns and images, and look at every row if there aren't too many.
 
     Parameters
@@ -64,6 +68,8 @@ def inspect(survey: Survey, folder: str) -> Release:
     survey : Survey
     folder : str
         The config's folder: relative paths are relative to it.
+    psf : PSFSource, optional
+        Where PSFs come from that vary from object to object, if they are needed.
 
     Raises
     ------
@@ -72,7 +78,7 @@ def inspect(survey: Survey, folder: str) -> Release:
     """
     tables = _open_shards(survey, folder)
     kept = _kept(survey, tables[0])
-    columns = _columns(survey, kept, tables)
+    columns = _columns(survey, kept, tables, psf)
     tables, null_notes = with_nulls(tables, columns.names)
     labels = _labels([table.url for table in tables])
     shards = tuple(
@@ -82,13 +88,16 @@ def inspect(survey: Survey, folder: str) -> Release:
     if survey.images.layout == "extensions":
         # The RealGalaxy format names files beside its catalog.
         image_folder = str(PurePosixPath(tables[0].url).parent)
-    release = Release(survey, image_folder, shards, columns, kept, None, None)
+    release = Release(survey, image_folder, shards, columns, kept, None, None, psf=psf)
     rows = look_at_rows(release)
-    versions = identities(image_urls(release, rows.paths), survey.identify)  # before the files are opened
+    files = [*image_urls(release, rows.paths), *psf_urls(release, rows.psfs)]
+    versions = identities(files, survey.identify)  # before the files are opened
     scale, image_notes = look_at_images(release, rows.paths)
-    notes = (*_unit_notes(survey, columns), *null_notes, *rows.notes, *image_notes)
+    release = replace(release, pixel_scale=scale)
+    values, psf_notes = look_at_psfs(release, rows.psfs)
+    notes = (*_unit_notes(survey, columns), *null_notes, *rows.notes, *image_notes, *psf_notes)
     images = {name_of(url, image_folder): version for url, version in versions.items()}
-    release = replace(release, pixel_scale=scale, selected=rows.selected, notes=notes, images=images)
+    release = replace(release, selected=rows.selected, notes=notes, images=images, psf_values=values)
     _raise(scale_fault(release))
     return release
 
@@ -157,10 +166,12 @@ def _raise(fault: Fault | None) -> None:
         raise Refused([fault])
 
 
-def _columns(survey: Survey, kept: dict[str, str], tables: list[TableHeader]) -> pa.Schema:
+def _columns(
+    survey: Survey, kept: dict[str, str], tables: list[TableHeader], psf: PSFSource | None
+) -> pa.Schema:
     _raise(expression_fault(survey))
     try:
-        needed = needed_columns(survey, kept)
+        needed = needed_columns(survey, kept, psf)
     except where.BadCondition as error:
         raise Refused([_where_fault(survey, error)]) from error
     first, alike = tables[0].empty.schema, dict[str, list[Fault]]()
@@ -168,10 +179,13 @@ def _columns(survey: Survey, kept: dict[str, str], tables: list[TableHeader]) ->
     for table in tables:
         if table.header not in alike:
             alike[table.header] = _column_faults(
-                table, table.empty.schema, first, needed, survey.images.path_columns
+                table, table.empty.schema, first, needed, survey.images.path_columns, psf
             )
         faults += [replace(fault, file=table.url) for fault in alike[table.header]]
-    faults = grouped(faults) or _type_faults(survey, tables[0].url, first)
+    faults = grouped(faults) or [
+        *_type_faults(survey, tables[0].url, first),
+        *column_faults(survey, psf, tables[0].url, first),
+    ]
     if faults:
         raise Refused(faults)
     columns = pa.schema([first.field(name) for name in needed])
@@ -190,7 +204,12 @@ def _where_fault(survey: Survey, error: where.BadCondition) -> Fault:
 
 
 def _column_faults(
-    table: TableHeader, schema: pa.Schema, first: pa.Schema, needed: list[str], in_path: list[str]
+    table: TableHeader,
+    schema: pa.Schema,
+    first: pa.Schema,
+    needed: list[str],
+    in_path: list[str],
+    psf: PSFSource | None,
 ) -> list[Fault]:
     """Columns that a shard lacks, or has as another type than the first shard."""
     faults = []
@@ -208,6 +227,11 @@ def _column_faults(
             problem = "no such column"
             if name in in_path:
                 problem = f"no such column for {{{name}}} in [survey.images] path, where {{band}} is the band"
+                meant = meant or difflib.get_close_matches(name.lower(), ["band"], 1)
+            elif psf is not None and name == psf.fwhm:
+                problem = f"no such column, which [measure] fwhm = {name!r} names"
+            elif psf is not None and name in psf.columns:
+                problem = f"no such column for {{{name}}} in [measure] psf, where {{band}} is the band"
                 meant = meant or difflib.get_close_matches(name.lower(), ["band"], 1)
             remedy = f"Did you mean {' or '.join(map(repr, meant))}" if meant else "Name one that is there"
             faults.append(

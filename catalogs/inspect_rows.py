@@ -38,6 +38,8 @@ class Rows:
     """Objects that `where` selects; None where there are too many rows to look at."""
     notes: list[str]
     """What is unusual in them, and how it is taken."""
+    psfs: pa.Table | None = None
+    """Distinct values of the columns that say which PSF an object has, and how many objects have them (`count_all`); None as for `paths`."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class _Looked:
 
     ids: pa.Table
     paths: pa.Table
+    psfs: pa.Table | None
     negative: int
     """Right ascensions from -180 to 0."""
     nowhere: int
@@ -66,7 +69,8 @@ def look_at_rows(release: Release) -> Rows:
     if release.survey.images.layout == "extensions":
         naming.append(str(release.survey.images.hdu_column))
     naming = list(dict.fromkeys(naming))
-    answers = storage.parallel(lambda shard: _looked(release, shard, naming), release.shards)
+    psf = release.psf.columns if release.psf is not None else []
+    answers = storage.parallel(lambda shard: _looked(release, shard, naming, psf), release.shards)
     found = [f for f in answers if not isinstance(f, Fault)]
     if len(found) < len(answers):
         raise Refused(grouped([f for f in answers if isinstance(f, Fault)]))
@@ -80,7 +84,12 @@ def look_at_rows(release: Release) -> Rows:
     paths = None
     if naming:
         paths = pa.concat_tables([f.paths for f in found]).group_by(naming, use_threads=False).aggregate([])
-    return Rows(paths, ids.num_rows, _position_notes(found))
+    psfs = None
+    if psf:
+        psfs = pa.concat_tables([f.psfs for f in found if f.psfs is not None])
+        psfs = psfs.group_by(psf, use_threads=False).aggregate([("count_all", "sum")])
+        psfs = psfs.rename_columns([*psf, "count_all"])
+    return Rows(paths, ids.num_rows, _position_notes(found), psfs)
 
 
 def _position_notes(found: Sequence[_Looked]) -> list[str]:
@@ -113,11 +122,11 @@ def steps(table: TableHeader) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, table.rows)
 
 
-def _looked(release: Release, shard: Shard, naming: list[str]) -> _Looked | Fault:
+def _looked(release: Release, shard: Shard, naming: list[str], psf: list[str]) -> _Looked | Fault:
     """Ids and positions of a shard's selected objects, and the distinct values of the columns that name their images."""
     url, name = shard.table.url, release.survey.id
     try:
-        pieces = list(_pieces(release, shard, naming))
+        pieces = list(_pieces(release, shard, [*naming, *psf]))
     except CorruptFile as error:
         return Fault(url, str(error).removeprefix(f"{url}: ").split(". ")[0], "Fetch the file again")
     except where.BadCondition as error:
@@ -125,7 +134,7 @@ def _looked(release: Release, shard: Shard, naming: list[str]) -> _Looked | Faul
     rows = (
         pa.concat_tables(pieces)
         if pieces
-        else shard.table.empty.select(list(dict.fromkeys([name, *naming, *_position(release)])))
+        else shard.table.empty.select(list(dict.fromkeys([name, *naming, *psf, *_position(release)])))
     )
     for column in naming:
         if rows[column].null_count:
@@ -134,12 +143,13 @@ def _looked(release: Release, shard: Shard, naming: list[str]) -> _Looked | Faul
     number = pa.array([shard.number] * rows.num_rows, pa.int32())
     ids = pa.table({"id": rows[name], "shard": number})
     paths = rows.select(naming).group_by(naming).aggregate([]) if naming else rows.select([])
+    psfs = rows.select(psf).group_by(psf).aggregate([([], "count_all")]) if psf else None
     if not _position(release):
-        return _Looked(ids, paths, 0, 0)
+        return _Looked(ids, paths, psfs, 0, 0)
     usable = are_usable(*positions_of(release.survey, rows))
     # by the columns themselves: what positions_of makes of them is not negative any more
     negative = is_negative(in_degrees(release.survey, rows)[0])
-    return _Looked(ids, paths, int((negative & usable).sum()), int((~usable).sum()))
+    return _Looked(ids, paths, psfs, int((negative & usable).sum()), int((~usable).sum()))
 
 
 def _position(release: Release) -> list[str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from catalogs._types import Bools, Integers
+    from catalogs.psf_source import PSFSource
     from catalogs.slices import Shard, Slice
     from catalogs.survey import Survey
 
@@ -45,9 +46,13 @@ class Release:
     notes: tuple[str, ...] = ()
     """What is doubtful in its files, and how it was taken."""
     images: Mapping[str, str] = field(default_factory=dict)
-    """Which version of each image file it is, by its name; none where the release was too large to look at every row."""
+    """Which version of each image file (and PSF's) it is, by its name; none where the release was too large to look at every row."""
     extents: ExtentCounts | None = None
     """What its rows say of extents, where there are any and a plan has looked."""
+    psf: PSFSource | None = None
+    """Where PSFs come from that vary from object to object."""
+    psf_values: int = 0
+    """Numbers in the largest of them."""
 
     @property
     def rows(self) -> int:
@@ -77,6 +82,11 @@ class Release:
         return pa.schema(fields)
 
     @property
+    def has_files(self) -> bool:
+        """Whether slices are read from other files than the shards."""
+        return self.survey.images.layout != "column" or (self.psf is not None and self.psf.path is not None)
+
+    @property
     def stamp_values(self) -> int:
         """Numbers in one stamp of `size` pixels a side."""
         return len(self.survey.images.bands) * self.survey.images.size**2
@@ -103,7 +113,8 @@ class Release:
         return {"stamp": pixels}, flags
 
     def read(self, piece: Slice) -> pa.Table:
-        """The objects of a slice: `objects_schema` and `usable` (bool) and `stamp` (list of float32, of one length where no extent is given).
+        """The objects of a slice: `objects_schema` and `usable` (bool) and `stamp` (list of float32, of one length where no extent is given), and the
+        column of `psf` where there is one.
 
         Its metadata name the images that were read, and say which version each of them is.
 
@@ -121,6 +132,15 @@ class Release:
         position = np.flatnonzero(mask) + piece.start
         rows = rows.filter(pa.array(mask))
         stamps, flags = self.stamps(rows, watched)
+        psfs = None
+        if self.psf is not None:
+
+            def others(name: str) -> pa.ChunkedArray:
+                if name not in shard.table.empty.schema.names:
+                    raise KeyError(name)
+                return shard.table.read(piece.start, piece.stop, [name]).filter(pa.array(mask))[name]
+
+            psfs = self.psf.column(survey, rows, others, self.pixel_scale, self.folder, watched)
         watched.done()
         if survey.synthetic:
             flags |= Flag.SYNTHETIC
@@ -140,17 +160,19 @@ class Release:
         objects = pa.Table.from_arrays(columns, schema=self.objects_schema)
         if watched.seen:
             objects = objects.replace_schema_metadata(as_metadata(watched.seen))
-        return objects.append_column("usable", pa.array(flags & UNUSABLE == 0)).append_column(
+        objects = objects.append_column("usable", pa.array(flags & UNUSABLE == 0)).append_column(
             "stamp", stamps["stamp"]
         )
+        return objects if self.psf is None else objects.append_column(self.psf.name, psfs)
 
 
-def needed_columns(survey: Survey, kept: dict[str, str]) -> list[str]:
+def needed_columns(survey: Survey, kept: dict[str, str], psf: PSFSource | None = None) -> list[str]:
     """Catalog columns that a run reads, each once."""
     condition = where.columns_of(survey.where) if survey.where is not None else []
     extent = computed.columns_of(survey.images.extent) if survey.images.extent is not None else []
     position = [survey.ra, survey.dec] if survey.ra is not None else []
-    names = [survey.id, *position, *image_columns(survey), *condition, *extent, *kept.values()]
+    psfs = psf.columns if psf is not None else []
+    names = [survey.id, *position, *image_columns(survey), *psfs, *condition, *extent, *kept.values()]
     return list(dict.fromkeys(str(name) for name in names))
 
 

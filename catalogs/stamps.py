@@ -173,6 +173,20 @@ def _pixels(survey: Survey, rows: pa.Table, tile: ImageHeader) -> tuple[Floats, 
     return sky_to_pixel(wcs, tile.shape, *positions_of(survey, rows))
 
 
+def pixels_on_tiles(survey: Survey, rows: pa.Table, band: str, folder: str) -> tuple[Floats, Floats]:
+    """0-based place of the middle of each row's stamp on a band's tile, (n,) each, half a pixel or less from the object; NaN where there is none.
+
+    Not the object's own: what a WCS with distortions says of that depends in its last digits on the others that it is asked for.
+    """
+    layout = survey.images
+    x, y = np.full(rows.num_rows, np.nan), np.full(rows.num_rows, np.nan)
+    for values, which in _groups(rows, layout.path_columns):
+        tile = images.open_image(_path(layout, values, band, folder), layout.hdu)
+        x[which], y[which] = _pixels(survey, rows.take(which), tile)
+    half = (layout.size - 1) / 2
+    return np.ceil(x - layout.size / 2) + half, np.ceil(y - layout.size / 2) + half
+
+
 def _from_column(layout: Images, rows: pa.Table, stamps: Floats, flags: Integers) -> None:
     column = rows[str(layout.column)].combine_chunks()
     shape = stored_shape(rows.schema.field(str(layout.column)), len(layout.bands))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +10,9 @@ import torch
 from kernels.measure.sersic import SersicFit, fit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kernels.measure.psf import PSF
     from kernels.measure.shapes import Ellipse
 
 __all__ = ["Optics", "fit_in_windows"]
@@ -29,6 +32,28 @@ class Optics:
     """Of the PSF, pixels."""
     gain: float | None = None
     """Electrons per image unit; without it there is no photon noise."""
+    psfs: tuple[PSF | None, ...] | None = None
+    """One for each stamp, instead of one for all; None where it is not known."""
+
+    def part(self, first: int, count: int) -> Optics:
+        """The optics of so many stamps from the first one on; those behind the last stamp have no PSF."""
+        if self.psfs is None:
+            return self
+        some = self.psfs[first : first + count]
+        return replace(self, psfs=some + (None,) * (count - len(some)))
+
+    def missing(self, like: torch.Tensor) -> torch.Tensor:
+        """Which stamps (n,) bool have no PSF where others do."""
+        if self.psfs is None:
+            return torch.zeros_like(like, dtype=torch.bool)
+        return torch.tensor([psf is None for psf in self.psfs], device=like.device)
+
+    def widths(self, like: torch.Tensor, unknown: float) -> torch.Tensor:
+        """FWHM (n,) of each stamp's PSF, pixels."""
+        if self.psfs is None:
+            return torch.full_like(like, self.fwhm or unknown)
+        widths = [unknown if psf is None else psf.fwhm for psf in self.psfs]
+        return torch.tensor(widths, dtype=like.dtype, device=like.device)
 
 
 def fit_in_windows(
@@ -50,6 +75,7 @@ def fit_in_windows(
         Of the sky in a pixel.
     masked : (n, y, x) bool tensor
     optics : Optics
+        A stamp whose PSF is missing is not fitted.
     centre : (n, 2) float tensor
         x, y in pixels; NaN where there is nothing to fit.
     size, reach : (n,) float tensor
@@ -62,14 +88,14 @@ def fit_in_windows(
     SersicFit
         Centres in the stamp.
     """
-    sides = images.shape[1:]
+    sides, without = images.shape[1:], optics.missing(size)
+    centre = torch.where(without[:, None], torch.nan, centre)
     ratio, angle = shape.ratio.nan_to_num(0.8), shape.angle.nan_to_num(0.0)
     wanted = (2 * _EXTENT * reach.nan_to_num(torch.inf)).clamp(min=_SMALLEST, max=10 * max(sides))
     window = (wanted / _STEP).ceil().long() * _STEP
     window = torch.where((window < min(sides)) & centre.isfinite().all(dim=1), window, 0)
     found: dict[str, torch.Tensor] = {}
-    for side in window.unique().tolist():
-        places = (window == side).nonzero()[:, 0]
+    for side, places, psf in _alike(window, optics):
         here, no_data, corner = (
             images[places],
             masked[places],
@@ -85,7 +111,7 @@ def fit_in_windows(
             here,
             noise[places],
             no_data,
-            optics.psf,
+            psf,
             centre[places] - corner,
             size[places] / ratio[places].sqrt(),
             ratio[places],
@@ -98,3 +124,16 @@ def fit_in_windows(
             whole = found.setdefault(field.name, values.new_zeros((len(images), *values.shape[1:])))
             whole[places] = values + corner if field.name == "centre" else values
     return SersicFit(**found)
+
+
+def _alike(
+    window: torch.Tensor, optics: Optics
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor | Sequence[PSF] | None]]:
+    """Windows' sides, the stamps that are fitted on them together, and their PSFs: on one grid, which follows from each stamp alone."""
+    together: dict[tuple[int, float], list[int]] = {}
+    psfs = optics.psfs or (None,) * len(window)
+    for place, (side, psf) in enumerate(zip(window.tolist(), psfs, strict=True)):
+        together.setdefault((side, 0.0 if psf is None else psf.reach), []).append(place)
+    for (side, _), places in sorted(together.items()):
+        each = [psf for place in places if (psf := psfs[place]) is not None]
+        yield side, torch.tensor(places, device=window.device), each or optics.psf

@@ -47,6 +47,8 @@ class MeasureFlag(IntFlag):
     """The sky is the same everywhere: there is no noise, so no S/N and no chi-squared."""
     BLENDED = 65536
     """Neighbours cover over a fifth of the ellipse of the Petrosian radius (`blend_fraction`): what is measured, and encoded, is what they leave."""
+    NO_PSF = 131072
+    """The object's PSF is not known, where `[measure]` gives each its own: there is no Sérsic fit, and `below_psf` goes by 2 pixels."""
 
 
 DESCRIPTION = "; ".join(f"{flag.value} {str(flag.name).lower()}" for flag in MeasureFlag)
@@ -54,7 +56,7 @@ DESCRIPTION = "; ".join(f"{flag.value} {str(flag.name).lower()}" for flag in Mea
 _ON_RADIUS = MeasureFlag.NO_OBJECT | MeasureFlag.NO_RADIUS | MeasureFlag.NO_LIGHT
 _ON_REGION = _ON_RADIUS | MeasureFlag.REGION
 _ON_LIGHT = MeasureFlag.NO_OBJECT | MeasureFlag.NO_LIGHT
-_FIT = _ON_LIGHT | MeasureFlag.FIT_FAILED
+_FIT = _ON_LIGHT | MeasureFlag.FIT_FAILED | MeasureFlag.NO_PSF
 EXPLAINS = {
     "sn_pixel": _ON_REGION | MeasureFlag.NO_NOISE,
     "x_centre": MeasureFlag.NO_OBJECT,

@@ -87,7 +87,9 @@ class Pixels:
         return cls(camera, light - level[:, None].float(), weights, pixels, total, level, freedom)
 
     def rows(self, kept: torch.Tensor) -> Pixels:
-        return Pixels(self.camera, *(getattr(self, field.name)[kept] for field in fields(self)[1:]))
+        return Pixels(
+            self.camera.rows(kept), *(getattr(self, field.name)[kept] for field in fields(self)[1:])
+        )
 
     def compare(self, model: torch.Tensor) -> Remainder:
         """Solve for flux and sky with models of unit flux (n, p)."""
@@ -104,10 +106,10 @@ class Pixels:
 
     def remainder(self, shape: torch.Tensor) -> Remainder:
         """The same for shapes (n, 6)."""
-        found = [
-            self.rows(part).compare(self.camera.render(shape[part])[:, 0].flatten(1))
-            for part in torch.arange(len(shape), device=shape.device).split(CHUNK)
-        ]
+        found = []
+        for part in torch.arange(len(shape), device=shape.device).split(CHUNK):
+            some = self.rows(part)
+            found.append(some.compare(some.camera.render(shape[part])[:, 0].flatten(1)))
         return Remainder(
             *(torch.cat([getattr(one, field.name) for one in found]) for field in fields(Remainder))
         )

@@ -82,7 +82,7 @@ def measure(
         owners = Segments(
             *(_padded(getattr(segments, field.name)[part], short) for field in fields(Segments))
         )
-        found = _measure(pixels, ~_padded(~bad[part], short), owners, optics, quantities)
+        found = _measure(pixels, ~_padded(~bad[part], short), owners, optics.part(first, _CHUNK), quantities)
         parts.append({name: values[: _CHUNK - short] for name, values in found.items()})
     if not parts:
         empty = images.new_zeros(0, dtype=torch.float64)
@@ -153,11 +153,13 @@ def _measure(
         hearts = multimode(images, segments.central)
         found |= {field.name: getattr(hearts, field.name) for field in fields(hearts)}
 
+    no_psf = optics.missing(r50)
     nothing = ~segments.found | ~centroid.isfinite().all(dim=1)
     noticed = {
         MeasureFlag.LOW_SN: sn < _LEAST_SN,
         MeasureFlag.NO_RADIUS: ~(circular + elliptical).isfinite(),
-        MeasureFlag.BELOW_PSF: r50 < (optics.fwhm or _UNRESOLVED),
+        MeasureFlag.BELOW_PSF: r50 < optics.widths(r50, _UNRESOLVED),
+        MeasureFlag.NO_PSF: no_psf,
         MeasureFlag.NO_SKY: no_sky,
         MeasureFlag.REGION: ~region.pixels.flatten(1).any(dim=1) | region.disjoint | region.full,
         MeasureFlag.NO_NOISE: noise == 0,
@@ -183,11 +185,11 @@ def _measure(
             "sersic_sky": profile.sky,
             "sersic_chi2": profile.chi2,
         }
-        failed = ~profile.n.isfinite()
+        failed = ~profile.n.isfinite() & ~no_psf
         noticed[MeasureFlag.OFF_CENTRE] |= astray(profile.centre, size, images.shape[1:])
         noticed |= {
             MeasureFlag.FIT_FAILED: failed,
-            MeasureFlag.FIT_UNCONVERGED: ~failed & ~profile.converged,
+            MeasureFlag.FIT_UNCONVERGED: profile.n.isfinite() & ~profile.converged,
             MeasureFlag.FIT_LIMIT: profile.at_limit,
         }
     found = {name: torch.where(nothing, torch.nan, values) for name, values in found.items()}

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy import special
 
-__all__ = ["LARGEST_N", "SMALLEST_N", "Camera", "camera", "profile_scale"]
+from kernels.measure.transfer import pixel, reach, transform, turns, waves
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["LARGEST_N", "SMALLEST_N", "Camera", "camera", "camera_of_each", "profile_scale"]
 
 SMALLEST_N, LARGEST_N = 0.3, 8.0
 
 _TERMS = 24  # Chebyshev polynomials in ln n: absolute errors below 1e-7
 _STEP = 1 / 32  # of the table, in ln k
 _FIRST, _NODES = -8.0, 512  # ln k of its first node; k = 3e-4 to 3e3
-
-_PERIOD = 1.3  # light comes back after so many sides
-_NEAR, _FINE = 3.0, 0.2  # within so many steps of k = 0 steps are finer by this
-_FAINT = 1e-4  # transforms of a PSF below this are not looked at
-_WITHOUT_PSF = 2 * math.pi  # where a pixel's own response ends for the first time
 
 
 def profile_scale(n: np.ndarray) -> np.ndarray:
@@ -36,12 +38,30 @@ def camera(
     return _camera(height, width, pixels, device, binned)
 
 
-@functools.lru_cache(maxsize=16)
+def camera_of_each(
+    height: int,
+    width: int,
+    psfs: Sequence[torch.Tensor],
+    farthest: float,
+    device: torch.device,
+    *,
+    binned: bool = False,
+) -> Camera:
+    """A `Camera` that sees each stamp through a PSF of its own; the grid is made once for all calls with the same `farthest` wave number."""
+    return _camera(height, width, None, device, binned, farthest).through(psfs)
+
+
+@functools.lru_cache(maxsize=64)
 def _camera(
-    height: int, width: int, pixels: tuple[bytes, tuple[int, int]] | None, device: torch.device, binned: bool
+    height: int,
+    width: int,
+    pixels: tuple[bytes, tuple[int, int]] | None,
+    device: torch.device,
+    binned: bool,
+    farthest: float | None = None,
 ) -> Camera:
     psf = None if pixels is None else torch.from_numpy(np.frombuffer(pixels[0]).reshape(pixels[1]).copy())
-    return Camera(height, width, psf, device, binned=binned)
+    return Camera(height, width, psf, device, binned=binned, farthest=farthest)
 
 
 class Camera:
@@ -63,26 +83,34 @@ class Camera:
         Where images are made.
     binned : bool
         Means of 2 x 2 pixels are rendered; an odd last row or column is left out. Nothing beyond 0.7 of the Nyquist frequency is looked at.
+    farthest : float, optional
+        The wave number up to which is looked; by default the PSF's `reach`.
     """
 
     def __init__(
-        self, height: int, width: int, psf: torch.Tensor | None, device: torch.device, *, binned: bool = False
+        self,
+        height: int,
+        width: int,
+        psf: torch.Tensor | None,
+        device: torch.device,
+        *,
+        binned: bool = False,
+        farthest: float | None = None,
     ) -> None:
-        pixel = 2 if binned else 1
-        reach = _reach(psf)
+        step = 2 if binned else 1
+        farthest = reach(psf) if farthest is None else farthest
         if binned:
-            reach = min(reach, 0.7 * math.pi)
-        kx, wx = _waves(width, reach)
-        ky, wy = _waves(height, reach)
+            farthest = min(farthest, 0.7 * math.pi)
+        kx, wx = waves(width, farthest)
+        ky, wy = waves(height, farthest)
         ky, wy = ky[ky > 0], 2 * wy[ky > 0]  # the other half is the conjugate
-        response = _response(psf, ky, kx) * (wy[:, None] * wx / (2 * math.pi) ** 2)
-        if binned:
-            response = response * torch.cos(ky / 2)[:, None] * torch.cos(kx / 2)
-        x, y = (torch.arange(size // pixel) * pixel + (pixel - 1) / 2 for size in (width, height))
+        self._waves, self._parts, self._binned = (ky, kx), wy[:, None] * wx / (2 * math.pi) ** 2, binned
+        x, y = (torch.arange(size // step) * step + (step - 1) / 2 for size in (width, height))
         # places are counted from the middle of the stamp, so that phases stay small
         self._middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=torch.float64, device=device)
         x, y = x - (width - 1) / 2, y - (height - 1) / 2
-        self._response = torch.stack([response.real, response.imag], dim=1).float().to(device)  # (ky, 2, kx)
+        seen = pixel(ky, kx) if psf is None else transform(psf, *turns(ky, kx, psf.shape))
+        self._response = self._filter(seen).to(device)  # (ky, 2, kx), or (n, ky, 2, kx)
         self._kx, self._ky = kx.double().to(device), ky.double().to(device)
         phase = kx[:, None] * x
         wave = torch.cat(
@@ -102,6 +130,30 @@ class Camera:
         k2, plus, cross = ky[:, None] ** 2 + kx**2, kx**2 - ky[:, None] ** 2, 2 * ky[:, None] * kx
         self._squares = torch.stack([k2, plus, cross]).flatten(1).float().to(device)  # (3, ky kx)
         self._tables = tuple(part.to(device) for part in _table())
+
+    def _filter(self, seen: torch.Tensor) -> torch.Tensor:
+        """What is left (ky, 2, kx) float32 of each wave that a PSF leaves so much of, times the part of the integral that it stands for."""
+        ky, kx = self._waves
+        response = seen * self._parts
+        if self._binned:
+            response = response * torch.cos(ky / 2)[:, None] * torch.cos(kx / 2)
+        return torch.stack([response.real, response.imag], dim=1).float()
+
+    def through(self, psfs: Sequence[torch.Tensor]) -> Camera:
+        """The same grid with a PSF for each stamp."""
+        phases = {shape: turns(*self._waves, shape) for shape in {psf.shape for psf in psfs}}
+        distinct = {id(psf): psf for psf in psfs}  # a tile's objects share theirs
+        each = {key: self._filter(transform(psf, *phases[psf.shape])) for key, psf in distinct.items()}
+        return self._with(torch.stack([each[id(psf)] for psf in psfs]))
+
+    def rows(self, kept: torch.Tensor) -> Camera:
+        """The camera of some of the stamps."""
+        return self if self._response.ndim == 3 else self._with(self._response[kept])
+
+    def _with(self, response: torch.Tensor) -> Camera:
+        other = copy.copy(self)
+        vars(other)["_response"] = response.to(self._response.device)
+        return other
 
     def render(self, shape: torch.Tensor, slopes: bool = False) -> torch.Tensor:
         """Images of unit flux.
@@ -167,7 +219,7 @@ class Camera:
         cx, sx = x.cos()[:, None], x.sin()[:, None]
         cy, sy = y.cos()[:, :, None], y.sin()[:, :, None]
         c, s = cy * cx - sy * sx, sy * cx + cy * sx
-        real, imaginary = self._response.unbind(1)
+        real, imaginary = self._response.unbind(-2)
         return torch.stack([real * c + imaginary * s, imaginary * c - real * s], dim=2)
 
 
@@ -229,34 +281,3 @@ def _chebyshev(log_n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     order = torch.arange(_TERMS, device=log_n.device)
     turn = order * x.acos()
     return turn.cos(), order * turn.sin() / (1 - x * x).sqrt() / half
-
-
-def _waves(side: int, reach: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Wave numbers below `reach` and the part of the line that each stands for, float64."""
-    step = 2 * math.pi / (_PERIOD * side)
-    near = _NEAR * step
-    places = (np.arange(int(2 * reach / step) + 8) + 0.5) * step
-    k = places - (1 - _FINE) * near * np.tanh(places / near)
-    with np.errstate(over="ignore"):  # far out cosh is infinite, and the step whole
-        part = step * (1 - (1 - _FINE) / np.cosh(places / near) ** 2)
-    k, part = torch.from_numpy(k[k < reach]), torch.from_numpy(part[k < reach])
-    return torch.cat([-k.flip(0), k]), torch.cat([part.flip(0), part])
-
-
-def _response(psf: torch.Tensor | None, ky: torch.Tensor, kx: torch.Tensor) -> torch.Tensor:
-    """Transform (ky, kx) complex128 of a PSF, or of a pixel."""
-    if psf is None:
-        return (torch.sinc(ky / (2 * math.pi))[:, None] * torch.sinc(kx / (2 * math.pi))).to(torch.complex128)
-    image = psf.detach().cpu().to(torch.complex128)
-    y, x = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2 for size in image.shape)
-    return torch.exp(-1j * ky[:, None] * y) @ image @ torch.exp(-1j * x[:, None] * kx)
-
-
-def _reach(psf: torch.Tensor | None) -> float:
-    """The wave number behind which a PSF shows nothing, at most the Nyquist frequency."""
-    if psf is None:
-        return _WITHOUT_PSF
-    k = torch.linspace(-math.pi, math.pi, 129, dtype=torch.float64)
-    seen = _response(psf, k[64:], k).abs() > _FAINT * psf.sum().abs().item()
-    farthest = torch.maximum(k[64:, None], k.abs())
-    return float(farthest[seen].max()) + math.pi / 64 if seen.any() else math.pi

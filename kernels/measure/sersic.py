@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
 from kernels.measure.least_squares import CHUNK, THINNEST, Limits, Pixels, search
-from kernels.measure.profiles import Camera, camera
+from kernels.measure.profiles import Camera, camera, camera_of_each
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernels.measure.psf import PSF
 
 __all__ = ["SersicFit", "fit"]
 
@@ -50,7 +56,7 @@ def fit(
     images: torch.Tensor,
     noise: torch.Tensor,
     masked: torch.Tensor,
-    psf: torch.Tensor | None,
+    psf: torch.Tensor | Sequence[PSF] | None,
     centre: torch.Tensor,
     r_e: torch.Tensor,
     ratio: torch.Tensor,
@@ -71,8 +77,9 @@ def fit(
         Standard deviation of the sky in a pixel, image units. Where it is zero all pixels count evenly.
     masked : (n, y, x) bool tensor
         Pixels that do not count: bad ones and neighbours.
-    psf : (py, px) float tensor or None
-        See `kernels.measure.profiles.Camera`.
+    psf : (py, px) float tensor, n of `kernels.measure.psf.PSF`, or None
+        See `kernels.measure.profiles.Camera`. Where each stamp has a PSF of its own, all must have the same `reach`
+        (else ValueError): the grid must follow from each alone, or a stamp's bits would depend on the others.
     centre : (n, 2) float tensor
         Start: x, y in pixels.
     r_e, ratio, angle : (n,) float tensor
@@ -101,14 +108,28 @@ def fit(
     result["centre"] = torch.stack([blank, blank], dim=1)
     result["converged"], result["at_limit"] = torch.zeros_like(possible), torch.zeros_like(possible)
     if len(places):
-        cameras = [camera(height, width, psf, device, binned=binned) for binned in (True, False)]
+        cameras = [_camera(height, width, psf, device, binned) for binned in (True, False)]
         for part in places.split(_BATCH):
+            seen_by = [each.rows(part) for each in cameras]
             found = _fit(
-                cameras, images[part], noise[part].double(), good[part], start[part], gain, sky_pixels
+                seen_by, images[part], noise[part].double(), good[part], start[part], gain, sky_pixels
             )
             for name, values in found.items():
                 result[name][part] = values
     return SersicFit(**result)
+
+
+def _camera(
+    height: int,
+    width: int,
+    psf: torch.Tensor | Sequence[PSF] | None,
+    device: torch.device,
+    binned: bool,
+) -> Camera:
+    if psf is None or isinstance(psf, torch.Tensor):
+        return camera(height, width, psf, device, binned=binned)
+    (farthest,) = {one.reach for one in psf}
+    return camera_of_each(height, width, [one.image for one in psf], farthest, device, binned=binned)
 
 
 def _fit(
@@ -166,7 +187,8 @@ def _with_photons(
 ) -> torch.Tensor:
     """Weights (n, y, x) that take photon noise into account where the sky's variance (n,), in electrons of the scaled light, is known."""
     flux = Pixels.of(camera, light, weights, known).remainder(shape).flux.clamp(min=0)
-    photons = torch.cat([camera.render(part)[:, 0] for part in shape.split(CHUNK)]).clamp_(min=0)
+    parts = torch.arange(len(shape), device=shape.device).split(CHUNK)
+    photons = torch.cat([camera.rows(part).render(shape[part])[:, 0] for part in parts]).clamp_(min=0)
     photons *= (flux / sky).float()[:, None, None]
     return torch.where((sky > 0)[:, None, None], weights / (1 + photons), weights)
 

@@ -100,7 +100,10 @@ def _measured(planned: Plan) -> str:
     settings, options = planned.config.measure, planned.measurer_options
     if options is None:
         return "nothing"
-    psf = settings.psf or (f"Gaussian, FWHM {options['fwhm']:.3g} pixels" if settings.fwhm else "unknown")
+    psf = settings.psf or "unknown"
+    if settings.fwhm is not None:
+        width = f"{options['fwhm']:.3g} pixels" if options["fwhm"] else f"of column {settings.fwhm}"
+        psf = f"Gaussian, FWHM {width}"
     gain = "unknown" if settings.gain is None else f"{settings.gain:g}"
     return f"{', '.join(settings.quantities)}; band {measured_band(planned.config)}, PSF {psf}, gain {gain}"
 

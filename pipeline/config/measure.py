@@ -6,8 +6,7 @@ from typing import Annotated, get_args
 
 from pydantic import Field, model_validator
 
-from catalogs.path_template import unfilled
-from catalogs.survey import Section
+from catalogs.survey import Section, Template
 from kernels.measure.quantities import Quantity
 
 Positive = Annotated[float, Field(gt=0)]
@@ -21,10 +20,12 @@ class Measure(Section):
     smoothness; `mid`: multimode, intensity, deviation; `sersic`: a fitted profile. `[]` measures nothing."""
     band: str | None = None
     """Band that is measured; by default the only one, or the middle one of several."""
-    psf: str | None = None
-    """FITS image of the band's PSF, the pixel's response included, sampled as the images are; `{band}` is the band."""
-    fwhm: Positive | None = None
-    """FWHM of a Gaussian PSF, arcsec (pixels where the scale is unknown), where there is no image of it."""
+    psf: Template | None = None
+    """PSF of the band, the pixel's response included: a FITS image, sampled as the images are, or a PSFEx model (`.psf`). A path template like that of the
+    images: `{band}` is the band, and with a column of the catalog (`{TILE}`, `{PSF_FILE}`) each tile or object has its own."""
+    fwhm: Positive | Annotated[str, Field(min_length=1)] | None = None
+    """FWHM of a Gaussian PSF, arcsec (pixels where the scale is unknown), where there is no image of it; or the name of the catalog's column that has one
+    for each object, in the unit that the column has (arcsec, pixels or degrees; arcsec if it has none)."""
     gain: Positive | None = None
     """Electrons per image unit in the band; without it, S/N and fits use the sky's noise only, and Sersic fits weigh bright pixels
     too much: `sersic_r_e` up to 22 % and `sersic_n` up to 26 % too large (docs/measurement.md)."""
@@ -36,11 +37,6 @@ class Measure(Section):
         if self.psf is not None and self.fwhm is not None:
             msg = "psf and fwhm both describe the PSF: give one of them"
             raise ValueError(msg)
-        left = unfilled(self.psf or "", "band")
-        if left:
-            raise ValueError(
-                f"psf = {self.psf!r}: {', '.join(left)} is not filled in, only {{band}} is: one PSF serves all objects"
-            )
         if len(set(self.quantities)) < len(self.quantities):
             msg = "quantities names one twice"
             raise ValueError(msg)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from actors.measurer import Measurer
-from catalogs import storage
+from catalogs import path_template, storage
 from catalogs.errors import Fault
 from catalogs.psf import BadPSF, read_psf
+from catalogs.psf_source import PSFSource
+from catalogs.psfex import PSFExModel
 from pipeline.plan.encoding import HOLES
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from catalogs._types import Floats
     from catalogs.release import Release
     from pipeline.config.file import Config
 
-__all__ = ["measured_band", "measured_columns", "measurer_options", "psf_fingerprint"]
+__all__ = ["measured_band", "measured_columns", "measurer_options", "psf_fingerprint", "psf_source"]
 
 
 NARROWEST = 0.01
@@ -37,6 +42,25 @@ def measured_columns(config: Config, release: Release) -> pa.Schema:
     return Measurer.columns(settings.quantities, release.pixel_scale, settings.zeropoint).schema
 
 
+def psf_source(config: Config, folder: str) -> PSFSource | None:
+    """Where PSFs come from that vary from object to object; None where one PSF serves all, or nothing is measured."""
+    settings, band = config.measure, measured_band(config)
+    if not settings.quantities:
+        return None
+    if isinstance(settings.fwhm, str):
+        return PSFSource(band, folder, fwhm=settings.fwhm)
+    if settings.psf is None:
+        return None
+    source = PSFSource(band, folder, path=settings.psf)
+    if source.columns:
+        return source
+    try:
+        psf = read_psf(str(source.url({})))
+    except (BadPSF, path_template.BadTemplate):
+        return None  # and `measurer_options` says why
+    return source if isinstance(psf, PSFExModel) and not psf.constant else None
+
+
 def measurer_options(
     config: Config, folder: str, source: str, release: Release
 ) -> tuple[dict[str, Any] | None, list[Fault]]:
@@ -50,16 +74,13 @@ def measurer_options(
             Fault(source, "is no band of the release", remedy, value=repr(band), key="measure.band")
         ]
     psf, faults = None, _taken(config, release)
-    if settings.psf is not None:
-        url = storage.absolute(settings.psf.replace("{band}", band), folder)
+    if settings.psf is not None and release.psf is None and not path_template.columns_of(settings.psf):
         try:
-            psf = read_psf(url)
-        except BadPSF as error:
-            remedy = "Give a FITS image of the PSF, or its fwhm instead"
-            faults.append(
-                Fault(source, f"{url} {error}", remedy, value=repr(settings.psf), key="measure.psf")
-            )
-    fwhm = None if settings.fwhm is None else settings.fwhm / (release.pixel_scale or 1.0)
+            psf = _one_psf(storage.absolute(path_template.filled(settings.psf, {}, band), folder))
+        except (BadPSF, path_template.BadTemplate) as error:
+            remedy = "Give a FITS image of the PSF, a PSFEx model, or its fwhm instead"
+            faults.append(Fault(source, str(error), remedy, value=repr(settings.psf), key="measure.psf"))
+    fwhm = settings.fwhm / (release.pixel_scale or 1.0) if isinstance(settings.fwhm, int | float) else None
     if fwhm is not None and not NARROWEST <= fwhm <= layout.size:
         problem = f"a PSF of {fwhm:.3g} pixels is no PSF of stamps of {layout.size}"
         faults.append(Fault(source, problem, FWHM, value=str(settings.fwhm), key="measure.fwhm"))
@@ -71,6 +92,7 @@ def measurer_options(
         "pixel_scale": release.pixel_scale,
         "psf": psf,
         "fwhm": fwhm,
+        "psf_column": None if release.psf is None else release.psf.name,
         "gain": settings.gain,
         "zeropoint": settings.zeropoint,
         "holes": HOLES,
@@ -79,9 +101,34 @@ def measurer_options(
     return options, faults
 
 
-def psf_fingerprint(options: dict[str, Any] | None) -> str:
-    """SHA-256, in hex, of the PSF's pixels; empty where there is no image of it."""
+def _one_psf(url: str) -> Floats:
+    """The PSF that serves all objects.
+
+    Raises
+    ------
+    BadPSF
+        With the URL in its message.
+    """
+    try:
+        psf = read_psf(url)
+    except BadPSF as error:
+        raise BadPSF(f"{url} {error}") from error
+    if not isinstance(psf, PSFExModel):
+        return psf
+    image = psf.at([np.full(1, zero) for zero in psf.zero], 1)[0]
+    if not np.isfinite(image).all():
+        raise BadPSF(f"{url} has no light")
+    return image
+
+
+def psf_fingerprint(options: dict[str, Any] | None, source: PSFSource | None = None) -> str:
+    """SHA-256, in hex, of the PSF's pixels, or of the one model of all PSFs; empty where there are none. Of a template, as of the images', the template."""
     psf = None if options is None else options["psf"]
+    if source is not None and source.path is not None:
+        if source.columns:
+            return source.path
+        model = read_psf(str(source.url({})))
+        return model.digest if isinstance(model, PSFExModel) else ""
     return "" if psf is None else hashlib.sha256(psf.tobytes()).hexdigest()
 
 

@@ -147,7 +147,8 @@ def make_plan(
     faults: list[Fault] = []
     release = None
     try:
-        release = with_extents(inspect(config.survey, folder), config.run.slice_rows)
+        seen = inspect(config.survey, folder, measuring.psf_source(config, folder))
+        release = with_extents(seen, config.run.slice_rows)
     except Refused as refused:
         faults += refused.faults
     options = encoder_options(config, folder)
@@ -180,7 +181,9 @@ def make_plan(
     if faults or release is None:
         raise Refused(faults)
     run = RunDirectory(out)
-    prints = fingerprints(config, release, weights, measuring.psf_fingerprint(measurer), diffusion)
+    prints = fingerprints(
+        config, release, weights, measuring.psf_fingerprint(measurer, release.psf), diffusion
+    )
     decided = group_labels.read(run)
     labels = group_labels.in_force(decided, prints["fit"])
     notes = [

@@ -64,7 +64,7 @@ def look_again(plan: Plan) -> None:
         If an image is another one than the parts were made of that are there.
     """
     done = sorted(parts.done(plan.run.objects))
-    if done and plan.release.survey.images.layout != "column" and not plan.release.images:
+    if done and plan.release.has_files and not plan.release.images:
         _unmixed(plan, done, now=True)
 
 
@@ -76,6 +76,6 @@ def settle(plan: Plan) -> None:
     FileChanged
         If parts were made of different versions of an image.
     """
-    if plan.release.survey.images.layout == "column" or storage.exists(plan.run.images):
+    if not plan.release.has_files or storage.exists(plan.run.images):
         return
     madeof.write(plan.run.images, _unmixed(plan, [piece.name for piece in plan.slices()]))

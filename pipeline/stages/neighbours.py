@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -137,7 +138,7 @@ def _with_noise(plan: Plan, exemplars: pa.Table, attributes: Sequence[Attribute]
         return exemplars
     slices = {piece.name: piece for piece in plan.slices()}
     part, row = exemplars["part"].to_numpy(), exemplars["row"].to_numpy()
-    release = ray.put(plan.release)
+    release = ray.put(replace(plan.release, psf=None))  # stamps alone
     places = [np.flatnonzero(part == name) for name in dict.fromkeys(part)]
     tasks = [
         _noise.remote(
@@ -161,7 +162,7 @@ def _with_psf(plan: Plan, exemplars: pa.Table, attributes: Sequence[Attribute]) 
         if attribute.kind == "psf":
             # if the PSF of the training release was unknown, the model's `psf` is the blur relative to it, and 0 is none
             width = attribute.low
-            if fwhm is not None and attribute.low > 0:
+            if isinstance(fwhm, int | float) and attribute.low > 0:
                 width = fwhm / (plan.release.pixel_scale or 1.0)
             exemplars = exemplars.append_column(attribute.name, pa.array(np.full(exemplars.num_rows, width)))
     return exemplars

@@ -22,7 +22,7 @@ from kernels.measure.quantities import QUANTITIES
 from kernels.stretch import noise_level
 from kernels.training.degrade import BLUR
 from pipeline.conditions import UnfitRows, of_rows
-from pipeline.plan.measuring import measurer_options
+from pipeline.plan.measuring import measurer_options, psf_source
 from pipeline.training.dataset import Dataset
 from pipeline.training.targets import LABEL, label_rows, refuse_types, with_labels
 
@@ -85,7 +85,8 @@ def diffusion_dataset(config: Config, folder: str, source: str) -> DiffusionData
     columns = [
         name for group in settings.attributes for column in group.columns for name in group.names(column)
     ]
-    release = inspect(with_labels(config.survey, columns), folder)
+    psfs = psf_source(_with_measured(config), folder) if _quantities(config) else None
+    release = inspect(with_labels(config.survey, columns), folder, psfs)
     measurer, psf, faults = _measuring(config, folder, source, release)
     faults += _faults(config, source, release)
     if faults:
@@ -132,7 +133,9 @@ def _condition_rows(rows: pa.Table, measurer: dict[str, Any] | None) -> pa.Table
     labels = rows.select([LABEL + name for name in plain]).rename_columns(plain)
     if measurer is None:
         return labels
-    measured = Measurer(**measurer)(rows.select(["stamp", "usable", "flags"]))
+    psf = measurer["psf_column"]
+    needed = ["stamp", "usable", "flags", *([] if psf is None else [psf])]
+    measured = Measurer(**measurer)(rows.select(needed))
     for name in measured.column_names:
         if name not in ("stamp", "usable", "flags", *plain):
             labels = labels.append_column(name, measured[name])
@@ -213,18 +216,24 @@ def _noises(bands: list[str], stamps: torch.Tensor, noise: torch.Tensor) -> list
 def _measuring(
     config: Config, folder: str, source: str, release: Release
 ) -> tuple[dict[str, Any] | None, float, list[Fault]]:
-    """Options of the measurer, None without measured attributes; FWHM of the release's PSF in pixels, 0 if unknown."""
-    wanted = set(config.train.diffusion.measured)
-    quantities = [name for name, columns in QUANTITIES.items() if wanted & set(columns)]
-    settings = config.measure.model_copy(update={"quantities": quantities or ["shape"]})
-    options, faults = measurer_options(
-        config.model_copy(update={"measure": settings}), folder, source, release
-    )
+    """Options of the measurer, None without measured attributes; FWHM of the release's PSF in pixels, 0 if unknown, or where each object has its own."""
+    options, faults = measurer_options(_with_measured(config), folder, source, release)
     if options is None:
         return None, 0.0, faults
     image = options["psf"]
     psf = float(options["fwhm"] or 0.0) if image is None else full_width(torch.tensor(image))
-    return options if quantities else None, psf, faults
+    return options if _quantities(config) else None, psf, faults
+
+
+def _quantities(config: Config) -> list[str]:
+    """What the measured attributes are columns of."""
+    wanted = set(config.train.diffusion.measured)
+    return [name for name, columns in QUANTITIES.items() if wanted & set(columns)]
+
+
+def _with_measured(config: Config) -> Config:
+    settings = config.measure.model_copy(update={"quantities": _quantities(config) or ["shape"]})
+    return config.model_copy(update={"measure": settings})
 
 
 def _faults(config: Config, source: str, release: Release) -> list[Fault]:

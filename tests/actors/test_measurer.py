@@ -14,6 +14,7 @@ import torch
 from actors.measurer import Measurer
 from catalogs.canned import canned
 from kernels.measure.flags import EXPLAINS, MeasureFlag
+from kernels.measure.psf import gaussian
 from kernels.segmentation.no_data import outside
 from tests.actors.test_encoder import stamps, table
 
@@ -52,6 +53,36 @@ def test_rows_that_are_not_usable_are_null_and_the_others_stay_in_their_places()
         assert some.column(name).filter(pa.array(usable)).equals(whole.column(name).filter(pa.array(usable)))
     assert some.column("r50").is_null().to_pylist() == (~usable).tolist()
     assert (numbers(some, "measure_flags")[~usable] == MeasureFlag.NO_OBJECT).all()
+
+
+@pytest.mark.parametrize("kind", ["images", "widths"])
+def test_stamp_is_measured_with_the_psf_of_another_row(kind: str) -> None:
+    images, usable = stamps(70, bands=2), np.arange(70) % 9 != 4
+    widths = [None if i % 7 == 3 else 1.5 + 0.5 * (i % 4) for i in range(70)]
+    pixels = [None if width is None else gaussian(width) for width in widths]
+    column = pa.array(
+        widths if kind == "widths" else [None if one is None else one.flatten().numpy() for one in pixels],
+        pa.float64() if kind == "widths" else pa.large_list(pa.float32()),
+    )
+    options = {**OPTIONS, "quantities": ["sersic"], "psf_column": "own"}
+    rows = table(images, usable).append_column("flags", pa.array(np.zeros(70, np.int32)))
+    rows = rows.append_column("own", column)
+    found = Measurer(**options)(rows)
+    assert "own" not in found.column_names
+    assert found.equals(Measurer(**options, threads=3)(rows))
+    some = np.array([40, 3, 69, 17, 5])
+    assert found.take(some).select(["sersic_n", "measure_flags"]) == Measurer(**options)(
+        rows.take(some)
+    ).select(["sersic_n", "measure_flags"])
+    flags = numbers(found, "measure_flags")
+    without = np.array([width is None for width in widths])
+    assert ((flags & MeasureFlag.NO_PSF != 0) == (without & usable & (flags != MeasureFlag.NO_OBJECT))).all()
+    for i in (0, 1):
+        psf = {"fwhm": widths[i]} if kind == "widths" else {"psf": pixels[i].numpy()}
+        alone = Measurer(**{**options, "psf_column": None}, **psf)(rows.drop_columns("own").slice(i, 1))
+        assert numbers(alone, "sersic_n")[0] == pytest.approx(numbers(found, "sersic_n")[i], rel=1e-4)
+    with pytest.raises(KeyError):
+        Measurer(**options)(rows.drop_columns("own"))
 
 
 def test_threads_change_a_value() -> None:

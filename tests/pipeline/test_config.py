@@ -200,11 +200,13 @@ def test_no_regular_expression_is_shown_to_people():
     ("changes", "key", "told"),
     [
         (
-            {"measure": {"psf": "psf/{TILE}_{band}.fits"}},
-            "measure",
-            "{TILE} is not filled in, only {band} is",
+            {"measure": {"psf": "psf/{TILE_{band}.fits"}},
+            "measure.psf",
+            "has a brace without its other half",
         ),
-        ({"measure": {"psf": "{Band}.fits"}}, "measure", "{Band} is not filled in"),
+        ({"measure": {"psf": "{TILE:x}.fits"}}, "measure.psf", "{TILE:x} is no placeholder"),
+        ({"measure": {"psf": "a.fits", "fwhm": "SEEING"}}, "measure", "give one of them"),
+        ({"measure": {"fwhm": -1.0}}, "measure.fwhm", "greater than 0"),
         (
             {
                 "train": {

@@ -69,7 +69,7 @@ MEANT: dict[str, list[Any]] = {
     "denoise": [{}, {"checkpoint": "bundled"}],
     "measure.quantities": [[], ["shape"], ["sersic"], ["gini", "cas", "mid", "sersic"]],
     "measure.psf": ["images/t0_{band}.fits", "images/t0_r.fits", "{TILE}.fits"],
-    "measure.fwhm": [0.5, 1e-320, 1e308],
+    "measure.fwhm": [0.5, 1e-320, 1e308, "MAG", "TILE", "SEEING"],
     "measure.gain": [1e-320, 1e308],
     "measure.band": ["r", "R", ""],
     "reduce.components": [1, 0.5, 64, 65, 1e-300],

@@ -15,6 +15,7 @@ from catalogs.errors import Fault, Refused
 from catalogs.inspect import RESERVED
 from pipeline.config.file import parse
 from pipeline.plan.plan import Plan, make_plan
+from tests.catalogs.psfs import varying, write_psfex
 from tests.conftest import TinyRelease
 
 
@@ -221,6 +222,41 @@ def test_psf_that_is_none_is_refused_before_work(fails, tiny):
     ):
         fits.PrimaryHDU(pixels).writeto(tiny.folder / f"{name}.fits")
         assert told in fails(measure={**ALL, "psf": f"{name}.fits"}).problem
+
+
+def test_psfs_that_vary_are_read_with_the_stamps_and_looked_at_before(plan, fails, tiny):
+    fits.PrimaryHDU(np.outer([1, 2, 1], [1, 2, 1.0])).writeto(tiny.folder / "t0.fits")
+    planned = plan(measure={**ALL, "psf": "{TILE}.fits"})
+    assert planned.release.psf_values == 9
+    assert planned.measurer_options is not None
+    assert planned.measurer_options["psf_column"] == "stamp_psf"
+    assert planned.row_bytes == plan(measure=ALL).row_bytes + 4 * 9
+    assert "t0.fits" in planned.record["images"]
+    assert "No PSF" not in " ".join(planned.notes)
+    assert plan(measure={**ALL, "quantities": [], "psf": "{TILE}.fits"}).release.psf is None
+    assert "this PSF is missing" in fails(measure={**ALL, "psf": "{TILE}_{band}.fits"}).problem
+    assert "{TIL} in [measure] psf" in fails(measure={**ALL, "psf": "{TIL}.fits"}).problem
+    assert "is no angle" in fails(measure={**ALL, "fwhm": "MAG"}).problem
+    assert "which [measure] fwhm = 'SEEING' names" in fails(measure={**ALL, "fwhm": "SEEING"}).problem
+
+
+def test_psfex_model_is_one_psf_for_all_only_where_it_does_not_vary(plan, fails, tiny):
+    path = write_psfex(tiny.folder / "m.psf", varying())
+    planned = plan(measure={**ALL, "psf": "m.psf"})
+    assert planned.release.psf is not None
+    assert planned.release.psf_values == 25**2
+    first = planned.fingerprints["encode"]
+    path.rename(tiny.folder / "elsewhere.psf")
+    assert plan(measure={**ALL, "psf": "elsewhere.psf"}).fingerprints["encode"] == first
+    write_psfex(tiny.folder / "elsewhere.psf", varying(seed=2))
+    assert plan(measure={**ALL, "psf": "elsewhere.psf"}).fingerprints["encode"] != first
+    write_psfex(tiny.folder / "flat.psf", varying()[:1], degree=0)
+    planned = plan(measure={**ALL, "psf": "flat.psf"})
+    assert planned.release.psf is None
+    assert planned.measurer_options is not None
+    assert planned.measurer_options["psf"].shape == (25, 25)
+    write_psfex(tiny.folder / "bad.psf", varying(), degree=3)
+    assert "PSF_MASK" in fails(measure={**ALL, "psf": "bad.psf"}).problem
 
 
 def test_placeholder_that_no_column_fills_is_told_beside_the_one_of_the_band(fails):

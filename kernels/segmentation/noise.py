@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from kernels.compiled import compiled
+from kernels.segmentation.selection import median
 
 __all__ = ["deviation", "frame", "frame_deviation", "near", "sky_deviation"]
 
@@ -54,7 +55,7 @@ def _deviations(images: Any, where: Any, found: Any) -> None:
                 if where[i, y, x]:
                     values[count] = images[i, y, x]
                     count += 1
-        found[i] = _middle_deviation(values, count)
+        found[i] = _middle_deviation(values, count, _ENOUGH)
 
 
 @compiled
@@ -75,7 +76,7 @@ def frame_deviation(image: Any, bad: Any) -> float:
             for x in range(max(width - _FRAME, _FRAME), width):
                 values[count] = image[y, x]
                 count += 1
-    return _SIGMA_PER_MAD * _middle_deviation(values, count)
+    return _SIGMA_PER_MAD * _middle_deviation(values, count, _ENOUGH)
 
 
 @compiled
@@ -91,15 +92,20 @@ def sky_deviation(image: Any, bad: Any, region: Any) -> float:
                 count += 1
     if count < _LEAST_SKY * values.size:
         return 0.0
-    some = values[: count : 1 + count // _FEW]
-    return _SIGMA_PER_MAD * np.median(np.abs(some - np.median(some)))
+    return _SIGMA_PER_MAD * _middle_deviation(values, count, _FEW)
 
 
 @compiled
-def _middle_deviation(values: Any, count: int) -> float:
-    """Median absolute deviation of the first values; of very many a part will do. 0 where there are none."""
-    some = values[: count : 1 + count // _ENOUGH]
-    return np.median(np.abs(some - np.median(some))) if count else 0.0
+def _middle_deviation(values: Any, count: int, enough: int) -> float:
+    """Median absolute deviation of the first values; of many more than `enough` a part will do. 0 where there are none."""
+    if count == 0:
+        return 0.0
+    some = values[: count : 1 + count // enough].copy()
+    middle = median(some, some.size)
+    away = np.empty(some.size)
+    for i in range(some.size):
+        away[i] = abs(some[i] - middle)
+    return median(away, away.size)
 
 
 @compiled

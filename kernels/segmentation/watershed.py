@@ -44,11 +44,11 @@ def part(light: Any, noise: float, region: Any, saddle: Any, beyond: Any) -> int
     values, regions = light.ravel(), region.ravel()
     height, width = light.shape
     regions[:] = -1
-    places = np.flatnonzero(values > -np.inf)
+    places = _lit(values)
     if places.size == 0:
         return -1
     for place in places:
-        regions[place] = _steepest(values, int(place), width)
+        regions[place] = _steepest(values, place, width)
     _settle(regions, places)
     while _merge(values, regions, places, saddle, beyond, width, _PROMINENCE * noise):
         pass
@@ -76,24 +76,43 @@ def spread(light: Any, region: Any, own: int) -> None:
     before = regions == own
     waiting = np.empty(values.size, np.int32)
     count = 0
-    for place in np.flatnonzero(before):
-        waiting[count] = place
-        count += 1
+    for place in range(values.size):
+        if regions[place] >= 0 and not before[place]:
+            for step in (-width - 1, -width, 1 - width, -1, 1, width - 1, width, width + 1):
+                if before[place + step]:
+                    count = _hand_over(values, regions, before, place, own, width, waiting, count)
+                    break
     while count:
         count -= 1
         place = waiting[count]
         for step in (-width - 1, -width, 1 - width, -1, 1, width - 1, width, width + 1):
-            near = place + step
-            if regions[near] < 0 or regions[near] == own:
-                continue
-            x = 2 * (own % width) - near % width
-            turned = 2 * own - near
-            if not (0 <= x < width and 0 <= turned < values.size and before[turned]):
-                continue
-            if values[turned] >= _HALF * values[near]:
-                regions[near] = own
-                waiting[count] = near
-                count += 1
+            if regions[place + step] >= 0:
+                count = _hand_over(values, regions, before, place + step, own, width, waiting, count)
+
+
+@compiled
+def _hand_over(
+    values: Any, regions: Any, before: Any, place: int, own: int, width: int, waiting: Any, count: int
+) -> int:
+    """Give the object a pixel of another region, if half of its light is the object's, and let it wait for its neighbours' turn; how many wait."""
+    x, turned = 2 * (own % width) - place % width, 2 * own - place
+    shown = 0 <= x < width and 0 <= turned < values.size and before[turned]
+    if regions[place] == own or not shown or values[turned] < _HALF * values[place]:
+        return count
+    regions[place] = own
+    waiting[count] = place
+    return count + 1
+
+
+@compiled
+def _lit(values: Any) -> Any:
+    """Places of lit pixels, ascending."""
+    places = np.empty(values.size, np.int32)
+    count = 0
+    for place in range(values.size):
+        places[count] = place
+        count += values[place] > -np.inf
+    return places[:count]
 
 
 @compiled
@@ -160,8 +179,11 @@ def _central(regions: Any, places: Any, height: int, width: int) -> int:
     """The region with the peak nearest to the stamp's middle, if that is within two pixels; else the region of the pixel nearest to it."""
     nearest, nearest_peak = np.inf, np.inf
     own, own_peak = -1, -1
+    y = 0
     for place in places:
-        y, x = divmod(place, width)
+        while place >= (y + 1) * width:
+            y += 1
+        x = place - y * width
         away = (y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2
         if away < nearest:
             nearest, own = away, regions[place]

@@ -11,6 +11,7 @@ import torch
 from kernels.bags import hash_ids
 from kernels.segmentation.fill import fill
 from kernels.segmentation.segments import Segments, segment
+from kernels.segmentation.selection import median
 from kernels.segmentation.watershed import part
 
 SIDE = 64
@@ -190,3 +191,20 @@ def test_stamp_with_nothing_to_draw_from(light: str) -> None:
     after = fill(images.numpy(), segments, bad, np.zeros(1, np.uint64))
     assert np.isfinite(after).all()
     assert light == "everywhere" or np.array_equal(after, images.numpy())
+
+
+def test_a_median_is_numpys() -> None:
+    rng = np.random.default_rng(4)
+    for count in (1, 2, 3, 4, 7, 100, 495, 496):
+        for values in (
+            rng.normal(size=count),
+            rng.integers(0, 3, count),
+            np.arange(count)[::-1],
+            np.zeros(count),
+        ):
+            single = values.astype(np.float32)
+            beyond = np.append(
+                single, np.float32(1e9)
+            )  # what comes after the first `count` is none of its business
+            assert median(beyond, count) == np.median(single.astype(float)).astype(np.float32)
+            assert beyond[-1] == 1e9

@@ -161,7 +161,7 @@ def test_run_without_its_server_ends_as_if_done(release, runner: Runner, tmp_pat
     with (tmp_path / "log").open("wb") as log:
         with serving(tmp_path / "repository", ports, log=log.fileno()) as server:
             process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            limit = time.monotonic() + 100
+            limit = time.monotonic() + 300
             while len(list((tmp_path / "run" / "objects").glob("part-*"))) < 5:
                 assert time.monotonic() < limit
                 time.sleep(0.02)

@@ -142,7 +142,7 @@ def stamps_by_extent(
     for side in np.unique(extents.side):
         which = np.flatnonzero(extents.side == side)
         stamps, found = stamps_of(_of_side(survey, int(side)), rows.take(which), folder, watched)
-        flags[which] |= found
+        flags[which] |= _of_extents(stamps, found, extents.extent[which])
         for row, stamp in zip(which, stamps, strict=True):
             values[offsets[row] : offsets[row + 1]] = stamp.reshape(-1)
     columns: dict[str, Any] = {
@@ -156,3 +156,14 @@ def stamps_by_extent(
 def _of_side(survey: Survey, side: int) -> Survey:
     """The same release with stamps of one side."""
     return survey.model_copy(update={"images": survey.images.model_copy(update={"size": side})})
+
+
+def _of_extents(stamps: Floats, flags: Integers, extent: Floats) -> Integers:
+    """Flags of stamps: where the square that will be encoded is wholly off the image, that is what counts, though the window is not."""
+    found, side = flags.copy(), stamps.shape[-1]
+    for i in np.flatnonzero(flags & Flag.EDGE):
+        margin = int((side - extent[i]) / 2)
+        square = stamps[i, :, margin : side - margin, margin : side - margin]
+        if not square.any():
+            found[i] ^= Flag.EDGE | Flag.OFF_IMAGE
+    return found

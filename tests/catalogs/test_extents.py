@@ -199,6 +199,25 @@ def test_plan_counts_extents_that_are_unknown_or_clipped(look, sized):
     assert "8 objects have extents larger than 128 px" in text
 
 
+@pytest.mark.parametrize(("unit", "noted"), [("arcsec", True), ("pix", False), (None, False)])
+def test_column_in_another_unit_than_extents_is_noted(look, sized, unit, noted):
+    sized.table["RADIUS"].unit = unit
+    sized.write(2)
+    text = " ".join(with_extents(look(images={**PIXEL, "extent": "8 * RADIUS"}), 16).notes)
+    assert ("'RADIUS' has the unit 'arcsec'; the extent is taken to be in pix" in text) == noted
+
+
+def test_object_beside_the_image_has_none_though_its_window_does(objects, sized):
+    sized.table["X_IMAGE"][4] = -45.0  # extent 72, window 96: some of the window is on the image
+    sized.table["X_IMAGE"][12] = -20.0
+    sized.write(2)
+    found = objects(images={**PIXEL, "extent": "8 * RADIUS"})
+    flags = found["flags"].to_numpy()
+    assert flags[4] == Flag.OFF_IMAGE
+    assert flags[12] == Flag.EDGE
+    assert (found["usable"][4].as_py(), found["usable"][12].as_py()) == (False, True)
+
+
 def test_extents_of_objects_that_are_left_out_do_not_count(look, sized):
     release = with_extents(look(images={**PIXEL, "extent": "8 * RADIUS"}, survey={"where": "RADIUS < 6"}), 16)
     assert release.extents is not None

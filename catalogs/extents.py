@@ -95,13 +95,16 @@ def extents_of(layout: Images, rows: pa.Table, pixel_scale: float | None) -> Ext
     """
     assert layout.extent is not None
     found = computed.numbers(layout.extent, rows)
-    if layout.extent_unit == "arcsec":
-        assert pixel_scale is not None, "the plan has refused it"
-        found = found / pixel_scale
+    scale = pixel_scale if layout.extent_unit == "arcsec" else 1.0
+    assert scale is not None, "the plan has refused it"
+    with np.errstate(over="ignore"):  # what is infinite then is clipped
+        pixels = found / scale
+        window = layout.extent_window * pixels
     unknown = ~(np.isfinite(found) & (found > 0))
-    clipped = ~unknown & (found > layout.largest_extent)
-    extent = np.where(unknown, layout.size, found).clip(layout.size, layout.largest_extent).astype(np.float32)
-    window = np.where(unknown, layout.size, layout.extent_window * found).clip(extent, layout.largest_window)
+    clipped = ~unknown & (pixels > layout.largest_extent)
+    extent = np.where(unknown, layout.size, pixels).clip(layout.size, layout.largest_extent)
+    extent = extent.astype(np.float32)
+    window = np.where(unknown, layout.size, window).clip(extent, layout.largest_window)
     steps = np.array(sides(layout), np.int32)
     return Extents(extent, steps[np.searchsorted(steps, window)], unknown, clipped)
 

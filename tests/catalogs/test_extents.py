@@ -111,6 +111,17 @@ def test_extents_that_are_none_are_flagged(objects, sized):
     assert np.flatnonzero(null & Flag.NO_EXTENT).tolist() == [9]
 
 
+@pytest.mark.parametrize(
+    "extent", ["1e308 * abs(NUMBER)", "3.4e38", "170141183460469231731687303715884105727"]
+)
+def test_numbers_that_are_too_large_are_clipped(objects, sized, extent):
+    keys = {"extent": extent, "extent_window": 8.0, "extent_unit": "arcsec", "extent_limit": 40}
+    found = objects(images={**PIXEL, **keys, "pixel_scale": 1e-3})
+    finite = np.arange(64) < 1 if "abs" in extent else np.ones(64, bool)  # DuckDB's infinity is no number
+    assert set(found["stamp_extent"].to_numpy()[finite]) == {40.0}
+    assert set(found["stamp_side"].to_numpy()[finite]) == {320}
+
+
 def test_extents_in_arcsec_are_those_in_pixels(objects, sized):
     pixels = objects(images={"extent": "8 * RADIUS"})
     arcsec = objects(images={"extent": "8 * 0.2 * RADIUS", "extent_unit": "arcsec"})

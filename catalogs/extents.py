@@ -95,13 +95,16 @@ def extents_of(layout: Images, rows: pa.Table, pixel_scale: float | None) -> Ext
     """
     assert layout.extent is not None
     found = computed.numbers(layout.extent, rows)
-    if layout.extent_unit == "arcsec":
-        assert pixel_scale is not None, "the plan has refused it"
-        found = found / pixel_scale
+    scale = pixel_scale if layout.extent_unit == "arcsec" else 1.0
+    assert scale is not None, "the plan has refused it"
+    with np.errstate(over="ignore"):  # what is infinite then is clipped
+        pixels = found / scale
+        window = layout.extent_window * pixels
     unknown = ~(np.isfinite(found) & (found > 0))
-    clipped = ~unknown & (found > layout.largest_extent)
-    extent = np.where(unknown, layout.size, found).clip(layout.size, layout.largest_extent).astype(np.float32)
-    window = np.where(unknown, layout.size, layout.extent_window * found).clip(extent, layout.largest_window)
+    clipped = ~unknown & (pixels > layout.largest_extent)
+    extent = np.where(unknown, layout.size, pixels).clip(layout.size, layout.largest_extent)
+    extent = extent.astype(np.float32)
+    window = np.where(unknown, layout.size, window).clip(extent, layout.largest_window)
     steps = np.array(sides(layout), np.int32)
     return Extents(extent, steps[np.searchsorted(steps, window)], unknown, clipped)
 
@@ -142,7 +145,7 @@ def stamps_by_extent(
     for side in np.unique(extents.side):
         which = np.flatnonzero(extents.side == side)
         stamps, found = stamps_of(_of_side(survey, int(side)), rows.take(which), folder, watched)
-        flags[which] |= found
+        flags[which] |= _of_extents(stamps, found, extents.extent[which])
         for row, stamp in zip(which, stamps, strict=True):
             values[offsets[row] : offsets[row + 1]] = stamp.reshape(-1)
     columns: dict[str, Any] = {
@@ -156,3 +159,14 @@ def stamps_by_extent(
 def _of_side(survey: Survey, side: int) -> Survey:
     """The same release with stamps of one side."""
     return survey.model_copy(update={"images": survey.images.model_copy(update={"size": side})})
+
+
+def _of_extents(stamps: Floats, flags: Integers, extent: Floats) -> Integers:
+    """Flags of stamps: where the square that will be encoded is wholly off the image, that is what counts, though the window is not."""
+    found, side = flags.copy(), stamps.shape[-1]
+    for i in np.flatnonzero(flags & Flag.EDGE):
+        margin = int((side - extent[i]) / 2)
+        square = stamps[i, :, margin : side - margin, margin : side - margin]
+        if not square.any():
+            found[i] ^= Flag.EDGE | Flag.OFF_IMAGE
+    return found

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["expression_fault", "look_at_extents", "scale_fault", "with_extents"]
 
 FIELD = "[survey.images] extent"
+ANGLES = {"arcsec", "arcsecond", "arcseconds", "asec", "arcmin", "deg", "degree", "degrees", "mas", "rad"}
+PIXELS = {"pix", "pixel", "pixels", "px"}
+"""Units as catalogs spell them, in lower case."""
 
 
 def expression_fault(survey: Survey, columns: pa.Schema | None = None) -> Fault | None:
@@ -80,6 +83,7 @@ def _notes(release: Release, total: ExtentCounts) -> list[str]:
     notes = [
         f"Stamps larger than {layout.size} px, by [survey.images] extent: {shown}, of {total.objects:,}."
     ]
+    notes += _unit_notes(release)
     if total.unknown:
         notes.append(
             f"{total.unknown:,} objects have no extent that is a positive number: their stamps are of {layout.size} px, flagged no_extent."
@@ -89,6 +93,21 @@ def _notes(release: Release, total: ExtentCounts) -> list[str]:
             f"{total.clipped:,} objects have extents larger than {layout.largest_extent} px, which they are clipped to ([survey.images] extent_limit)."
         )
     return notes
+
+
+def _unit_notes(release: Release) -> list[str]:
+    """Columns of lengths in another unit than the extents': the expression may convert them, or not."""
+    layout = release.survey.images
+    other = ANGLES if layout.extent_unit == "pix" else PIXELS
+    units = {
+        name: (release.columns.field(name).metadata or {}).get(b"unit", b"").decode()
+        for name in computed.columns_of(str(layout.extent))
+    }
+    return [
+        f"Column {name!r} has the unit {unit!r}; the extent is taken to be in {layout.extent_unit} ([survey.images] extent_unit)."
+        for name, unit in units.items()
+        if unit.strip().lower() in other
+    ]
 
 
 def _looked(release: Release, shard: Shard, slice_rows: int) -> ExtentCounts | Fault:

@@ -111,6 +111,17 @@ def test_extents_that_are_none_are_flagged(objects, sized):
     assert np.flatnonzero(null & Flag.NO_EXTENT).tolist() == [9]
 
 
+@pytest.mark.parametrize(
+    "extent", ["1e308 * abs(NUMBER)", "3.4e38", "170141183460469231731687303715884105727"]
+)
+def test_numbers_that_are_too_large_are_clipped(objects, sized, extent):
+    keys = {"extent": extent, "extent_window": 8.0, "extent_unit": "arcsec", "extent_limit": 40}
+    found = objects(images={**PIXEL, **keys, "pixel_scale": 1e-3})
+    finite = np.arange(64) < 1 if "abs" in extent else np.ones(64, bool)  # DuckDB's infinity is no number
+    assert set(found["stamp_extent"].to_numpy()[finite]) == {40.0}
+    assert set(found["stamp_side"].to_numpy()[finite]) == {320}
+
+
 def test_extents_in_arcsec_are_those_in_pixels(objects, sized):
     pixels = objects(images={"extent": "8 * RADIUS"})
     arcsec = objects(images={"extent": "8 * 0.2 * RADIUS", "extent_unit": "arcsec"})
@@ -197,6 +208,25 @@ def test_plan_counts_extents_that_are_unknown_or_clipped(look, sized):
     assert "8 of 48 px, 8 of 96 px, 8 of 128 px, of 64" in text
     assert "24 objects have no extent that is a positive number" in text
     assert "8 objects have extents larger than 128 px" in text
+
+
+@pytest.mark.parametrize(("unit", "noted"), [("arcsec", True), ("pix", False), (None, False)])
+def test_column_in_another_unit_than_extents_is_noted(look, sized, unit, noted):
+    sized.table["RADIUS"].unit = unit
+    sized.write(2)
+    text = " ".join(with_extents(look(images={**PIXEL, "extent": "8 * RADIUS"}), 16).notes)
+    assert ("'RADIUS' has the unit 'arcsec'; the extent is taken to be in pix" in text) == noted
+
+
+def test_object_beside_the_image_has_none_though_its_window_does(objects, sized):
+    sized.table["X_IMAGE"][4] = -45.0  # extent 72, window 96: some of the window is on the image
+    sized.table["X_IMAGE"][12] = -20.0
+    sized.write(2)
+    found = objects(images={**PIXEL, "extent": "8 * RADIUS"})
+    flags = found["flags"].to_numpy()
+    assert flags[4] == Flag.OFF_IMAGE
+    assert flags[12] == Flag.EDGE
+    assert (found["usable"][4].as_py(), found["usable"][12].as_py()) == (False, True)
 
 
 def test_extents_of_objects_that_are_left_out_do_not_count(look, sized):

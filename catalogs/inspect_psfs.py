@@ -11,7 +11,7 @@ from catalogs import path_template, storage
 from catalogs.errors import Fault, Refused, listed
 from catalogs.positions import numbers
 from catalogs.psf import BadPSF, read_psf
-from catalogs.psf_source import NARROWEST, WIDEST, square, variable_fault
+from catalogs.psf_source import CORRECT, NARROWEST, WIDEST, square, variable_fault
 
 if TYPE_CHECKING:
     from catalogs.psf_source import PSFSource
@@ -24,7 +24,6 @@ OPENED = 4096
 """Files that are opened; of the others it is seen that they are there."""
 USUAL = 64**2
 """Pixels of a PSF, where none was looked at."""
-NAME_IT = "Correct [measure] psf, or the catalog"
 WIDTH = (
     "Give the column of the PSF's FWHM, in arcsec, pixels or degrees as its unit says, and check pixel_scale"
 )
@@ -108,7 +107,7 @@ def look_at_psfs(release: Release, psfs: pa.Table | None) -> tuple[int, list[str
                 Fault(
                     release.shards[0].table.url,
                     "no object has a value that names its PSF",
-                    NAME_IT,
+                    CORRECT,
                     ", ".join(source.columns),
                 )
             ]
@@ -129,7 +128,7 @@ def _named(release: Release, psfs: pa.Table | None) -> list[tuple[str | Fault | 
         try:
             named.append((source.url(row), count))
         except path_template.BadTemplate as error:
-            named.append((Fault("[measure] psf", str(error), NAME_IT), count))
+            named.append((Fault("[measure] psf", str(error), CORRECT), count))
     return named
 
 

@@ -17,7 +17,7 @@ from catalogs.psfex import PSFExModel, axis_of
 from catalogs.stamps import pixels_on_tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from catalogs._types import Bools, Floats, Integers
     from catalogs.identity import Watched
@@ -30,6 +30,7 @@ IMAGE, FWHM = "stamp_psf", "stamp_fwhm"
 NARROWEST, WIDEST = 0.01, 100.0
 """FWHM in pixels; what is narrower or wider, or wider than a stamp, is a slip of units or stands for a missing value."""
 ARCSEC = {"arcsec": 1.0, "arcsecs": 1.0, "arcsecond": 1.0, "arcseconds": 1.0, "deg": 3600.0, "degree": 3600.0}
+CORRECT = "Correct [measure] psf, or the catalog"
 PIXELS = {"pix", "pixel", "pixels", "px"}
 
 
@@ -72,7 +73,7 @@ class PSFSource:
         self,
         survey: Survey,
         rows: pa.Table,
-        others: Callable[[str], pa.ChunkedArray],
+        others: Callable[[str], pa.ChunkedArray | None],
         scale: float | None,
         folder: str,
         watched: Watched,
@@ -85,7 +86,7 @@ class PSFSource:
         rows : pa.Table
             With `columns`, and those that the stamps need.
         others : function
-            Reads another column of these rows: what PSFEx models vary with. KeyError where there is none.
+            Reads another column of these rows: what PSFEx models vary with. None where there is none.
         scale : float, optional
             Arcsec a pixel.
         folder : str
@@ -107,19 +108,21 @@ class PSFSource:
         kinds = dict(zip(files, storage.parallel(_read, files), strict=True))
         places = functools.cache(lambda: pixels_on_tiles(survey, rows, self.band, folder))
 
-        def variable(name: str) -> Floats:
+        def variable(url: str, name: str) -> Floats:
             axis = axis_of(name) if survey.images.layout == "tiles" else None
-            return numbers(others(name)) if axis is None else places()[axis] + 1.0
+            if axis is not None:
+                return places()[axis] + 1.0
+            column = others(name)
+            if column is None or not _is_number(column.type):
+                msg = (
+                    f"{url}: this PSFEx model varies with {name!r}, which is no column of numbers. {CORRECT}."
+                )
+                raise CorruptFile(msg)
+            return numbers(column)
 
         images: list[Floats | None] = [None] * rows.num_rows
         for url, which in files.items():
-            try:
-                seen = _images(kinds[url], which, variable)
-            except (KeyError, ValueError) as error:
-                raise CorruptFile(
-                    f"{url}: this PSFEx model varies with {error}, which is no column of numbers."
-                ) from error
-            for i, image in zip(which, seen, strict=True):
+            for i, image in zip(which, _images(kinds[url], url, which, variable), strict=True):
                 images[i] = image if np.isfinite(image[0, 0]) else None
         return _lists(images)
 
@@ -154,7 +157,7 @@ class PSFSource:
         try:
             found = {key: self.url(dict(zip(self.columns, key, strict=True))) for key in urls}
         except path_template.BadTemplate as error:
-            raise CorruptFile(f"[measure] psf: {error}. Correct it, or the catalog.") from error
+            raise CorruptFile(f"[measure] psf: {error}. {CORRECT}.") from error
         files: dict[str, list[int]] = {}
         for i, key in enumerate(keys):
             if (url := found[key]) is not None:
@@ -169,9 +172,8 @@ def variable_fault(psf: Floats | PSFExModel, schema: pa.Schema, layout: str) -> 
             continue
         if name not in schema.names:
             return name, "no such column"
-        kind = schema.field(name).type
-        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-            return name, f"is {kind}, not a number"
+        if not _is_number(schema.field(name).type):
+            return name, f"is {schema.field(name).type}, not a number"
     return None
 
 
@@ -198,10 +200,16 @@ def _read(url: str) -> Floats | PSFExModel:
     return psf
 
 
-def _images(psf: Floats | PSFExModel, which: Integers, variable: Callable[[str], Floats]) -> list[Floats]:
+def _images(
+    psf: Floats | PSFExModel, url: str, which: Integers, variable: Callable[[str, str], Floats]
+) -> Sequence[Floats]:
     if isinstance(psf, PSFExModel):
-        return list(psf.at([variable(name)[which] for name in psf.names], len(which)))
+        return psf.at([variable(url, name)[which] for name in psf.names], len(which))  # type: ignore[return-value]
     return [psf] * len(which)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
 def _lists(images: list[Floats | None]) -> pa.LargeListArray:

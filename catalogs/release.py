@@ -135,9 +135,9 @@ class Release:
         psfs = None
         if self.psf is not None:
 
-            def others(name: str) -> pa.ChunkedArray:
+            def others(name: str) -> pa.ChunkedArray | None:
                 if name not in shard.table.empty.schema.names:
-                    raise KeyError(name)
+                    return None
                 return shard.table.read(piece.start, piece.stop, [name]).filter(pa.array(mask))[name]
 
             psfs = self.psf.column(survey, rows, others, self.pixel_scale, self.folder, watched)

@@ -45,7 +45,7 @@ def measured_columns(config: Config, release: Release) -> pa.Schema:
 def psf_source(config: Config, folder: str) -> PSFSource | None:
     """Where PSFs come from that vary from object to object; None where one PSF serves all, or nothing is measured."""
     settings, band = config.measure, measured_band(config)
-    if not settings.quantities:
+    if not settings.quantities or band not in config.survey.images.bands:
         return None
     if isinstance(settings.fwhm, str):
         return PSFSource(band, folder, fwhm=settings.fwhm)

@@ -10,12 +10,16 @@ import pyarrow as pa
 import pytest
 from astropy.io import fits
 
+from catalogs import inspect_rows
 from catalogs.errors import CorruptFile, Fault, FileChanged, Refused
+from catalogs.identity import identity
 from catalogs.inspect import inspect
+from catalogs.madeof import as_metadata
 from catalogs.psf import read_psf
 from catalogs.psf_source import PSFSource
 from catalogs.psfex import PSFExModel
 from catalogs.release import Release
+from catalogs.slices import slices_of
 from catalogs.survey import Survey
 from tests.catalogs.conftest import everything
 from tests.catalogs.psfs import blob, varying, write_psfex
@@ -185,3 +189,29 @@ def test_width_in_another_unit_is_taken_for_arcsec(tiny, look, fails) -> None:
     tiny.write(2)
     fault = fails(fwhm="SEEING")
     assert (fault.column, fault.value) == ("SEEING", "-1 to -1")
+
+
+def test_large_release_reads_what_is_no_psf(tiny, look, monkeypatch) -> None:
+    """A plan of a large release looks at no rows: slices say the same, when they come to it."""
+    monkeypatch.setattr(inspect_rows, "LOOKED_AT", 0)
+    fits.PrimaryHDU(np.ones((5, 7))).writeto(tiny.folder / "long.fits")
+    write_psfex(
+        tiny.folder / "m.fits", varying()[:2], names=("AIRMASS",), zero=(1.0,), scale=(1.0,), degree=1
+    )
+    for name, told in (
+        ("long", "PSFs that vary must be square"),
+        ("absent", "this PSF is missing"),
+        ("m", "varies with 'AIRMASS', which is no column of numbers"),
+    ):
+        named(tiny, [name] * 64)
+        release = look("{PSF_FILE}.fits")
+        assert (release.images, release.psf_values) == ({}, 64**2)
+        with pytest.raises(CorruptFile, match=told):
+            everything(release)
+    fits.PrimaryHDU(blob(9, 3.0)).writeto(tiny.folder / "good.fits")
+    named(tiny, ["good"] * 64)
+    release = look("{PSF_FILE}.fits")
+    for piece in slices_of(release.shards, 64):
+        assert release.read(piece).schema.metadata == as_metadata(
+            {name: identity(str(tiny.folder / name)) for name in ("good.fits", "images/t0_r.fits")}
+        )

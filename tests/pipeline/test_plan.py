@@ -234,6 +234,7 @@ def test_psfs_that_vary_are_read_with_the_stamps_and_looked_at_before(plan, fail
     assert "t0.fits" in planned.record["images"]
     assert "No PSF" not in " ".join(planned.notes)
     assert plan(measure={**ALL, "quantities": [], "psf": "{TILE}.fits"}).release.psf is None
+    assert "is no band" in fails(measure={**ALL, "band": "K", "psf": "{TILE}.fits"}).problem
     assert "this PSF is missing" in fails(measure={**ALL, "psf": "{TILE}_{band}.fits"}).problem
     assert "{TIL} in [measure] psf" in fails(measure={**ALL, "psf": "{TIL}.fits"}).problem
     assert "is no angle" in fails(measure={**ALL, "fwhm": "MAG"}).problem

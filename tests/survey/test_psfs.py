@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from catalogs.errors import Refused
-from kernels.measure.flags import MeasureFlag
 from tests.catalogs.psfs import varying, write_psfex
 from tests.survey.conftest import objects_of
 from tests.survey.test_changed_release import later
@@ -46,17 +45,6 @@ def test_run_of_vectors_mixes_versions_of_a_psf(tiny, tmp_path, runner) -> None:
     later(path)
     with pytest.raises(Refused, match=r"m\.psf has changed"):
         runner(values, folder, out)
-
-
-def test_object_whose_width_is_missing_is_fitted(tiny, tmp_path, runner) -> None:
-    tiny.table["SEEING"] = np.where(np.arange(64) % 10 == 3, np.nan, np.linspace(0.5, 0.9, 64))
-    tiny.write(2)
-    out = tmp_path / "run"
-    runner(tiny.config(measure={**SERSIC, "fwhm": "SEEING"}), tiny.folder, out)
-    found = objects_of(out)
-    flags = found["measure_flags"].to_numpy()
-    assert ((flags & MeasureFlag.NO_PSF != 0) == (np.arange(64) % 10 == 3)).all()
-    assert found["sersic_n"].is_null().to_pylist() == (flags & MeasureFlag.NO_PSF != 0).tolist()
 
 
 def _vectors(tiny, tmp_path: Path) -> tuple[dict[str, Any], Path]:

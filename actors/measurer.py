@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors.segmenter import Segmented
+    from kernels.segmentation.noise_map import NoiseMap
     from kernels.segmentation.segments import Segments
 
 __all__ = ["Measurer"]
@@ -49,6 +50,8 @@ class Measurer:
         Electrons per image unit; magnitude of one image unit.
     holes : int
         Bits of the column ``flags`` that say that zeros in a stamp stand for pixels that are no data.
+    photons : bool
+        Whether a column ``noise`` holds the objects' own photon noise: give no gain then.
     threads : int
         Threads that measure; they change no value.
     """
@@ -66,6 +69,7 @@ class Measurer:
         gain: float | None = None,
         zeropoint: float | None = None,
         holes: int = 0,
+        photons: bool = False,
         threads: int = 1,
     ) -> None:
         self._band = band
@@ -77,7 +81,7 @@ class Measurer:
         elif fwhm is not None:
             image = gaussian(fwhm)
         self._optics = Optics(image, fwhm, gain)
-        self._segmenter = Segmenter(bands=bands, size=size, holes=holes, threads=threads)
+        self._segmenter = Segmenter(bands=bands, size=size, holes=holes, photons=photons, threads=threads)
         self._threads = threads
 
     @classmethod
@@ -104,9 +108,10 @@ class Measurer:
 
     @torch.inference_mode()
     def __call__(self, objects: pa.Table, seen: Segmented | None = None) -> pa.Table:
-        """Add the columns, null where there is no value, to a table with ``stamp``, ``usable`` and ``flags``, whose segments may be known."""
+        """Add the columns, null where there is no value, to a table with ``stamp``, ``usable``, ``flags`` and maybe ``noise`` (see `Segmenter`), whose segments may be known."""
         seen = self._segmenter(objects) if seen is None else seen
-        found = self._measure(seen.stamps[:, self._band], seen.bad[:, self._band], seen.segments)
+        noise = None if seen.noise is None else seen.noise.band(self._band)
+        found = self._measure(seen.stamps[:, self._band], seen.bad[:, self._band], seen.segments, noise)
         if "sersic_flux" in found and self._zeropoint is not None:
             found["sersic_magnitude"] = self._zeropoint - 2.5 * found["sersic_flux"].log10()
         for name in found.keys() - {"measure_flags"}:
@@ -122,14 +127,15 @@ class Measurer:
 
     @torch.inference_mode()
     def _measure(
-        self, images: torch.Tensor, bad: torch.Tensor, segments: Segments
+        self, images: torch.Tensor, bad: torch.Tensor, segments: Segments, noise: NoiseMap | None
     ) -> dict[str, torch.Tensor]:
         """See `kernels.measure.morphology.measure`; each thread takes a few stamps at a time."""
         if self._threads == 1 or len(images) <= _SHARE:
-            return measure(images, bad, self._optics, self._quantities, segments)
-        split = (values.split(_SHARE) for values in (images, bad))
+            return measure(images, bad, self._optics, self._quantities, segments, noise)
+        split = [values.split(_SHARE) for values in (images, bad)]
+        noises = [None] * len(split[0]) if noise is None else noise.split(_SHARE)
         with ThreadPoolExecutor(self._threads) as pool:
-            parts = list(pool.map(self._measure, *split, segments.split(_SHARE)))
+            parts = list(pool.map(self._measure, *split, segments.split(_SHARE), noises))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _column(

@@ -14,13 +14,14 @@ from catalogs import headers, path_template, storage, synthetic, where
 from catalogs.errors import Fault, Refused, grouped
 from catalogs.identity import identities, identity, name_of
 from catalogs.inspect_images import image_urls, look_at_images
+from catalogs.inspect_noise import look_at_noise
 from catalogs.inspect_nulls import with_nulls
 from catalogs.inspect_rows import look_at_rows
+from catalogs.inspect_vectors import vector_faults
 from catalogs.path_template import as_it_stands
 from catalogs.positions import unit_of
 from catalogs.release import Release, needed_columns
 from catalogs.slices import Shard
-from catalogs.stamps import stored_shape
 from catalogs.tables import NotATable, TableHeader, open_table
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def inspect(survey: Survey, folder: str) -> Release:
     rows = look_at_rows(release)
     versions = identities(image_urls(release, rows.paths), survey.identify)  # before the files are opened
     scale, image_notes = look_at_images(release, rows.paths)
-    notes = (*_unit_notes(survey, columns), *null_notes, *rows.notes, *image_notes)
+    noise_notes = look_at_noise(release)
+    notes = (*_unit_notes(survey, columns), *null_notes, *rows.notes, *image_notes, *noise_notes)
     images = {name_of(url, image_folder): version for url, version in versions.items()}
     return replace(release, pixel_scale=scale, selected=rows.selected, notes=notes, images=images)
 
@@ -132,7 +134,8 @@ def _kept(survey: Survey, table: TableHeader) -> dict[str, str]:
         renamed = None if entry in names else RENAMED.fullmatch(entry)
         source, name = (renamed[1], renamed[2]) if renamed else (entry, entry)
         problem = None
-        if reserved(name):
+        noise = survey.images.weight is not None and name.lower() == "noise"
+        if reserved(name) or noise:
             problem = f"the catalog that comes out has a column {name.lower()!r} of its own"
         elif name.lower() in {other.lower() for other in kept}:
             other = next(other for other in kept if other.lower() == name.lower())
@@ -230,10 +233,7 @@ def _type_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
             faults.append(Fault(url, f"must be a number, not {kind}", "Choose another column", name))
     faults += _unit_faults(survey, url, schema) + _template_faults(survey, url, schema)
     if layout.layout == "column":
-        try:
-            stored_shape(schema.field(str(layout.column)), len(layout.bands))
-        except ValueError as error:
-            faults.append(Fault(url, str(error), "Check [survey.images] column and bands", layout.column))
+        faults += vector_faults(layout, url, schema)
     return faults
 
 
@@ -251,8 +251,11 @@ def _unit_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
 
 def _template_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
     """Columns whose values a path template cannot take as it says."""
-    mask = survey.images.mask
-    templates = {"path": survey.images.path, "mask.path": None if mask is None else mask.path}
+    planes = survey.images.planes
+    templates = {
+        "path": survey.images.path,
+        **{f"{name}.path": plane.path for name, plane in planes.items()},
+    }
     return [
         Fault(url, problem, f"Correct [survey.images] {key}: {path_template.EXAMPLE}", p.name)
         for key, template in templates.items()

@@ -20,7 +20,7 @@ from catalogs.stamps import image_columns, stamps_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from catalogs._types import Bools
+    from catalogs._types import Bools, Floats
     from catalogs.slices import Shard, Slice
     from catalogs.survey import Survey
 
@@ -83,7 +83,9 @@ class Release:
         return where.selected(self.survey.where, rows)
 
     def read(self, piece: Slice) -> pa.Table:
-        """The objects of a slice: `objects_schema` and `usable` (bool) and `stamp` (list of float32).
+        """The objects of a slice: `objects_schema`, `usable` (bool), `stamp` (list of float32), and `noise` (the same) where there are weight maps.
+
+        The noise is one standard deviation of each pixel in the images' unit, zero where a pixel is no data.
 
         Its metadata name the images that were read, and say which version each of them is.
 
@@ -100,8 +102,9 @@ class Release:
         mask = self.selected_rows(rows)
         position = np.flatnonzero(mask) + piece.start
         rows = rows.filter(pa.array(mask))
-        stamps, flags = stamps_of(survey, rows, self.folder, watched)
+        found = stamps_of(survey, rows, self.folder, watched)
         watched.done()
+        flags = found.flags
         if survey.synthetic:
             flags |= Flag.SYNTHETIC
         columns = [rows[survey.id].combine_chunks()]
@@ -117,10 +120,14 @@ class Release:
         # What is not known is null in the catalog too: to SQL, NaN is larger than every number.
         columns += [nan_as_null(rows[source].combine_chunks()) for source in self.kept.values()]
         objects = pa.Table.from_arrays(columns, schema=self.objects_schema)
-        pixels = pa.FixedSizeListArray.from_arrays(pa.array(stamps.reshape(-1)), self.stamp_values)
         if watched.seen:
             objects = objects.replace_schema_metadata(as_metadata(watched.seen))
-        return objects.append_column("usable", pa.array(flags & UNUSABLE == 0)).append_column("stamp", pixels)
+        objects = objects.append_column("usable", pa.array(flags & UNUSABLE == 0))
+        objects = objects.append_column("stamp", self._lists(found.stamps))
+        return objects if found.noise is None else objects.append_column("noise", self._lists(found.noise))
+
+    def _lists(self, planes: Floats) -> pa.FixedSizeListArray:
+        return pa.FixedSizeListArray.from_arrays(pa.array(planes.reshape(-1)), self.stamp_values)
 
 
 def needed_columns(survey: Survey, kept: dict[str, str]) -> list[str]:

@@ -39,6 +39,8 @@ def plan(planned: Plan, judged: Estimate) -> None:
     stamp = f"{layout.layout}: {layout.size} px a side, bands {bands}, pixel {scale}, background {layout.background}"
     if layout.mask is not None:
         stamp += ", masked"
+    if layout.weight is not None:
+        stamp += f", noise by {layout.weight.kind} maps"
     grid.add_row("stamps", escape(stamp))
     where = f"{encode.gpus:g} GPU" if encode.gpus else f"CPU, {encode.threads} threads"
     if encode.served_by is not None:

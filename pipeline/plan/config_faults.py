@@ -19,9 +19,10 @@ BESIDE_A_STAMP = 200
 
 
 def stamp_bytes(config: Config) -> int:
-    """Memory of an object while its stamp is with it."""
+    """Memory of an object while its stamp, and its noise map where there is one, are with it."""
     images = config.survey.images
-    return 4 * len(images.bands) * images.size**2 + BESIDE_A_STAMP
+    planes = 1 if images.weight is None else 2  # the noise of each pixel
+    return 4 * planes * len(images.bands) * images.size**2 + BESIDE_A_STAMP
 
 
 def most_rows(config: Config) -> int:

@@ -102,7 +102,7 @@ def pictures(release: Release, objects: Mapping[str, dict[str, Any]]) -> Iterato
                 rows = wanted[first : first + AT_ONCE]
                 table = _rows(release, shard, rows)
                 watched = Watched(release.images, release.survey.identify, release.folder)
-                stamps, _ = stamps_of(release.survey, table, release.folder, watched)
+                stamps = stamps_of(release.survey, table, release.folder, watched).stamps
                 ids = table[release.survey.id].to_pylist()
                 for number, found, picture in zip(rows, ids, drawn(stamps, order), strict=True):
                     if found == objects[keys[number]]["object_id"]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 
 from actors.measurer import Measurer
+from actors.stamps import has_noise
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from kernels.attributes import Attribute
@@ -132,9 +133,10 @@ def _condition_rows(rows: pa.Table, measurer: dict[str, Any] | None) -> pa.Table
     labels = rows.select([LABEL + name for name in plain]).rename_columns(plain)
     if measurer is None:
         return labels
-    measured = Measurer(**measurer)(rows.select(["stamp", "usable", "flags"]))
+    seen = ["stamp", "usable", "flags", *(["noise"] if has_noise(rows) else [])]
+    measured = Measurer(**measurer)(rows.select(seen))
     for name in measured.column_names:
-        if name not in ("stamp", "usable", "flags", *plain):
+        if name not in (*seen, *plain):
             labels = labels.append_column(name, measured[name])
     return labels
 

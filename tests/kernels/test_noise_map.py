@@ -38,8 +38,7 @@ def test_noisy_half_of_a_stamp_is_full_of_neighbours() -> None:
         assert float(known.others.sum()) < 0.2 * 40  # pixels a stamp
         assert known.found.all()
         assert known.central[:, 29:35, 26:32].all()
-        # nor does the object reach along the step
-        assert float(known.central[:, :, STEP - 2 : STEP].float().mean()) < 0.2
+        assert not known.central[:, :12].any()  # nor does the object reach along the step
 
 
 def test_neighbour_in_the_deep_half_is_lost() -> None:
@@ -63,7 +62,7 @@ def test_threshold_of_even_noise_is_another() -> None:
 
 
 def test_filled_sky_has_another_noise_than_its_pixel() -> None:
-    light = disc(28.5, 31.5, 3, 3000) + disc(36, 10, 4, 60_000) + 0.2
+    light = disc(28.5, 36.5, 3, 3000) + disc(36, 12, 3, 6000) + 0.2
     stamps, depth = stepped(light, 60)
     segments = segment(stamps, good(stamps), depth)
     seeds = np.arange(60, dtype=np.uint64) << np.uint64(20)
@@ -89,7 +88,7 @@ def test_photons_of_an_object_are_the_skys_noise() -> None:
     bad[:, :, 5] = True
     noise = NoiseMap.of(total, segments, bad, photons=True)
     taken = segments.central[:, None].expand(stamps.shape) & ~bad
-    assert (noise.sky[taken] < 0.5 * noise.total[taken]).float().mean() > 0.5
+    assert (noise.sky[taken] < 0.5 * noise.total[taken]).float().mean() > 0.3
     assert (noise.sky[taken] < 1.1 * 10).all()
     assert torch.equal(noise.sky[~taken], noise.total[~taken])
     assert (noise.sky[bad] == 0).all()

@@ -29,7 +29,7 @@ def of_one_size(
     Parameters
     ----------
     objects : pa.Table
-        With ``stamp``: fixed-size lists of bands * size * size float32; or, where there are ``stamp_side`` and ``stamp_extent``, lists of bands * side * side.
+        With ``stamp``: fixed-size lists of bands * size * size float32; or, where there are ``stamp_side`` and ``stamp_extent``, lists of bands * side * side. ``stamp_noise``, where there is one, is like it.
     bands, size : int
         Bands of the stamps, and the side of those that come out.
     work : callable, optional
@@ -38,22 +38,28 @@ def of_one_size(
 
     Returns
     -------
-    pa.Table, its rows in their order, ``stamp`` its last column where sides differ; as it is where stamps have no extents and there is nothing to do.
+    pa.Table, its rows in their order, ``stamp`` its last column where sides differ, and without ``stamp_noise``; as it is where stamps have no extents and there is nothing to do.
     """
     if SIDE not in objects.column_names:
         return objects if work is None else work(objects, size)
     sides = objects[SIDE].to_numpy()
     stamps = np.zeros((len(objects), bands, size, size), np.float32)
-    pixels = objects["stamp"].combine_chunks()
-    objects = objects.drop_columns("stamp")
+    planes = {
+        name: objects[name].combine_chunks()
+        for name in ("stamp", "stamp_noise")
+        if name in objects.column_names
+    }
+    objects = objects.drop_columns(list(planes))
     rest, order = list[pa.Table](), list["NDArray[np.int64]"]()
     for side in np.unique(sides).tolist() or [size]:
         rows = np.flatnonzero(sides == side)
-        part = objects.take(rows).append_column("stamp", _some(pixels, rows, bands * side**2))
+        part = objects.take(rows)
+        for name, pixels in planes.items():
+            part = part.append_column(name, _some(pixels, rows, bands * side**2))
         part = part if work is None else work(part, side)
         extents = part[EXTENT].to_numpy()
         stamps[rows] = resample(stamps_of(part["stamp"], bands, side), extents, size)
-        rest.append(part.drop_columns("stamp"))
+        rest.append(part.drop_columns(list(planes)))
         order.append(rows)
     back = np.argsort(np.concatenate(order))
     lists = pa.FixedSizeListArray.from_arrays(pa.array(stamps.reshape(-1)), bands * size**2)

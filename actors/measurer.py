@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors.segmenter import Segmented
+    from kernels.segmentation.noise_map import NoiseMap
     from kernels.segmentation.segments import Segments
 
 __all__ = ["Measurer"]
@@ -54,6 +55,8 @@ class Measurer:
         Electrons per image unit; magnitude of one image unit.
     holes : int
         Bits of the column ``flags`` that say that zeros in a stamp stand for pixels that are no data.
+    photons : bool
+        Whether a column ``stamp_noise`` holds the objects' own photon noise: give no gain then.
     threads : int
         Threads that measure; they change no value.
     """
@@ -72,6 +75,7 @@ class Measurer:
         gain: float | None = None,
         zeropoint: float | None = None,
         holes: int = 0,
+        photons: bool = False,
         threads: int = 1,
     ) -> None:
         self._band = band
@@ -84,7 +88,7 @@ class Measurer:
         elif fwhm is not None:
             image = gaussian(fwhm)
         self._optics = Optics(image, fwhm, gain)
-        self._segmenter = Segmenter(bands=bands, size=size, holes=holes, threads=threads)
+        self._segmenter = Segmenter(bands=bands, size=size, holes=holes, photons=photons, threads=threads)
         self._threads = threads
 
     @classmethod
@@ -111,12 +115,15 @@ class Measurer:
 
     @torch.inference_mode()
     def __call__(self, objects: pa.Table, seen: Segmented | None = None) -> pa.Table:
-        """Add the columns, null where there is no value, to a table with ``stamp``, ``usable`` and ``flags``, whose segments may be known."""
+        """Add the columns, null where there is no value, to a table with ``stamp``, ``usable``, ``flags`` and maybe ``stamp_noise`` (see `Segmenter`), whose segments may be known."""
         seen = self._segmenter(objects) if seen is None else seen
         optics = self._optics_of(objects, seen.rows)
         if self._psf_column is not None:
             objects = objects.drop_columns(self._psf_column)
-        found = self._measure(seen.stamps[:, self._band], seen.bad[:, self._band], seen.segments, optics)
+        noise = None if seen.noise is None else seen.noise.band(self._band)
+        found = self._measure(
+            seen.stamps[:, self._band], seen.bad[:, self._band], seen.segments, optics, noise
+        )
         if "sersic_flux" in found and self._zeropoint is not None:
             found["sersic_magnitude"] = self._zeropoint - 2.5 * found["sersic_flux"].log10()
         for name in found.keys() - {"measure_flags"}:
@@ -132,15 +139,21 @@ class Measurer:
 
     @torch.inference_mode()
     def _measure(
-        self, images: torch.Tensor, bad: torch.Tensor, segments: Segments, optics: Optics
+        self,
+        images: torch.Tensor,
+        bad: torch.Tensor,
+        segments: Segments,
+        optics: Optics,
+        noise: NoiseMap | None,
     ) -> dict[str, torch.Tensor]:
         """See `kernels.measure.morphology.measure`; each thread takes a few stamps at a time."""
         if self._threads == 1 or len(images) <= _SHARE:
-            return measure(images, bad, optics, self._quantities, segments)
-        split = (values.split(_SHARE) for values in (images, bad))
+            return measure(images, bad, optics, self._quantities, segments, noise)
+        split = [values.split(_SHARE) for values in (images, bad)]
+        each = [optics.part(first, _SHARE) for first in range(0, len(images), _SHARE)]
+        noises = [None] * len(each) if noise is None else noise.split(_SHARE)
         with ThreadPoolExecutor(self._threads) as pool:
-            each = (optics.part(first, _SHARE) for first in range(0, len(images), _SHARE))
-            parts = list(pool.map(self._measure, *split, segments.split(_SHARE), each))
+            parts = list(pool.map(self._measure, *split, segments.split(_SHARE), each, noises))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _optics_of(self, objects: pa.Table, rows: np.ndarray) -> Optics:

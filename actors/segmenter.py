@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from actors.stamps import stamps_of
+from actors.stamps import has_noise, stamps_of
 from kernels.bags import hash_ids
 from kernels.segmentation.fill import fill
 from kernels.segmentation.no_data import no_data
+from kernels.segmentation.noise_map import NoiseMap
 from kernels.segmentation.segments import Segments, segment
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Segmented:
     bad: torch.Tensor
     """(n, b, y, x) bool: pixels that are no data."""
     segments: Segments
+    noise: NoiseMap | None = None
+    """Of (n, b, y, x), where the table has the noise of each pixel."""
 
 
 class Segmenter:
@@ -47,30 +50,46 @@ class Segmenter:
         Bands and side (pixels) of the stamps.
     holes : int
         Bits of the column ``flags`` that say that zeros in a stamp stand for pixels that are no data.
+    photons : bool
+        Whether a column ``stamp_noise`` holds the objects' own photon noise.
     threads : int
         They change no value.
     """
 
-    def __init__(self, *, bands: int, size: int, holes: int = 0, threads: int = 1) -> None:
-        self._bands, self._size, self._holes, self._threads = bands, size, holes, threads
+    def __init__(
+        self, *, bands: int, size: int, holes: int = 0, photons: bool = False, threads: int = 1
+    ) -> None:
+        self._bands, self._size, self._threads = bands, size, threads
+        self._holes, self._photons = holes, photons
 
     def __call__(self, objects: pa.Table) -> Segmented:
-        """Segments of a table with ``stamp`` and ``usable``, and ``flags`` where there are any."""
+        """Segments of a table with ``stamp`` and ``usable``, and ``flags`` and ``stamp_noise`` where there are any.
+
+        The noise is one standard deviation of each pixel, zero where a pixel is no data, as lists like the stamps.
+        """
         rows = np.flatnonzero(np.asarray(objects.column("usable").fill_null(False), dtype=bool))
         every = stamps_of(objects.column("stamp"), self._bands, self._size)
         stamps = torch.from_numpy(every[rows])
         holes = np.zeros(len(rows), bool)
         if self._holes and "flags" in objects.column_names:
             holes = objects.column("flags").to_numpy()[rows] & self._holes != 0
-        bad = no_data(stamps, torch.from_numpy(holes))
+        noise = None
+        if has_noise(objects):
+            noise = torch.from_numpy(stamps_of(objects.column("stamp_noise"), self._bands, self._size)[rows])
+            bad = ~(stamps.isfinite() & noise.isfinite() & (noise > 0))
+        else:
+            bad = no_data(stamps, torch.from_numpy(holes))
+        shares = [planes.split(_SHARE) for planes in (stamps, bad, *([] if noise is None else [noise]))]
         with ThreadPoolExecutor(self._threads) as pool:
-            parts = list(pool.map(segment, stamps.split(_SHARE), bad.split(_SHARE)))
-        return Segmented(rows, stamps, bad, Segments.joined(parts))
+            segments = Segments.joined(list(pool.map(segment, *shares)))
+        known = None if noise is None else NoiseMap.of(noise, segments, bad, photons=self._photons)
+        return Segmented(rows, stamps, bad, segments, known)
 
     def filled_stamps(self, objects: pa.Table, seen: Segmented) -> NDArray[np.float32]:
         """Stamps (n, b, y, x) of the usable rows with neighbours filled, see `kernels.segmentation.fill`; what is drawn follows from ``object_id``."""
         ids = objects.column("object_id").to_numpy()[seen.rows]
-        return fill(seen.stamps.numpy(), seen.segments, seen.bad, hash_ids(ids, _SEED))
+        sky = None if seen.noise is None else seen.noise.sky
+        return fill(seen.stamps.numpy(), seen.segments, seen.bad, hash_ids(ids, _SEED), sky)
 
     def filled(self, objects: pa.Table, seen: Segmented) -> pa.Table:
         """The table with neighbours filled in its stamps."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["stamps_of"]
+__all__ = ["has_noise", "stamps_of"]
 
 
 def stamps_of(column: pa.ChunkedArray, bands: int, size: int) -> NDArray[np.float32]:
@@ -32,3 +32,8 @@ def stamps_of(column: pa.ChunkedArray, bands: int, size: int) -> NDArray[np.floa
     # .values has a slot for null lists too, and knows nothing of the array's own offset; no copy unless it has nulls
     flat = array.values.slice(array.offset * length, len(array) * length).to_numpy(zero_copy_only=False)
     return np.asarray(flat.reshape(-1, bands, size, size))
+
+
+def has_noise(objects: pa.Table) -> bool:
+    """Whether a table has the noise of each pixel, lists like those of stamps, in a column ``stamp_noise``."""
+    return "stamp_noise" in objects.column_names

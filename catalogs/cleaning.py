@@ -32,7 +32,9 @@ def centre(planes: Floats, stamps: Floats) -> None:
     stamps[tuple(target)] = planes[tuple(source)]
 
 
-def clean(stamps: Floats, layout: Images, covered: Integers | None = None) -> Integers:
+def clean(
+    stamps: Floats, layout: Images, covered: Integers | None = None, noise: Floats | None = None
+) -> Integers:
     """Subtract the background and make every pixel finite, in place, and say what was wrong.
 
     Parameters
@@ -43,6 +45,8 @@ def clean(stamps: Floats, layout: Images, covered: Integers | None = None) -> In
     layout : Images
     covered : (n,) int, optional
         Pixels of each stamp that lie on the image; all of them by default.
+    noise : (n, y, x) float32, optional
+        Noise of each pixel. Pixels whose noise is NaN are bad too; it becomes zero, in place, for all that are not finite.
 
     Returns
     -------
@@ -52,12 +56,14 @@ def clean(stamps: Floats, layout: Images, covered: Integers | None = None) -> In
     covered = np.full(len(stamps), stamps.shape[1] * stamps.shape[2]) if covered is None else covered
     for first in range(0, len(stamps), CHUNK):
         now = slice(first, first + CHUNK)
-        flags[now] = _clean(stamps[now], layout, covered[now])
+        flags[now] = _clean(stamps[now], layout, covered[now], None if noise is None else noise[now])
     return flags
 
 
-def _clean(stamps: Floats, layout: Images, covered: Integers) -> Integers:
+def _clean(stamps: Floats, layout: Images, covered: Integers, noise: Floats | None) -> Integers:
     flags = np.zeros(len(stamps), np.int32)
+    if noise is not None:
+        stamps[np.isnan(noise)] = np.nan
     pixels = stamps.shape[1] * stamps.shape[2]
     low, high = stamps.min(axis=(1, 2)), stamps.max(axis=(1, 2))
     whole = np.isfinite(low) & np.isfinite(high)  # min and max hand on NaN, and are the infinities if any
@@ -85,7 +91,10 @@ def _clean(stamps: Floats, layout: Images, covered: Integers) -> Integers:
         burst = known & ~(np.isfinite(low - background) & np.isfinite(high - background))
     flags[burst] |= Flag.BAD_PIXELS
     for i in np.flatnonzero(~whole | burst):
-        stamps[i][~np.isfinite(stamps[i])] = 0.0
+        bad = ~np.isfinite(stamps[i])
+        stamps[i][bad] = 0.0
+        if noise is not None:
+            noise[i][bad] = 0.0
     return flags
 
 

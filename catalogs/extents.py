@@ -124,7 +124,7 @@ def stamps_by_extent(
     Returns
     -------
     columns : dict of str to Arrow array
-        Those of `EXTENT_FIELDS`, and `stamp`: lists of float32, (band, side, side).
+        Those of `EXTENT_FIELDS`, and `stamp`: lists of float32, (band, side, side); where there are weight maps, `stamp_noise` like it.
     flags : (n,) int32
         Bits of `Flag` that concern pixels and extents.
 
@@ -141,18 +141,24 @@ def stamps_by_extent(
     flags = np.where(extents.unknown, np.int32(Flag.NO_EXTENT), np.int32(0))
     ends = np.cumsum(len(layout.bands) * extents.side.astype(np.int64) ** 2)
     offsets = np.concatenate([[0], ends])
-    values = np.empty(offsets[-1], np.float32)
+    pixels = {"stamp": np.empty(offsets[-1], np.float32)}
+    if layout.weight is not None:
+        pixels["stamp_noise"] = np.empty(offsets[-1], np.float32)
     for side in np.unique(extents.side):
         which = np.flatnonzero(extents.side == side)
-        stamps, found = stamps_of(_of_side(survey, int(side)), rows.take(which), folder, watched)
-        flags[which] |= _of_extents(stamps, found, extents.extent[which])
-        for row, stamp in zip(which, stamps, strict=True):
-            values[offsets[row] : offsets[row + 1]] = stamp.reshape(-1)
+        found = stamps_of(_of_side(survey, int(side)), rows.take(which), folder, watched)
+        flags[which] |= _of_extents(found.stamps, found.flags, extents.extent[which])
+        for name, values in pixels.items():
+            planes = found.stamps if name == "stamp" else found.noise
+            assert planes is not None
+            for row, plane in zip(which, planes, strict=True):
+                values[offsets[row] : offsets[row + 1]] = plane.reshape(-1)
     columns: dict[str, Any] = {
         "stamp_side": pa.array(extents.side),
         "stamp_extent": pa.array(extents.extent),
-        "stamp": pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values)),
     }
+    for name, values in pixels.items():
+        columns[name] = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
     return columns, flags
 
 

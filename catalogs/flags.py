@@ -19,7 +19,7 @@ class Flag(IntFlag):
     EDGE = 2
     """Part of the stamp lies off the image; those pixels are zero."""
     BAD_PIXELS = 4
-    """Some pixels are NaN or infinite; they are zero in the stamp."""
+    """Some pixels are NaN, infinite, masked or of no weight; they are zero in the stamp."""
     NO_PIXELS = 8
     """In some band no pixel is finite."""
     BLANK = 16

@@ -15,14 +15,15 @@ from catalogs.errors import Fault, Refused, grouped
 from catalogs.identity import identities, identity, name_of
 from catalogs.inspect_extents import expression_fault, scale_fault
 from catalogs.inspect_images import image_urls, look_at_images
+from catalogs.inspect_noise import look_at_noise
 from catalogs.inspect_nulls import with_nulls
 from catalogs.inspect_psfs import column_faults, look_at_psfs, psf_urls
 from catalogs.inspect_rows import look_at_rows
+from catalogs.inspect_vectors import vector_faults
 from catalogs.path_template import as_it_stands
 from catalogs.positions import unit_of
 from catalogs.release import Release, needed_columns
 from catalogs.slices import Shard
-from catalogs.stamps import stored_shape
 from catalogs.tables import NotATable, TableHeader, open_table
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ RESERVED = {
         "stamp",
         "stamp_side",
         "stamp_extent",
+        "stamp_noise",
         "stamp_psf",
         "stamp_fwhm",
         "embedding",
@@ -95,7 +97,8 @@ def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Releas
     scale, image_notes = look_at_images(release, rows.paths)
     release = replace(release, pixel_scale=scale)
     values, psf_notes = look_at_psfs(release, rows.psfs)
-    notes = (*_unit_notes(survey, columns), *null_notes, *rows.notes, *image_notes, *psf_notes)
+    looked = (*image_notes, *look_at_noise(release), *psf_notes)
+    notes = (*_unit_notes(survey, columns), *null_notes, *rows.notes, *looked)
     images = {name_of(url, image_folder): version for url, version in versions.items()}
     release = replace(release, selected=rows.selected, notes=notes, images=images, psf_values=values)
     _raise(scale_fault(release))
@@ -266,10 +269,7 @@ def _type_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
             faults.append(Fault(url, f"must be a number, not {kind}", "Choose another column", name))
     faults += _unit_faults(survey, url, schema) + _template_faults(survey, url, schema)
     if layout.layout == "column":
-        try:
-            stored_shape(schema.field(str(layout.column)), len(layout.bands))
-        except ValueError as error:
-            faults.append(Fault(url, str(error), "Check [survey.images] column and bands", layout.column))
+        faults += vector_faults(layout, url, schema)
     return faults
 
 
@@ -287,8 +287,11 @@ def _unit_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
 
 def _template_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
     """Columns whose values a path template cannot take as it says."""
-    mask = survey.images.mask
-    templates = {"path": survey.images.path, "mask.path": None if mask is None else mask.path}
+    planes = survey.images.planes
+    templates = {
+        "path": survey.images.path,
+        **{f"{name}.path": plane.path for name, plane in planes.items()},
+    }
     return [
         Fault(url, problem, f"Correct [survey.images] {key}: {path_template.EXAMPLE}", p.name)
         for key, template in templates.items()

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from catalogs import bounds, headers, images, masks, path_template, storage
+from catalogs import headers, images, masks, path_template, storage, weights
 from catalogs.errors import Fault, Refused
 from catalogs.image_header import ImageHeader, NotAnImage
-from catalogs.stamps import mask_path, path_of
+from catalogs.inspect_extensions import extension_faults
+from catalogs.planes import path_of, plane_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pyarrow as pa
 
     from catalogs.release import Release
     from catalogs.survey import Images
 
+Files = tuple[tuple[str, str], ...]
 SHOWN = 20
 SAME_SCALE = 0.01
 FETCH_IMAGE = "Fetch it, or leave its objects out with [survey] where"
@@ -51,7 +53,10 @@ def look_at_images(release: Release, paths: pa.Table | None) -> tuple[float | No
     if rows is None:
         return scale, []
     if layout.layout == "extensions":
-        _extension_faults(release, rows)
+        files = [(row, found) for row in rows for found in _files(release, row)]
+        faults = [found for _, found in files if isinstance(found, Fault)]
+        there = [(row, dict(found)) for row, found in files if not isinstance(found, Fault)]
+        _raise_if_any(faults + extension_faults(layout, there, FETCH_IMAGE))
         return scale, []
     return _look_at_tiles(release, rows, scale)
 
@@ -60,8 +65,8 @@ def image_urls(release: Release, paths: pa.Table | None) -> list[str]:
     """Every image file that the release needs; none where that is not known or there are none. `paths` as in `image_faults`."""
     layout = release.survey.images
     rows = _named(layout, paths) or []
-    files = {url for row in rows for pair in _files(release, row) if isinstance(pair, tuple) for url in pair}
-    return sorted(files)
+    found = [files for row in rows for files in _files(release, row) if not isinstance(files, Fault)]
+    return sorted({url for files in found for _, url in files})
 
 
 def _named(layout: Images, paths: pa.Table | None) -> list[dict[str, object]] | None:
@@ -80,15 +85,18 @@ def _raise_if_any(faults: list[Fault]) -> None:
         raise Refused(faults)
 
 
-def _files(release: Release, row: dict[str, object]) -> list[tuple[str, str] | Fault]:
-    """The images of a row that names some and their masks, a pair a band; without masks the image twice."""
-    layout, files = release.survey.images, list[tuple[str, str] | Fault]()
+def _files(release: Release, row: dict[str, object]) -> list[Files | Fault]:
+    """Where the images of a row and their planes lie: for each band, pairs of `image`, `mask` or `weight` and a url."""
+    layout, files = release.survey.images, list[Files | Fault]()
     for band in layout.bands:
         key = "path"
         try:
             url = path_of(str(layout.path), row, band, release.folder)
-            key = "mask.path"
-            files.append((url, mask_path(layout, url, row, band, release.folder)))
+            places = [("image", url)]
+            for name, plane in layout.planes.items():
+                key = f"{name}.path"
+                places.append((name, plane_path(plane, url, row, band, release.folder)))
+            files.append(tuple(places))
         except path_template.BadTemplate as error:
             files.append(Fault(f"[survey.images] {key}", str(error), "Correct it, or the catalog"))
     return files
@@ -105,12 +113,12 @@ def _look_at_tiles(
     release: Release, rows: list[dict[str, object]], scale: float | None
 ) -> tuple[float | None, list[str]]:
     layout = release.survey.images
-    named = {pair for row in rows for pair in _files(release, row)}
+    named = {files for row in rows for files in _files(release, row)}
     faults = [f for f in named if isinstance(f, Fault)]
-    pairs = sorted(pair for pair in named if isinstance(pair, tuple))
-    found = storage.parallel(lambda pair: _tile_or_fault(layout, *pair), pairs)
+    every = sorted(files for files in named if not isinstance(files, Fault))
+    found = storage.parallel(lambda files: _tile_or_fault(layout, dict(files)), every)
     faults += [f for f in found if isinstance(f, Fault)]
-    tiles = [(url, f) for (url, _), f in zip(pairs, found, strict=True) if not isinstance(f, Fault)]
+    tiles = [(files[0][1], f) for files, f in zip(every, found, strict=True) if not isinstance(f, Fault)]
     if layout.scale_in_wcs:
         scales = [(url, tile.scale) for url, tile in tiles]
         for url, other in scales:
@@ -134,16 +142,21 @@ def _grouped_notes(notes: list[tuple[str, str]]) -> list[str]:
     ]
 
 
-def _tile_or_fault(layout: Images, url: str, mask: str) -> _Tile | Fault:
-    """A tile's pixel scale if it is asked for and what is doubtful in its header, or what is wrong with it or with its mask."""
+def _tile_or_fault(layout: Images, urls: dict[str, str]) -> _Tile | Fault:
+    """A tile's pixel scale if it is asked for and what is doubtful in its header, or what is wrong with it or with its planes."""
+    url = urls["image"]
     image = _opened(url, "image", lambda: images.open_image(url, layout.hdu))
     if isinstance(image, Fault):
         return image
-    settings = layout.mask
-    if settings is not None:
-        found = _opened(mask, "mask", lambda: masks.open_mask(settings, mask, image))
-        if isinstance(found, Fault):
-            return found
+    opening = dict[str, Callable[[], ImageHeader]]()
+    if layout.mask is not None:
+        opening["mask"] = partial(masks.open_mask, layout.mask, urls["mask"], image)
+    if layout.weight is not None:
+        opening["weight"] = partial(weights.open_weight, layout.weight, urls["weight"], image)
+    for name, open_plane in opening.items():
+        plane = _opened(urls[name], name, open_plane)
+        if isinstance(plane, Fault):
+            return plane
     if layout.position != "sky" and not layout.scale_in_wcs:
         return _Tile(0.0, ())
     try:
@@ -165,63 +178,3 @@ def _opened(url: str, kind: str, opening: Callable[[], ImageHeader]) -> ImageHea
     except OSError as error:
         return Fault(url, f"cannot be read ({headers.first_line(error)})", "Fetch the file again")
     return image
-
-
-def _extension_faults(release: Release, rows: list[dict[str, object]]) -> None:
-    layout = release.survey.images
-    column = str(layout.hdu_column)
-    wanted: dict[str, set[int]] = {}
-    faults: list[Fault] = []
-    for row in rows:
-        number = row[column]
-        for pair in _files(release, row):
-            if isinstance(pair, Fault):
-                faults.append(pair)
-                continue
-            url = pair[0]
-            if not isinstance(number, int) or number < 0:
-                problem = "the number of an HDU is an integer from 0"
-                faults.append(Fault(url, problem, "Correct the column", column, repr(number)))
-            else:
-                wanted.setdefault(url, set()).add(number)
-    checked = storage.parallel(lambda item: _hdu_faults(*item, column), sorted(wanted.items()))
-    _raise_if_any(faults + [fault for found in checked for fault in found])
-
-
-def _check_stamp(image: ImageHeader) -> None:
-    bounds.check_stamp(image.hdu, image.header)
-    images.try_pixels(image)
-
-
-def _hdu_faults(url: str, numbers: set[int], column: str) -> list[Fault]:
-    """HDUs that are wanted of a file, but are not there or hold no image."""
-    faults, last, left = list[Fault](), -1, set(numbers)
-    correct = "Fetch the file again, or correct the column"
-    try:
-        with storage.glancing(url) as (stream, compression):
-            for last, header, offset in headers.walk(stream):
-                if last not in left:
-                    continue
-                left.remove(last)
-                try:
-                    _check_stamp(images.image_in(url, last, header, offset, compression))
-                except NotAnImage as error:
-                    faults.append(Fault(url, str(error), correct, column, str(last)))
-                if not left:
-                    if not headers.is_complete(url, offset + headers.data_bytes(header), compression):
-                        faults.append(
-                            Fault(url, f"is truncated: it ends inside HDU {last}", "Fetch the file again")
-                        )
-                    break
-    except FileNotFoundError:
-        return [Fault(url, "this image is missing", FETCH_IMAGE)]
-    except bounds.TooLarge as error:
-        return [*faults, Fault(url, str(error), error.remedy, column, str(last))]
-    except headers.MALFORMED as error:
-        told = headers.first_line(error)
-        told = told if isinstance(error, headers.NotFits) else f"cannot be read ({told})"
-        return [*faults, Fault(url, told, "Fetch the file again")]
-    if left:
-        problem = f"the file has only {last + 1} HDUs (counted from 0)"
-        faults.append(Fault(url, problem, correct, column, str(max(left))))
-    return faults

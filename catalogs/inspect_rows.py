@@ -65,10 +65,8 @@ def look_at_rows(release: Release) -> Rows:
     """
     if not may_be_looked_at([shard.table for shard in release.shards]):
         return Rows(None, None, [])
-    naming = list(release.survey.images.path_columns)
-    if release.survey.images.layout == "extensions":
-        naming.append(str(release.survey.images.hdu_column))
-    naming = list(dict.fromkeys(naming))
+    layout = release.survey.images
+    naming = list(dict.fromkeys([*layout.path_columns, *layout.hdu_columns]))
     psf = release.psf.columns if release.psf is not None else []
     answers = storage.parallel(lambda shard: _looked(release, shard, naming, psf), release.shards)
     found = [f for f in answers if not isinstance(f, Fault)]

@@ -1,4 +1,4 @@
-"""Masks: images of integers that say which pixels of a tile are bad, by the bits of their values."""
+"""Masks: integers that say which pixels of an image are bad, by the bits of their values."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catalogs import images
+from catalogs import images, planes
 from catalogs.image_header import ImageHeader, NotAnImage
 
 if TYPE_CHECKING:
     from catalogs._types import Array, Floats
     from catalogs.survey import Mask
 
-__all__ = ["bits_of", "masked", "open_mask"]
+__all__ = ["are_bad", "bits_of", "check", "masked", "open_mask"]
 
 _MOST = 62  # the highest bit that is counted
-_APART = 0.5  # pixels
 
 
 def open_mask(mask: Mask, url: str, tile: ImageHeader) -> ImageHeader:
@@ -28,24 +27,26 @@ def open_mask(mask: Mask, url: str, tile: ImageHeader) -> ImageHeader:
         If there is none, its values are no integers, or it is not on the tile's pixels.
     FileNotFoundError
     """
-    found = images.open_image(url, mask.hdu)
-    bitpix = int(found.header["ZBITPIX" if found.compressed else "BITPIX"])
-    check = "Check [survey.images.mask]"
-    if bitpix < 0:
-        raise NotAnImage(f"the mask in HDU {found.hdu} is of floats, not of bits", check)
-    if found.shape != tile.shape:
-        ours, theirs = (f"{shape[1]} x {shape[0]}" for shape in (found.shape, tile.shape))
-        raise NotAnImage(f"the mask has {ours} pixels, but {tile.url} has {theirs}", check)
-    away = _away(found, tile)
-    if away > _APART:
-        raise NotAnImage(
-            f"the mask's WCS puts its pixels {away:.1f} pixels beside those of {tile.url}", check
-        )
-    bits_of(mask, found)
+    found = planes.open_on(mask, "mask", url, tile)
+    check(mask, found)
     return found
 
 
-def bits_of(mask: Mask, image: ImageHeader) -> int | None:
+def check(mask: Mask, image: ImageHeader) -> None:
+    """Refuse a mask whose values are no integers, or whose header does not know a bit's name.
+
+    Raises
+    ------
+    NotAnImage
+    """
+    if planes.is_of_floats(image):
+        raise NotAnImage(
+            f"the mask in HDU {image.hdu} is of floats, not of bits", "Check [survey.images.mask]"
+        )
+    bits_of(mask, image)
+
+
+def bits_of(mask: Mask, image: ImageHeader | None) -> int | None:
     """The bits that mark a bad pixel, as one integer; None where every value but zero does.
 
     Raises
@@ -55,11 +56,11 @@ def bits_of(mask: Mask, image: ImageHeader) -> int | None:
     """
     if not mask.bits:
         return None
-    value = 0
+    value, header = 0, {} if image is None else image.header
     for bit in mask.bits:
-        number = image.header.get(f"MP_{bit}", image.header.get(bit)) if isinstance(bit, str) else bit
+        number = header.get(f"MP_{bit}", header.get(bit)) if isinstance(bit, str) else bit
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MOST:
-            known = sorted(key[3:] for key in image.header if key.startswith("MP_"))
+            known = sorted(key[3:] for key in header if key.startswith("MP_"))
             there = f"it names {', '.join(known)}" if known else "it names none"
             raise NotAnImage(
                 f"the mask's header has no bit {bit!r} (MP_{bit}): {there}",
@@ -69,20 +70,14 @@ def bits_of(mask: Mask, image: ImageHeader) -> int | None:
     return value
 
 
+def are_bad(values: Array, bits: int | None) -> Array:
+    """Which values of a mask, integers of any shape, mark a bad pixel."""
+    with np.errstate(invalid="ignore"):  # scaled integers are floats, NaN where BLANK stands
+        return values != 0 if bits is None else values.astype(np.int64) & bits != 0
+
+
 def masked(mask: Mask, image: ImageHeader, x: Floats, y: Floats, size: int) -> Array:
     """Which pixels of stamps are bad, (n, size, size) bool; positions as in `catalogs.images.cut`. What is off the image is not."""
     values = np.zeros((len(x), size, size), np.int64)
     images.cut(image, x, y, size, out=values)
-    bits = bits_of(mask, image)
-    return values != 0 if bits is None else values & bits != 0
-
-
-def _away(mask: ImageHeader, tile: ImageHeader) -> float:
-    """How far the mask's corners lie from the tile's, pixels; 0 where one of them has no WCS."""
-    ours, theirs = mask.wcs, tile.wcs
-    if ours is None or theirs is None:
-        return 0.0
-    ny, nx = tile.shape
-    corners = np.array([[0.0, 0.0], [nx - 1.0, ny - 1.0]])
-    there = theirs.wcs_world2pix(ours.wcs_pix2world(corners, 0), 0)
-    return float(np.hypot(*(there - corners).T).max())
+    return are_bad(values, bits_of(mask, image))

@@ -21,7 +21,7 @@ from catalogs.stamps import image_columns, stamps_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from catalogs._types import Bools, Integers
+    from catalogs._types import Bools, Floats, Integers
     from catalogs.psf_source import PSFSource
     from catalogs.slices import Shard, Slice
     from catalogs.survey import Survey
@@ -98,7 +98,7 @@ class Release:
         return where.selected(self.survey.where, rows)
 
     def stamps(self, rows: pa.Table, watched: Watched) -> tuple[dict[str, pa.Array], Integers]:
-        """Stamps of some catalog rows: the columns that tell of their extents, if they have some, and `stamp`; and their flags, (n,) int32.
+        """Stamps of some catalog rows: the columns that tell of their extents, if they have some, `stamp`, and `stamp_noise` where there are weight maps; and their flags, (n,) int32.
 
         Raises
         ------
@@ -108,13 +108,17 @@ class Release:
         survey = self.survey
         if survey.images.extent is not None:
             return stamps_by_extent(survey, rows, self.folder, watched, self.pixel_scale)
-        stamps, flags = stamps_of(survey, rows, self.folder, watched)
-        pixels = pa.FixedSizeListArray.from_arrays(pa.array(stamps.reshape(-1)), self.stamp_values)
-        return {"stamp": pixels}, flags
+        found = stamps_of(survey, rows, self.folder, watched)
+        columns = {"stamp": self._lists(found.stamps)}
+        if found.noise is not None:
+            columns["stamp_noise"] = self._lists(found.noise)
+        return columns, found.flags
 
     def read(self, piece: Slice) -> pa.Table:
-        """The objects of a slice: `objects_schema` and `usable` (bool) and `stamp` (list of float32, of one length where no extent is given), and the
-        column of `psf` where there is one.
+        """The objects of a slice: `objects_schema`, `usable` (bool), `stamp` (list of float32, of one length where no extent is given), `stamp_noise` (the
+        same) where there are weight maps, and the column of `psf` where there is one.
+
+        The noise is one standard deviation of each pixel in the images' unit, zero where a pixel is no data.
 
         Its metadata name the images that were read, and say which version each of them is.
 
@@ -160,10 +164,14 @@ class Release:
         objects = pa.Table.from_arrays(columns, schema=self.objects_schema)
         if watched.seen:
             objects = objects.replace_schema_metadata(as_metadata(watched.seen))
-        objects = objects.append_column("usable", pa.array(flags & UNUSABLE == 0)).append_column(
-            "stamp", stamps["stamp"]
-        )
+        objects = objects.append_column("usable", pa.array(flags & UNUSABLE == 0))
+        for name in ("stamp", "stamp_noise"):
+            if name in stamps:
+                objects = objects.append_column(name, stamps[name])
         return objects if self.psf is None else objects.append_column(self.psf.name, psfs)
+
+    def _lists(self, planes: Floats) -> pa.FixedSizeListArray:
+        return pa.FixedSizeListArray.from_arrays(pa.array(planes.reshape(-1)), self.stamp_values)
 
 
 def needed_columns(survey: Survey, kept: dict[str, str], psf: PSFSource | None = None) -> list[str]:

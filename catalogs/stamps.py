@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from catalogs import bounds, headers, images, masks, path_template, pixels, storage
+from catalogs import images, masks, path_template, weights
 from catalogs.cleaning import centre, clean
 from catalogs.errors import CorruptFile
 from catalogs.image_header import ImageHeader, NotAnImage
+from catalogs.planes import path_of, plane_path
 from catalogs.positions import numbers, positions_of
 from catalogs.sky import sky_to_pixel
+from catalogs.stamp_file import StampFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from catalogs._types import Array, Floats, Integers
     from catalogs.identity import Watched
-    from catalogs.survey import Images, Survey
+    from catalogs.survey import Images, Plane, Survey
 
 
-def stamps_of(
-    survey: Survey, rows: pa.Table, folder: str, watched: Watched | None = None
-) -> tuple[Floats, Integers]:
+@dataclass(frozen=True)
+class Stamps:
+    """The pixels of some objects."""
+
+    stamps: Floats
+    """(n, band, y, x) float32: background-subtracted, native byte order, every value finite."""
+    flags: Integers
+    """(n,) int32: bits of `Flag` that concern pixels."""
+    noise: Floats | None
+    """(n, band, y, x) float32: one standard deviation of each pixel, zero where there is no data; None where the survey has no weight maps."""
+    negative: Integers
+    """(n,) int: how many of the weights are negative."""
+
+
+def stamps_of(survey: Survey, rows: pa.Table, folder: str, watched: Watched | None = None) -> Stamps:
     """Read the stamps of some catalog rows.
 
     Parameters
@@ -37,43 +53,43 @@ def stamps_of(
     watched : Watched, optional
         Is told of every image before it is opened.
 
-    Returns
-    -------
-    stamps : (n, band, y, x) float32
-        Background-subtracted, native byte order, every value finite.
-    flags : (n,) int32
-        Bits of `Flag` that concern pixels.
+    Raises
+    ------
+    CorruptFile
+        If a file cannot be read as what it is.
     """
     side, bands = survey.images.size, len(survey.images.bands)
-    stamps = np.zeros((rows.num_rows, bands, side, side), np.float32)
-    flags = np.zeros(rows.num_rows, np.int32)
+    shape = (rows.num_rows, bands, side, side)
+    found = Stamps(
+        np.zeros(shape, np.float32),
+        np.zeros(rows.num_rows, np.int32),
+        None if survey.images.weight is None else np.zeros(shape, np.float32),
+        np.zeros(rows.num_rows, np.int64),
+    )
     if survey.images.layout == "column":
-        _from_column(survey.images, rows, stamps, flags)
+        _from_column(survey.images, rows, found)
     else:
         read = _from_tiles if survey.images.layout == "tiles" else _from_extensions
         opening = watched.opening if watched is not None else (lambda url: None)  # noqa: ARG005
-        read(survey, rows, folder, stamps, flags, opening)
-    return stamps, flags
+        read(survey, rows, folder, found, opening)
+    return found
 
 
 def image_columns(survey: Survey) -> list[str]:
     """Catalog columns that reading the stamps needs."""
     layout = survey.images
     if layout.layout == "column":
-        return [str(layout.column)]
+        return [
+            str(column) for column in (layout.column, *(plane.column for plane in layout.planes.values()))
+        ]
     columns = list(layout.path_columns)
     if layout.layout == "extensions":
-        columns.append(str(layout.hdu_column))
+        columns += layout.hdu_columns
     elif layout.position == "pixel":
         columns += [layout.x, layout.y]
     else:
         columns += [str(survey.ra), str(survey.dec)]
     return columns
-
-
-def path_of(template: str, values: Mapping[str, object], band: str, folder: str) -> str:
-    """Fill a path template with a band and the catalog's values; raises `BadTemplate` where a value does not fit."""
-    return storage.absolute(path_template.filled(template, values, band), folder)
 
 
 def _path(layout: Images, values: Mapping[str, object], band: str, folder: str) -> str:
@@ -103,8 +119,7 @@ def _from_tiles(
     survey: Survey,
     rows: pa.Table,
     folder: str,
-    stamps: Floats,
-    flags: Integers,
+    found: Stamps,
     opening: Callable[[str], None],
 ) -> None:
     layout = survey.images
@@ -120,43 +135,47 @@ def _from_tiles(
             except NotAnImage as error:
                 raise CorruptFile(f"{url}: {error}. Fetch the file again.") from error
             x, y = _pixels(survey, part, tile)
-            run = _run(which)
-            cleaned = stamps[run, b]  # a view where the rows stand together: then nothing is copied
+            run, noise = _run(which), None
+            cleaned = found.stamps[run, b]  # a view where the rows stand together: then nothing is copied
             _, covered = images.cut(tile, x, y, layout.size, out=cleaned)
             if layout.mask is not None:
-                mask = _mask_of(layout, values, band, folder, tile, opening)
+                with _beside("mask", layout.mask, url, values, band, folder, opening) as place:
+                    mask = masks.open_mask(layout.mask, place, tile)
                 cleaned[masks.masked(layout.mask, mask, x, y, layout.size)] = np.nan
-            flags[run] |= clean(cleaned, layout, covered)
+            if layout.weight is not None:
+                with _beside("weight", layout.weight, url, values, band, folder, opening) as place:
+                    weight = weights.open_weight(layout.weight, place, tile)
+                noise, negative = weights.weighed(layout.weight, weight, x, y, layout.size)
+                found.negative[run] += negative
+            found.flags[run] |= clean(cleaned, layout, covered, noise)
+            if found.noise is not None:
+                found.noise[run, b] = noise
             if not isinstance(run, slice):
-                stamps[run, b] = cleaned
+                found.stamps[run, b] = cleaned
 
 
-def mask_path(layout: Images, url: str, values: Mapping[str, object], band: str, folder: str) -> str:
-    """Where the mask of a tile lies; raises `BadTemplate` where a value does not fit."""
-    template = layout.mask.path if layout.mask is not None else None
-    return url if template is None else path_of(template, values, band, folder)
-
-
-def _mask_of(
-    layout: Images,
+@contextmanager
+def _beside(
+    name: str,
+    plane: Plane,
+    url: str,
     values: Mapping[str, object],
     band: str,
     folder: str,
-    tile: ImageHeader,
     opening: Callable[[str], None],
-) -> ImageHeader:
+) -> Iterator[str]:
+    """Where the plane of an image lies; what is wrong with it becomes a `CorruptFile` that names it."""
     try:
-        url = mask_path(layout, tile.url, values, band, folder)
-        if url != tile.url:
-            opening(url)
-        assert layout.mask is not None
-        return masks.open_mask(layout.mask, url, tile)
+        place = plane_path(plane, url, values, band, folder)
+        if place != url:
+            opening(place)
+        yield place
     except path_template.BadTemplate as error:
-        raise CorruptFile(f"[survey.images.mask] path: {error}. Correct it, or the catalog.") from error
+        raise CorruptFile(f"[survey.images.{name}] path: {error}. Correct it, or the catalog.") from error
     except FileNotFoundError as error:
-        raise CorruptFile(f"{url}: this mask is missing. Fetch it.") from error
+        raise CorruptFile(f"{place}: this {name} is missing. Fetch it.") from error
     except NotAnImage as error:
-        raise CorruptFile(f"{url}: {error}. {error.remedy}.") from error
+        raise CorruptFile(f"{place}: {error}. {error.remedy}.") from error
 
 
 def _pixels(survey: Survey, rows: pa.Table, tile: ImageHeader) -> tuple[Floats, Floats]:
@@ -187,14 +206,36 @@ def pixels_on_tiles(survey: Survey, rows: pa.Table, band: str, folder: str) -> t
     return np.ceil(x - layout.size / 2) + half, np.ceil(y - layout.size / 2) + half
 
 
-def _from_column(layout: Images, rows: pa.Table, stamps: Floats, flags: Integers) -> None:
-    column = rows[str(layout.column)].combine_chunks()
-    shape = stored_shape(rows.schema.field(str(layout.column)), len(layout.bands))
-    values = column.values.to_numpy(zero_copy_only=False).reshape(rows.num_rows, *shape)
+def _from_column(layout: Images, rows: pa.Table, found: Stamps) -> None:
+    values, _ = _vectors(rows, str(layout.column), layout)
+    bad, noises = None, None
+    if layout.mask is not None:
+        bits, missing = _vectors(rows, str(layout.mask.column), layout)
+        bad = masks.are_bad(bits, masks.bits_of(layout.mask, None)) | missing
+    if layout.weight is not None:
+        noises, _ = _vectors(rows, str(layout.weight.column), layout)
     for b in range(len(layout.bands)):
-        planes = _float32(values[:, b])
-        flags |= clean(planes, layout)
-        centre(planes, stamps[:, b])
+        planes, noise = _float32(values[:, b]), None
+        if bad is not None:
+            planes[bad[:, b]] = np.nan
+        if layout.weight is not None and noises is not None:
+            noise, negative = weights.noise_of(noises[:, b], layout.weight.kind)
+            found.negative[:] += negative
+        found.flags[:] |= clean(planes, layout, noise=noise)
+        centre(planes, found.stamps[:, b])
+        if noise is not None and found.noise is not None:
+            centre(noise, found.noise[:, b])
+
+
+def _vectors(rows: pa.Table, name: str, layout: Images) -> tuple[Array, Array]:
+    """Planes (n, band, y, x) of a vector column, and which of their values are missing; those are zero among integers, NaN among floats."""
+    column = rows[name].combine_chunks()
+    shape = rows.num_rows, *stored_shape(rows.schema.field(name), len(layout.bands))
+    values, missing = column.values, np.zeros(shape, bool)
+    if pa.types.is_integer(values.type) and values.null_count:
+        missing = values.is_null().to_numpy(zero_copy_only=False).reshape(shape)
+        values = values.fill_null(0)
+    return values.to_numpy(zero_copy_only=False).reshape(shape), missing
 
 
 def stored_shape(field: pa.Field, bands: int) -> tuple[int, int, int]:
@@ -218,50 +259,63 @@ def _from_extensions(
     survey: Survey,
     rows: pa.Table,
     folder: str,
-    stamps: Floats,
-    flags: Integers,
+    found: Stamps,
     opening: Callable[[str], None],
 ) -> None:
     layout = survey.images
-    hdus = rows[str(layout.hdu_column)].to_pylist()
     for values, which in _groups(rows, layout.path_columns):
+        part = rows.take(which)
+        own = part[str(layout.hdu_column)].to_pylist()
         for b, band in enumerate(layout.bands):
             url = _path(layout, values, band, folder)
             opening(url)
-            found = _images_of(url, {hdus[i] for i in which})
-            try:
-                with pixels.opened(url, found[hdus[which[0]]].compression) as file:
-                    # in the file's order, which a compressed one is read in once
-                    for i in sorted(which, key=lambda row: hdus[row]):
-                        image = found[hdus[i]]
-                        plane = _float32(file.rows(image).strip(0, image.shape[0]))[None]
-                        flags[i] |= clean(plane, layout)[0]
-                        centre(plane, stamps[i : i + 1, b])
-            except headers.MALFORMED as error:
-                told = headers.first_line(error)
-                raise CorruptFile(f"{url}: pixels cannot be read ({told}). Fetch the file again.") from error
+            with ExitStack() as stack:
+                files, hdus = {"image": StampFile(url, own, stack)}, {"image": own}
+                for name, plane in layout.planes.items():
+                    with _beside(name, plane, url, values, band, folder, opening) as place:
+                        hdus[name] = _hdus_of(plane, part, own)
+                        files[name] = StampFile(place, hdus[name], stack)
+                # in the file's order, which a compressed one is read in once
+                for k in sorted(range(len(which)), key=lambda k: own[k]):
+                    _add(
+                        layout, files, {name: theirs[k] for name, theirs in hdus.items()}, found, which[k], b
+                    )
 
 
-def _images_of(url: str, wanted: set[int | None]) -> dict[int | None, ImageHeader]:
-    """Headers before pixels: the plan has not looked at the files of a large release."""
-    found: dict[int | None, ImageHeader] = {}
+def _hdus_of(plane: Plane, rows: pa.Table, numbers: list[int]) -> list[int | str]:
+    """The HDUs of the planes of stamps that are in HDUs of these numbers."""
+    if plane.hdu is not None:
+        return [plane.hdu] * len(numbers)
+    return list(numbers) if plane.hdu_column is None else rows[plane.hdu_column].to_pylist()
+
+
+def _add(
+    layout: Images,
+    files: Mapping[str, StampFile],
+    hdus: Mapping[str, int | str],
+    found: Stamps,
+    i: int,
+    b: int,
+) -> None:
+    """Read and clean one band of one stamp."""
+    image = files["image"].header(hdus["image"])
+    plane, noise = _float32(files["image"].read(hdus["image"]))[None], None
     try:
-        with storage.glancing(url) as (stream, compression):
-            for number, header, offset in headers.walk(stream):
-                if number in wanted:
-                    bounds.check_stamp(number, header)
-                    found[number] = images.image_in(url, number, header, offset, compression)
-                if len(found) == len(wanted):
-                    break
-    except headers.MALFORMED as error:
-        remedy = getattr(error, "remedy", "Fetch the file again")
-        raise CorruptFile(
-            f"{url}: cannot be read as FITS ({headers.first_line(error)}). {remedy}."
-        ) from error
-    if missing := wanted - found.keys():
-        problem = f"has no HDU {min(missing, key=str)}"
-        raise CorruptFile(f"{url}: {problem}. Correct the catalog, or fetch the file again.")
-    return found
+        if layout.mask is not None:
+            header = files["mask"].header(hdus["mask"])
+            masks.check(layout.mask, header)
+            values = files["mask"].read_on("mask", hdus["mask"], image)
+            plane[0][masks.are_bad(values, masks.bits_of(layout.mask, header))] = np.nan
+        if layout.weight is not None:
+            values = files["weight"].read_on("weight", hdus["weight"], image)
+            noise, negative = weights.noise_of(values[None], layout.weight.kind)
+            found.negative[i] += negative[0]
+    except NotAnImage as error:
+        raise CorruptFile(f"{image.url}, HDU {image.hdu}: {error}. {error.remedy}.") from error
+    found.flags[i] |= clean(plane, layout, noise=noise)[0]
+    centre(plane, found.stamps[i : i + 1, b])
+    if noise is not None and found.noise is not None:
+        centre(noise, found.noise[i : i + 1, b])
 
 
 def _float32(pixels: Array) -> Floats:

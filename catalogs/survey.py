@@ -26,22 +26,50 @@ Template = Annotated[str, AfterValidator(_as_template)]
 """Path template; refused where it is none."""
 
 
-class Mask(Section):
-    """Which pixels of the tiles are bad: an image of integers on the pixels of each tile. Bad pixels become zero, are flagged, and are neither measured nor taken for light."""
+class Plane(Section):
+    """A plane of numbers beside the images, one for each of their pixels."""
 
     path: Template | None = None
-    """Path template like that of the images; by default the mask is in the image's own file."""
+    """`tiles` and `extensions`: path template like that of the images; by default the plane is in the image's own file."""
     hdu: int | str | None = None
-    """HDU number or EXTNAME; by default the file's first image, so it is needed where `path` is left out."""
+    """HDU number or EXTNAME; by default the file's first image (`extensions`: the HDU number of the stamp), so it is needed where `path` is left out."""
+    hdu_column: str | None = None
+    """`extensions`: the column with the HDU number of each stamp's plane."""
+    column: str | None = None
+    """`column`: the vector column that holds the planes, in the shape of the stamps."""
+
+    def misfit(self, layout: str) -> str | None:
+        """What is wrong with the place for a layout of the images; None where nothing is."""
+        places = {
+            "tiles": ["path", "hdu"],
+            "column": ["column"],
+            "extensions": ["path", "hdu", "hdu_column"],
+        }[layout]
+        given = [key for key in ("path", "hdu", "hdu_column", "column") if getattr(self, key) is not None]
+        for key in given:
+            if key not in places:
+                return f'{key} is not for layout = "{layout}": give {" or ".join(places)}'
+        if not given:
+            return f"says neither {' nor '.join(places)}" if len(places) > 1 else f"needs {places[0]}"
+        if self.hdu is not None and self.hdu_column is not None:
+            return "has hdu and hdu_column: give one of them"
+        return None
+
+
+class Mask(Plane):
+    """Which pixels are bad: integers, for each pixel of an image. Bad pixels become zero, are flagged, and are neither measured nor taken for light."""
+
     bits: list[Annotated[int, Field(ge=0, le=62)] | Annotated[str, Field(min_length=1, max_length=8)]] = []
     """Bits that mark a bad pixel: numbers from 0, or names that the mask's header has as `MP_NAME` or `NAME`; `[]`: all of them."""
 
-    @model_validator(mode="after")
-    def _somewhere(self) -> Mask:
-        if self.path is None and self.hdu is None:
-            msg = 'says neither path nor hdu: give the path of the masks, or hdu = "DQ" of the images\' own files'
-            raise ValueError(msg)
-        return self
+
+class Weight(Plane):
+    """The noise of each pixel: numbers in the images' unit, not relative ones. S/N, fits, detection and filling use it; pixels of no weight are bad, as masked ones are."""
+
+    kind: Literal["inverse-variance", "variance", "rms"]
+    """What the numbers are, sigma being the noise of a pixel: `rms` sigma, `variance` sigma², `inverse-variance` 1 / sigma². Zero, negative, infinite or NaN: a bad pixel."""
+    photons: bool = False
+    """Whether the objects' own photon noise is in it, as in ERR and VARIANCE planes; else it is the sky's alone, to which `[measure] gain` adds theirs."""
 
 
 class Images(Section):
@@ -84,7 +112,9 @@ class Images(Section):
     background: Literal["border", "none"] = "border"
     """`border` subtracts each stamp's own sky, the median of its outer frame; `none`: already subtracted."""
     mask: Mask | None = None
-    """`tiles`: which pixels are bad; the table `[survey.images.mask]`."""
+    """Which pixels are bad; the table `[survey.images.mask]`."""
+    weight: Weight | None = None
+    """The noise of each pixel; the table `[survey.images.weight]`."""
 
     @field_validator("bands")
     @classmethod
@@ -100,8 +130,7 @@ class Images(Section):
         for key in needs:
             if getattr(self, key) is None:
                 raise ValueError(f'layout = "{self.layout}" needs {key} = "…"')
-        if self.mask is not None and self.layout != "tiles":
-            raise ValueError(f'mask is for layout = "tiles", not "{self.layout}"')
+        self._planes_have_what_they_need()
         names_band = self.path is not None and path_template.names_band(self.path)
         self._extent_has_what_it_needs()
         if self.layout == "tiles" and len(self.bands) > 1 and not names_band:
@@ -142,6 +171,27 @@ class Images(Section):
             return False
         return self.pixel_scale == "wcs" or (self.pixel_scale is None and self.position == "sky")
 
+    def _planes_have_what_they_need(self) -> None:
+        for name, plane in self.planes.items():
+            problem = plane.misfit(self.layout)
+            if problem is not None:
+                raise ValueError(f"[survey.images.{name}] {problem}")
+        named = [bit for bit in (self.mask.bits if self.mask is not None else []) if isinstance(bit, str)]
+        if self.layout == "column" and named:
+            raise ValueError(
+                f"[survey.images.mask] bits: {named[0]!r} is a name, which a column has no header for: give numbers"
+            )
+        path = None if self.weight is None else self.weight.path
+        if path is not None and len(self.bands) > 1 and not path_template.names_band(path):
+            msg = f"[survey.images.weight] path has no {{band}}, but there are {len(self.bands)} bands, each with a noise of its own"
+            raise ValueError(msg)
+
+    @property
+    def planes(self) -> dict[str, Plane]:
+        """Planes beside the images, by the name of their table."""
+        both = {"mask": self.mask, "weight": self.weight}
+        return {name: plane for name, plane in both.items() if plane is not None}
+
     @property
     def largest_extent(self) -> int:
         """Pixels a side that are encoded at most of an object."""
@@ -157,9 +207,16 @@ class Images(Section):
     @property
     def path_columns(self) -> list[str]:
         """Catalog columns that the path templates name."""
-        own = path_template.columns_of(self.path or "")
-        mask = path_template.columns_of(self.mask.path or "") if self.mask is not None else []
-        return list(dict.fromkeys([*own, *mask]))
+        templates = [self.path, *(plane.path for plane in self.planes.values())]
+        return list(
+            dict.fromkeys(c for template in templates for c in path_template.columns_of(template or ""))
+        )
+
+    @property
+    def hdu_columns(self) -> list[str]:
+        """Catalog columns that hold HDU numbers."""
+        columns = [self.hdu_column, *(plane.hdu_column for plane in self.planes.values())]
+        return list(dict.fromkeys(c for c in columns if c is not None)) if self.layout == "extensions" else []
 
 
 class Survey(Section):

@@ -25,7 +25,12 @@ class Asymmetry:
 
 
 def asymmetry(
-    images: torch.Tensor, masked: torch.Tensor, start: torch.Tensor, radius: torch.Tensor, sky: torch.Tensor
+    images: torch.Tensor,
+    masked: torch.Tensor,
+    start: torch.Tensor,
+    radius: torch.Tensor,
+    sky: torch.Tensor,
+    noise: torch.Tensor | None = None,
 ) -> Asymmetry:
     """Asymmetry within a circle, the least over its centres (Conselice 2003, ApJS 147, 1; Lotz et al. 2004, eq. 10).
 
@@ -45,6 +50,8 @@ def asymmetry(
         Of the circle, pixels; usually 1.5 Petrosian radii.
     sky : (n,) float tensor
         Asymmetry of a pixel of the sky, see `sky_asymmetry`.
+    noise : (n, y, x) float tensor, optional
+        The sky's noise in each pixel, where that is known; then `sky` is in units of that of a pixel less the one that it is turned to, and so are areas.
 
     Returns
     -------
@@ -58,21 +65,28 @@ def asymmetry(
         start.double().numpy(force=True),
         radius.double().numpy(force=True),
         sky.double().numpy(force=True),
+        (images[:0] if noise is None else noise).float().numpy(force=True),
         found,
     )
     answer = torch.from_numpy(found).to(images.device)
     return Asymmetry(answer[:, 0], answer[:, 1:])
 
 
-def sky_asymmetry(images: torch.Tensor, sky: torch.Tensor) -> torch.Tensor:
-    """Mean |I - I_180| of sky pixels (n, y, x) bool that are turned to sky pixels; (n,) float64, NaN where there are none."""
+def sky_asymmetry(images: torch.Tensor, sky: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean |I - I_180| of sky pixels (n, y, x) bool that are turned to sky pixels; (n,) float64, NaN where there are none.
+
+    Where the noise (n, y, x) of each pixel is known, over the mean noise of these differences.
+    """
     both = sky & sky.flip(1, 2)
     left = torch.where(both, (images - images.flip(1, 2)).abs(), 0.0).double().sum(dim=(1, 2))
-    return left / both.sum(dim=(1, 2))
+    if noise is None:
+        return left / both.sum(dim=(1, 2))
+    spread = torch.where(both, torch.hypot(noise, noise.flip(1, 2)), 0.0).double().sum(dim=(1, 2))
+    return left / spread
 
 
 @compiled
-def _least(images: Any, masked: Any, start: Any, radius: Any, sky: Any, found: Any) -> None:
+def _least(images: Any, masked: Any, start: Any, radius: Any, sky: Any, noise: Any, found: Any) -> None:
     """Fill found (n, 3): the least asymmetry and its centre, x and y."""
     n, height, width = images.shape
     part = np.empty((height, width), np.float32)
@@ -92,6 +106,8 @@ def _least(images: Any, masked: Any, start: Any, radius: Any, sky: Any, found: A
         box = _disc(at_x / 2, at_y / 2, radius[i], counted, part)
         left, total, area = _left(light, counted, part, box, at_x, at_y)
         found[i, 1], found[i, 2] = at_x / 2, at_y / 2
+        if len(noise):
+            area = _spread(noise[i], counted, part, box, at_x, at_y)
         if total > 0:
             found[i, 0] = (left - area * sky[i]) / total
 
@@ -183,6 +199,19 @@ def _left(
             total += inside * abs(here[x])
             area += inside
     return float(left), float(total), float(area)
+
+
+@compiled
+def _spread(noise: Any, counted: Any, part: Any, box: Any, twice_x: float, twice_y: float) -> float:
+    """The noise of the differences that `_left` sums, each by the pixel nearest to where it is turned to."""
+    height, width = part.shape
+    total = 0.0
+    for y in range(box[2], box[3]):
+        for x in range(box[0], box[1]):
+            to_x, to_y = int(np.floor(twice_x - x + 0.5)), int(np.floor(twice_y - y + 0.5))
+            if part[y, x] > 0 and 0 <= to_x < width and 0 <= to_y < height and counted[0, to_y, to_x] > 0:
+                total += part[y, x] * np.hypot(noise[y, x], noise[to_y, to_x])
+    return total
 
 
 @compiled

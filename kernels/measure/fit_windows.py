@@ -71,8 +71,8 @@ def fit_in_windows(
     Parameters
     ----------
     images : (n, y, x) float tensor
-    noise : (n,) float tensor
-        Of the sky in a pixel.
+    noise : (n,) or (n, y, x) float tensor
+        Of the sky in a pixel, or of each pixel.
     masked : (n, y, x) bool tensor
     optics : Optics
         A stamp whose PSF is missing is not fitted.
@@ -96,20 +96,19 @@ def fit_in_windows(
     window = torch.where((window < min(sides)) & centre.isfinite().all(dim=1), window, 0)
     found: dict[str, torch.Tensor] = {}
     for side, places, psf in _alike(window, optics):
-        here, no_data, corner = (
-            images[places],
-            masked[places],
-            torch.zeros_like(places)[:, None].expand(-1, 2),
-        )
+        here, no_data, sigma = images[places], masked[places], noise[places]
+        corner = torch.zeros_like(places)[:, None].expand(-1, 2)
         if side:
             near = centre[places].round().long() - side // 2
             corner = torch.stack([near[:, k].clamp(0, sides[1 - k] - side) for k in (0, 1)], dim=1)
             line = torch.arange(side, device=corner.device)
             rows, columns = corner[:, 1, None, None] + line[:, None], corner[:, 0, None, None] + line
             here, no_data = (values[places[:, None, None], rows, columns] for values in (images, masked))
+            if noise.ndim > 1:
+                sigma = noise[places[:, None, None], rows, columns]
         part = fit(
             here,
-            noise[places],
+            sigma,
             no_data,
             psf,
             centre[places] - corner,

@@ -20,6 +20,7 @@ from kernels.measure.shapes import ellipse
 from kernels.measure.smoothness import smoothness
 from kernels.measure.surroundings import EXTENT, area_radius, astray, blend_fraction, surroundings
 from kernels.segmentation.noise import deviation, frame
+from kernels.segmentation.noise_map import NoiseMap
 from kernels.segmentation.segments import Segments, segment
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def measure(
     optics: Optics | None = None,
     quantities: Collection[str] = tuple(QUANTITIES),
     segments: Segments | None = None,
+    noise: NoiseMap | None = None,
 ) -> dict[str, torch.Tensor]:
     """Morphology of the central object of every stamp, in pixels, degrees and image units.
 
@@ -59,6 +61,8 @@ def measure(
         Of `kernels.measure.quantities.QUANTITIES`.
     segments : Segments, optional
         Of these stamps, in all their bands; by default of the images alone.
+    noise : NoiseMap, optional
+        Noise (n, y, x) of each pixel, where that is known, in the images' unit: S/N and the fit take all of it, asymmetry and smoothness the sky's.
 
     Returns
     -------
@@ -74,7 +78,12 @@ def measure(
     """
     optics, parts = optics or Optics(), []
     bad = bad | ~images.isfinite()
-    segments = segments or segment(images[:, None].float(), bad[:, None])
+    if noise is not None:
+        bad = bad | ~(noise.total > 0)
+    if segments is None:
+        segments = segment(
+            images[:, None].float(), bad[:, None], None if noise is None else noise.total[:, None]
+        )
     for first in range(0, len(images), _CHUNK):
         part = slice(first, first + _CHUNK)
         short = _CHUNK - len(images[part])
@@ -82,7 +91,12 @@ def measure(
         owners = Segments(
             *(_padded(getattr(segments, field.name)[part], short) for field in fields(Segments))
         )
-        found = _measure(pixels, ~_padded(~bad[part], short), owners, optics.part(first, _CHUNK), quantities)
+        known = None
+        if noise is not None:
+            known = NoiseMap(_padded(noise.total[part], short), _padded(noise.sky[part], short))
+        found = _measure(
+            pixels, ~_padded(~bad[part], short), owners, optics.part(first, _CHUNK), quantities, known
+        )
         parts.append({name: values[: _CHUNK - short] for name, values in found.items()})
     if not parts:
         empty = images.new_zeros(0, dtype=torch.float64)
@@ -102,18 +116,18 @@ def _measure(
     segments: Segments,
     optics: Optics,
     quantities: Collection[str],
+    known: NoiseMap | None,
 ) -> dict[str, torch.Tensor]:
     given, unit = images, _unit(images)
     images = images / unit.float()[:, None, None]
-    frame_noise = deviation(images, frame(bad))
     sky = ~(segments.central | segments.others | bad)
     no_sky = sky.flatten(1).float().mean(dim=1) < _LEAST_SKY
-    noise = torch.where(no_sky, frame_noise, deviation(images, sky))
     masked = segments.others | bad
+    noise, depth = _noise(images, bad, sky, no_sky, known, unit)
 
     centroid = ellipse(images, segments.central).centre
     first = grow(images, masked, centroid).petrosian()
-    turned = asymmetry(images, masked, centroid, EXTENT * first, sky_asymmetry(images, sky))
+    turned = asymmetry(images, masked, centroid, EXTENT * first, sky_asymmetry(images, sky, depth), depth)
     centre = torch.where(turned.centre.isfinite(), turned.centre, centroid)
     shape = ellipse(images, segments.central, centre)
     circles = grow(images, masked, centre)
@@ -146,7 +160,7 @@ def _measure(
         # beyond these limits, what was taken off for the sky was more than the object
         uneven = first.isfinite() & ~(turned.value.abs() <= _LARGEST_ASYMMETRY)
         found["asymmetry"] = torch.where(no_sky | uneven, torch.nan, turned.value)
-        clumps = smoothness(images, masked, sky, centre, circular)
+        clumps = smoothness(images, masked, sky, centre, circular, depth)
         clumps = torch.where(clumps.abs() > _LARGEST_SMOOTHNESS, torch.nan, clumps)
         found["smoothness"] = torch.where(no_sky, torch.nan, clumps)
     if "mid" in quantities:
@@ -162,7 +176,7 @@ def _measure(
         MeasureFlag.NO_PSF: no_psf,
         MeasureFlag.NO_SKY: no_sky,
         MeasureFlag.REGION: ~region.pixels.flatten(1).any(dim=1) | region.disjoint | region.full,
-        MeasureFlag.NO_NOISE: noise == 0,
+        MeasureFlag.NO_NOISE: (noise == 0).flatten(1).all(dim=1),
         MeasureFlag.BLENDED: found["blend_fraction"] > _BLENDED,
         **surroundings(segments, bad, centre, circular, r50, 1 - own / flux),
     }
@@ -175,7 +189,8 @@ def _measure(
     if "sersic" in quantities:
         size = torch.where(r50.isfinite(), r50, area_radius(segments.central))
         start = torch.where(nothing[:, None], torch.nan, centre)
-        profile = fit_in_windows(given, noise * unit, masked, optics, start, size, elliptical, shape)
+        sigma = noise[:, 0, 0] * unit if known is None else known.total
+        profile = fit_in_windows(given, sigma, masked, optics, start, size, elliptical, shape)
         found |= {
             "sersic_n": profile.n,
             "sersic_r_e": profile.r_e,
@@ -196,6 +211,22 @@ def _measure(
     return {**found, "measure_flags": _bits(noticed, nothing)}
 
 
+def _noise(
+    images: torch.Tensor,
+    bad: torch.Tensor,
+    sky: torch.Tensor,
+    no_sky: torch.Tensor,
+    known: NoiseMap | None,
+    unit: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Noise of the pixels, (n, y, x) or one for all of a stamp, (n, 1, 1); and the sky's in each pixel where it is known. In units of `unit`."""
+    if known is None:
+        found = torch.where(no_sky, deviation(images, frame(bad)), deviation(images, sky))
+        return found[:, None, None], None
+    total, depth = (plane.double() / unit[:, None, None] for plane in (known.total, known.sky))
+    return total, depth
+
+
 def _unit(images: torch.Tensor) -> torch.Tensor:
     """The power of two (n,) float64 below the largest value: over it no float32 overflows, and no digit changes."""
     _, exponent = np.frexp(images.abs().amax(dim=(1, 2)).numpy(force=True))
@@ -205,12 +236,12 @@ def _unit(images: torch.Tensor) -> torch.Tensor:
 def _sn_per_pixel(
     images: torch.Tensor, region: torch.Tensor, noise: torch.Tensor, gain: torch.Tensor | None
 ) -> torch.Tensor:
-    """Mean S/N (n,) of a region's pixels that are not negative (Lotz et al. 2004, eq. 5); NaN where there are none, or no noise."""
+    """Mean S/N (n,) of a region's pixels that are not negative (Lotz et al. 2004, eq. 5); NaN where there are none, or no noise (n, y, x) or (n, 1, 1)."""
     counted = region & (images >= 0)
     light = torch.where(counted, images, 0.0).double()
-    variance = noise[:, None, None] ** 2 + (0.0 if gain is None else light / gain[:, None, None])
+    variance = torch.where(counted, noise, 1.0) ** 2 + (0.0 if gain is None else light / gain[:, None, None])
     mean = (light / variance.sqrt()).sum(dim=(1, 2)) / counted.sum(dim=(1, 2))
-    return torch.where(mean.isfinite() & (noise > 0), mean, torch.nan)
+    return torch.where(mean.isfinite() & (noise > 0).flatten(1).any(dim=1), mean, torch.nan)
 
 
 def _any_missing(found: Mapping[str, torch.Tensor], no_radius: torch.Tensor) -> torch.Tensor:

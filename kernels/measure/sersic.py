@@ -73,8 +73,9 @@ def fit(
     Parameters
     ----------
     images : (n, y, x) float tensor
-    noise : (n,) float tensor
-        Standard deviation of the sky in a pixel, image units. Where it is zero all pixels count evenly.
+    noise : (n,) or (n, y, x) float tensor
+        Standard deviation of the sky in a pixel, or in each pixel, image units. Where one for a stamp is zero all pixels count evenly; pixels whose own is
+        zero don't count.
     masked : (n, y, x) bool tensor
         Pixels that do not count: bad ones and neighbours.
     psf : (py, px) float tensor, n of `kernels.measure.psf.PSF`, or None
@@ -101,6 +102,10 @@ def fit(
     blank = torch.full((len(images),), torch.nan, dtype=torch.float64, device=device)
     start = torch.stack([*centre.double().unbind(1), r_e.double(), ratio.double(), angle.double()], dim=1)
     good = ~masked & images.isfinite()
+    weights = None
+    if noise.ndim > 1:
+        good &= (noise > 0) & noise.isfinite()
+        noise, weights = _relative(noise.double(), good)
     possible = start.isfinite().all(dim=1) & noise.isfinite() & (r_e > 0) & (ratio > 0)
     possible &= good.flatten(1).sum(dim=1) >= _FEWEST
     places = possible.nonzero()[:, 0]
@@ -111,9 +116,8 @@ def fit(
         cameras = [_camera(height, width, psf, device, binned) for binned in (True, False)]
         for part in places.split(_BATCH):
             seen_by = [each.rows(part) for each in cameras]
-            found = _fit(
-                seen_by, images[part], noise[part].double(), good[part], start[part], gain, sky_pixels
-            )
+            counted = good[part].float() if weights is None else weights[part]
+            found = _fit(seen_by, images[part], noise[part].double(), counted, start[part], gain, sky_pixels)
             for name, values in found.items():
                 result[name][part] = values
     return SersicFit(**result)
@@ -132,26 +136,30 @@ def _camera(
     return camera_of_each(height, width, [one.image for one in psf], farthest, device, binned=binned)
 
 
+def _relative(noise: torch.Tensor, good: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The median noise (n,) of good pixels, NaN where there are none, and their weights (n, y, x) float32: one at that noise, zero where not good."""
+    middle = torch.where(good, noise, torch.nan).flatten(1).nanmedian(dim=1).values
+    weights = (middle[:, None, None] / torch.where(good, noise, 1.0)).square()
+    return middle, torch.where(good, weights, 0.0).float()
+
+
 def _fit(
     cameras: list[Camera],
     images: torch.Tensor,
     noise: torch.Tensor,
-    good: torch.Tensor,
+    weights: torch.Tensor,
     start: torch.Tensor,
     gain: float | None,
     sky_pixels: float,
 ) -> dict[str, torch.Tensor]:
-    """The fields of `SersicFit` for stamps that can be fitted."""
-    light = torch.where(good, images, 0.0).double()
+    """The fields of `SersicFit` for stamps that can be fitted; weights (n, y, x) are one where the noise is that of the stamp."""
+    light = torch.where(weights > 0, images, 0.0).double()
     scale = light.abs().amax(dim=(1, 2)).clamp(min=torch.finfo(torch.float32).tiny)
     light = (light / scale[:, None, None]).float()
     limits = Limits.around(start[:, :2], light.shape[1:])
-    coarse = Pixels.of(
-        cameras[0], functional.avg_pool2d(light, 2), -functional.max_pool2d(-good.float(), 2), sky_pixels / 4
-    )
+    coarse = Pixels.of(cameras[0], functional.avg_pool2d(light, 2), _binned(weights), sky_pixels / 4)
     shape = _best_start(coarse, start, limits)
     shape, _ = search(coarse, shape, limits, rounds=6, steps=2)
-    weights = good.float()
     if gain is not None:
         weights = _with_photons(cameras[1], shape, light, weights, noise**2 * gain / scale, sky_pixels)
     pixels = Pixels.of(cameras[1], light, weights, sky_pixels)
@@ -177,6 +185,13 @@ def _fit(
     return found | {"converged": converged & lit & ~at_limit, "at_limit": at_limit & lit}
 
 
+def _binned(weights: torch.Tensor) -> torch.Tensor:
+    """Weights (n, y, x) of means of 2 x 2 pixels, over that of the mean of pixels of weight one; zero where one of the four does not count."""
+    least, most = -functional.max_pool2d(-weights, 2), functional.max_pool2d(weights, 2)
+    harmonic = 1 / functional.avg_pool2d(1 / weights, 2)
+    return torch.where((least == most) | (least == 0), least, harmonic)
+
+
 def _with_photons(
     camera: Camera,
     shape: torch.Tensor,
@@ -190,6 +205,7 @@ def _with_photons(
     parts = torch.arange(len(shape), device=shape.device).split(CHUNK)
     photons = torch.cat([camera.rows(part).render(shape[part])[:, 0] for part in parts]).clamp_(min=0)
     photons *= (flux / sky).float()[:, None, None]
+    photons = torch.where(weights > 0, photons * weights, photons)  # over the noise of each pixel
     return torch.where((sky > 0)[:, None, None], weights / (1 + photons), weights)
 
 

@@ -18,14 +18,19 @@ _EXTENT = 1.5  # Petrosian radii
 
 
 def smoothness(
-    images: torch.Tensor, masked: torch.Tensor, sky: torch.Tensor, centre: torch.Tensor, radius: torch.Tensor
+    images: torch.Tensor,
+    masked: torch.Tensor,
+    sky: torch.Tensor,
+    centre: torch.Tensor,
+    radius: torch.Tensor,
+    noise: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Light above the smoothed image, over the light (Conselice 2003, eq. 11 without its factor 10; Lotz et al. 2004, eq. 11).
 
         S = (sum max(I - I_S, 0) - area * S_sky) / sum I
 
     on the ring from 0.25 to 1.5 radii. I_S is the mean in a box of 0.25 radii a side, rounded down, zero for masked pixels and outside the stamp. S_sky
-    is the same of sky pixels, those whose box holds nothing but sky.
+    is the same of sky pixels, those whose box holds nothing but sky. Where the noise of each pixel is known, area and S_sky are in units of it.
 
     Parameters
     ----------
@@ -36,6 +41,8 @@ def smoothness(
         x, y in pixels.
     radius : (n,) float tensor
         Petrosian radius, circular, pixels.
+    noise : (n, y, x) float tensor, optional
+        The sky's noise in each pixel.
 
     Returns
     -------
@@ -48,13 +55,14 @@ def smoothness(
         masked.numpy(force=True),
         sky.numpy(force=True),
         torch.cat([centre, radius[:, None]], dim=1).double().numpy(force=True),
+        (images[:0] if noise is None else noise).double().numpy(force=True),
         found,
     )
     return torch.from_numpy(found).to(images.device)
 
 
 @compiled
-def _clumps(light: Any, masked: Any, sky: Any, place: Any, found: Any) -> None:
+def _clumps(light: Any, masked: Any, sky: Any, place: Any, noise: Any, found: Any) -> None:
     n, height, width = light.shape
     sums = np.zeros((height + 1, width + 1))
     lit = np.zeros((height + 1, width + 1), np.int64)
@@ -71,7 +79,7 @@ def _clumps(light: Any, masked: Any, sky: Any, place: Any, found: Any) -> None:
                 sums[y + 1, x + 1] = sums[y, x + 1] + row
                 lit[y + 1, x + 1] = lit[y, x + 1] + lit_row
         before, behind = box // 2, box - box // 2
-        stands_out, area, flux, sky_out, sky_area = 0.0, 0.0, 0.0, 0.0, 0
+        stands_out, area, flux, sky_out, sky_area = 0.0, 0.0, 0.0, 0.0, 0.0
         for y in range(height):
             top, bottom = max(y - before, 0), min(y + behind, height)
             for x in range(width):
@@ -84,12 +92,13 @@ def _clumps(light: Any, masked: Any, sky: Any, place: Any, found: Any) -> None:
                 part = min(max(_EXTENT * radius + 0.5 - distance, 0.0), 1.0) - min(
                     max(_BOX * radius + 0.5 - distance, 0.0), 1.0
                 )
+                unit = noise[i, y, x] if len(noise) else 1.0
                 stands_out += part * out
-                area += part
+                area += part * unit
                 flux += part * light[i, y, x]
                 whole = bottom - top == box and right - left == box
                 if whole and lit[bottom, right] - lit[top, right] - lit[bottom, left] + lit[top, left] == 0:
                     sky_out += out
-                    sky_area += 1
+                    sky_area += unit
         if flux > 0 and sky_area > 0:
             found[i] = (stands_out - area * sky_out / sky_area) / flux

@@ -20,13 +20,18 @@ _REACH = 2  # pixels: what a neighbour's faint rim reaches beyond its region
 
 
 def fill(
-    stamps: NDArray[np.float32], segments: Segments, bad: torch.Tensor, seeds: NDArray[np.uint64]
+    stamps: NDArray[np.float32],
+    segments: Segments,
+    bad: torch.Tensor,
+    seeds: NDArray[np.uint64],
+    noise: torch.Tensor | None = None,
 ) -> NDArray[np.float32]:
     """Replace the neighbours in stamps by the object's own light and by the stamp's own sky.
 
     A neighbour's region, grown by two pixels but not into the object's, is filled with what lies opposite, about the object's peak, where that is the object's;
     elsewhere with pixels that are drawn from those that are nobody's: so the filled ones have the level, the noise and the colours of the sky around them,
-    whatever its distribution.
+    whatever its distribution. Where the noise of each pixel is known, what is drawn is stretched about the sky's median to the noise of the pixel that it fills; the object's
+    own light keeps that of the place where it was.
 
     Parameters
     ----------
@@ -38,6 +43,8 @@ def fill(
         Pixels that are no data: they are neither drawn nor filled.
     seeds : (n,) uint64 array
         One for each object, as `kernels.bags.hash_ids` makes them: the same seed draws the same pixels, whatever other stamps there are.
+    noise : (n, b, y, x) float32 tensor, optional
+        The sky's, in each pixel: `kernels.segmentation.noise_map.NoiseMap.sky`.
 
     Returns
     -------
@@ -51,14 +58,16 @@ def fill(
         bad.numpy(force=True),
         segments.peak.numpy(force=True),
         seeds,
+        stamps[:0] if noise is None else noise.numpy(force=True),
     )
     return filled
 
 
 @compiled
-def _fill(stamps: Any, others: Any, central: Any, bad: Any, peak: Any, seeds: Any) -> None:
+def _fill(stamps: Any, others: Any, central: Any, bad: Any, peak: Any, seeds: Any, noise: Any) -> None:
     n, bands, height, width = stamps.shape
-    sky = np.empty(height * width, np.int32)
+    sky, known = np.empty(height * width, np.int32), len(noise) > 0
+    level, values = np.zeros(bands, np.float32), np.empty(height * width, np.float32)
     covered, taken = np.empty((height, width), np.bool_), np.empty((height, width), np.bool_)
     for i in range(n):
         if not others[i].any():
@@ -66,6 +75,8 @@ def _fill(stamps: Any, others: Any, central: Any, bad: Any, peak: Any, seeds: An
         _grow(others[i], covered)
         _grow(central[i], taken)
         count = _sky(covered, taken, central[i], bad[i], sky)
+        if known and count:
+            _levels(stamps[i], sky[:count], values, level)
         for place in np.flatnonzero(covered):
             y, x = divmod(place, width)
             from_y, from_x = 2 * peak[i, 1] - y, 2 * peak[i, 0] - x
@@ -74,8 +85,22 @@ def _fill(stamps: Any, others: Any, central: Any, bad: Any, peak: Any, seeds: An
                 drawn = _mixed(seeds[i] + np.uint64(place)) % np.uint64(count)
                 from_y, from_x = divmod(sky[drawn], width)
             for band in range(bands):
-                if not bad[i, band, y, x]:
-                    stamps[i, band, y, x] = stamps[i, band, from_y, from_x] if own or count else 0.0
+                if bad[i, band, y, x]:
+                    continue
+                stamps[i, band, y, x] = stamps[i, band, from_y, from_x] if own or count else 0.0
+                if known and count and not own:
+                    ratio = noise[i, band, y, x] / noise[i, band, from_y, from_x]
+                    stamps[i, band, y, x] = level[band] + (stamps[i, band, y, x] - level[band]) * ratio
+
+
+@compiled
+def _levels(stamp: Any, sky: Any, values: Any, level: Any) -> None:
+    """Fill in the sky's median (b,) of a stamp."""
+    width = stamp.shape[2]
+    for band in range(len(level)):
+        for k in range(sky.size):
+            values[k] = stamp[band, sky[k] // width, sky[k] % width]
+        level[band] = np.median(values[: sky.size])
 
 
 @compiled

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled
-from kernels.segmentation.noise import deviation, frame, frame_deviation, sky_deviation
+from kernels.segmentation.noise import deviation, frame, frame_deviation, sky_deviation, smoothed_noise
 from kernels.segmentation.watershed import part, spread
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Segments:
         )
 
 
-def segment(stamps: torch.Tensor, bad: torch.Tensor) -> Segments:
+def segment(stamps: torch.Tensor, bad: torch.Tensor, noise: torch.Tensor | None = None) -> Segments:
     """Part stamps into the central object, neighbours and sky.
 
     Light above 1.5 sigma after smoothing by a 3 x 3 binomial kernel is parted into regions (`kernels.segmentation.watershed`). The central object is
@@ -58,12 +58,17 @@ def segment(stamps: torch.Tensor, bad: torch.Tensor) -> Segments:
     specks are left to the sky. Sigma is that of the stamp's frame first; where the sky that is found is quieter, as in crowded fields, all is found anew with that one's. Without noise all positive light is an object's. Every stamp has its answer
     whatever others are there.
 
+    Where the noise of each pixel is known, sigma is what smoothing makes of it at each pixel, as with SExtractor's MAP_RMS (Bertin & Arnouts 1996): a threshold for
+    each pixel, and peaks and neighbours by the sigma at their peaks.
+
     Parameters
     ----------
     stamps : (n, b, y, x) float32 tensor
         Background-subtracted. Of several bands the mean is looked at, each in its own noise (those without noise count only if all are).
     bad : (n, b, y, x) bool tensor
         Pixels that are no data: they count for nothing, and are nobody's where all bands are bad.
+    noise : (n, b, y, x) float32 tensor, optional
+        One standard deviation of each pixel; it is taken as it is.
 
     Returns
     -------
@@ -71,12 +76,13 @@ def segment(stamps: torch.Tensor, bad: torch.Tensor) -> Segments:
         A stamp without an object has an empty central region and `found` false.
     """
     everywhere = bad.all(dim=1)
-    images = _detection_image(torch.where(bad, 0.0, stamps), bad)
+    images, depth = _detection_image(torch.where(bad, 0.0, stamps), bad, noise)
     central, others = np.zeros(images.shape, np.bool_), np.zeros(images.shape, np.bool_)
     found, peak = np.zeros(len(images), np.bool_), np.zeros((len(images), 2), np.int32)
     _own(
         images.numpy(force=True),
         everywhere.numpy(force=True),
+        depth.numpy(force=True),
         central,
         others,
         found,
@@ -85,49 +91,62 @@ def segment(stamps: torch.Tensor, bad: torch.Tensor) -> Segments:
     return Segments(*(torch.from_numpy(a).to(stamps.device) for a in (central, others, found, peak)))
 
 
-def _detection_image(stamps: torch.Tensor, bad: torch.Tensor) -> torch.Tensor:
-    """The mean (n, y, x) of bands, each in units of its noise over the least of them, so that nothing overflows."""
-    bands = stamps.shape[1]
+def _detection_image(
+    stamps: torch.Tensor, bad: torch.Tensor, noise: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean (n, y, x) of bands, each in units of its noise over the least of them, so that nothing overflows; and its noise, of no stamps where that is not known."""
+    bands, unknown = stamps.shape[1], stamps.new_zeros((0, *stamps.shape[2:]), dtype=torch.float64)
+    known = None if noise is None else torch.where(bad, 0.0, noise.double())
     if bands == 1:
-        return stamps[:, 0].contiguous()
-    noise = torch.stack([deviation(stamps[:, b], frame(bad[:, b])) for b in range(bands)], dim=1)
-    noise = torch.where((noise > 0).any(dim=1, keepdim=True), torch.where(noise > 0, noise, torch.inf), 1.0)
-    weights = (noise.amin(dim=1, keepdim=True) / noise / bands).float()
+        return stamps[:, 0].contiguous(), unknown if known is None else known[:, 0].contiguous()
+    if known is None:
+        levels = [deviation(stamps[:, b], frame(bad[:, b])) for b in range(bands)]
+    else:  # light must not be weighed by a step of depth, which would look like an edge
+        levels = list(torch.where(bad, torch.nan, known).flatten(2).nanmedian(dim=2).values.unbind(1))
+    level = torch.stack(levels, dim=1)
+    level = torch.where((level > 0).any(dim=1, keepdim=True), torch.where(level > 0, level, torch.inf), 1.0)
+    weights = (level.amin(dim=1, keepdim=True) / level / bands).float()
     image = torch.zeros_like(stamps[:, 0])
     for b in range(bands):
         image += stamps[:, b] * weights[:, b, None, None]
-    return image
+    if known is None:
+        return image, unknown
+    return image, (known * weights[:, :, None, None]).square().sum(dim=1).sqrt()
 
 
 @compiled
-def _own(images: Any, bad: Any, central: Any, others: Any, found: Any, peak: Any) -> None:
+def _own(images: Any, bad: Any, depth: Any, central: Any, others: Any, found: Any, peak: Any) -> None:
     n, height, width = images.shape
-    framed = height + 2, width + 2
+    framed, known = (height + 2, width + 2), len(depth) > 0
     region, light = np.empty(framed, np.int32), np.full(framed, -np.inf, np.float32)
     saddle, beyond = np.empty(light.size, np.float32), np.empty(light.size, np.int32)
-    line = np.empty(width, np.float32)
+    line, noise = np.empty(width, np.float32), np.zeros(framed)
     for i in range(n):
-        noise = frame_deviation(images[i], bad[i])
-        for _ in range(_ROUNDS):
+        if known:
+            smoothed_noise(depth[i], noise)
+        else:
+            noise[:] = frame_deviation(images[i], bad[i])
+        for _ in range(1 if known else _ROUNDS):
             central[i], others[i], found[i] = False, False, False
-            _light(images[i], bad[i], _THRESHOLD * noise, line, light)
+            _light(images[i], bad[i], noise, line, light)
             own = part(light, noise, region, saddle, beyond)
             if own < 0:
                 break
             spread(light, region, own)
             peak[i, 0], peak[i, 1] = own % framed[1] - 1, own // framed[1] - 1
-            found[i] = _share_out(light, region, own, _NEIGHBOUR * noise, central[i], others[i])
-            before, noise = noise, sky_deviation(images[i], bad[i], region)
-            if not 0 < noise < _QUIETER * before:
+            found[i] = _share_out(light, region, own, noise, central[i], others[i])
+            before, sky = noise[0, 0], 0.0 if known else sky_deviation(images[i], bad[i], region)
+            if not 0 < sky < _QUIETER * before:
                 break
+            noise[:] = sky
 
 
 @compiled
-def _light(image: Any, bad: Any, threshold: float, line: Any, light: Any) -> None:
-    """Fill all but the frame of `light` with an image convolved with a 3 x 3 binomial kernel, where it is above the threshold; `line` (x,) is for work."""
+def _light(image: Any, bad: Any, noise: Any, line: Any, light: Any) -> None:
+    """Fill all but the frame of `light` with an image convolved with a 3 x 3 binomial kernel, where it is above the threshold in its noise; `line` (x,) is for work."""
     height, width = image.shape
     once, twice = np.float32(1 / 16), np.float32(2 / 16)  # divided first: no sum overflows
-    least, dark = np.float32(threshold), np.float32(-np.inf)
+    dark = np.float32(-np.inf)
     for y in range(height):
         for x in range(width):
             line[x] = twice * image[y, x]
@@ -143,14 +162,15 @@ def _light(image: Any, bad: Any, threshold: float, line: Any, light: Any) -> Non
         row[1] = line[0] + line[0] + line[1]
         row[width] = line[width - 1] + line[width - 1] + line[width - 2]
         for x in range(width):
+            least = np.float32(_THRESHOLD * noise[y + 1, x + 1])
             row[x + 1] = dark if bad[y, x] or not row[x + 1] > least else row[x + 1]
 
 
 @compiled
-def _share_out(light: Any, region: Any, own: int, least: float, central: Any, others: Any) -> bool:
+def _share_out(light: Any, region: Any, own: int, noise: Any, central: Any, others: Any) -> bool:
     """Fill in whose the pixels are; whether the object is near enough to the stamp's middle to be one."""
     height, width = central.shape
-    values, nearest = light.ravel(), np.inf
+    values, levels, nearest = light.ravel(), noise.ravel(), np.inf
     for y in range(height):
         for x in range(width):
             owner = region[y + 1, x + 1]
@@ -158,10 +178,10 @@ def _share_out(light: Any, region: Any, own: int, least: float, central: Any, ot
                 central[y, x] = True
                 nearest = min(nearest, (y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2)
             elif owner >= 0:
-                others[y, x] = values[owner] > least
+                others[y, x] = values[owner] > _NEIGHBOUR * levels[owner]
     if nearest <= (_REACH * min(height, width)) ** 2:
         return True
-    if values[own] > least:
+    if values[own] > _NEIGHBOUR * levels[own]:
         others |= central
     central[:] = False
     return False

@@ -18,7 +18,7 @@ _HALF = 0.5  # of a pixel's light
 
 
 @compiled
-def part(light: Any, noise: float, region: Any, saddle: Any, beyond: Any) -> int:
+def part(light: Any, noise: Any, region: Any, saddle: Any, beyond: Any) -> int:
     """Part the lit pixels of one stamp into regions, each around a peak.
 
     Every pixel belongs to the peak that the steepest way up leads to (a watershed). A region becomes a part of the one beyond its highest saddle, if
@@ -29,8 +29,8 @@ def part(light: Any, noise: float, region: Any, saddle: Any, beyond: Any) -> int
     ----------
     light : (y + 2, x + 2) float32 array
         The light, smoothed; -inf where it is not lit, and in a frame of one pixel.
-    noise : float
-        Standard deviation of the sky in a pixel, before smoothing.
+    noise : (y + 2, x + 2) float64 array
+        Standard deviation of the sky in each pixel, before smoothing; it counts at peaks.
     region : (y + 2, x + 2) int32 array
         Is filled with the region of each lit pixel, named after the place of its peak in `light.ravel()`; -1 elsewhere.
     saddle, beyond : ((y + 2) * (x + 2),) float32 and int32 arrays
@@ -41,7 +41,7 @@ def part(light: Any, noise: float, region: Any, saddle: Any, beyond: Any) -> int
     int
         The object's region; -1 where nothing is lit.
     """
-    values, regions = light.ravel(), region.ravel()
+    values, regions, levels = light.ravel(), region.ravel(), noise.ravel()
     height, width = light.shape
     regions[:] = -1
     places = _lit(values)
@@ -50,7 +50,7 @@ def part(light: Any, noise: float, region: Any, saddle: Any, beyond: Any) -> int
     for place in places:
         regions[place] = _steepest(values, place, width)
     _settle(regions, places)
-    while _merge(values, regions, places, saddle, beyond, width, _PROMINENCE * noise):
+    while _merge(values, regions, places, saddle, beyond, width, levels):
         pass
     own = _central(regions, places, height, width)
     while _absorb(values, regions, places, saddle, own, width):
@@ -139,9 +139,7 @@ def _settle(regions: Any, places: Any) -> None:
 
 
 @compiled
-def _merge(
-    values: Any, regions: Any, places: Any, saddle: Any, beyond: Any, width: int, least: float
-) -> bool:
+def _merge(values: Any, regions: Any, places: Any, saddle: Any, beyond: Any, width: int, noise: Any) -> bool:
     """Let regions be a part of the one beyond their highest saddle, if they are; whether any was."""
     _saddles(values, regions, places, saddle, beyond, width)
     found = False
@@ -150,7 +148,8 @@ def _merge(
             continue
         other = beyond[place]
         higher = values[other] > values[place] or (values[other] == values[place] and other > place)
-        if higher and values[place] - saddle[place] < max(least, _CONTRAST * values[place]):
+        least = max(_PROMINENCE * noise[place], _CONTRAST * values[place])
+        if higher and values[place] - saddle[place] < least:
             regions[place], found = other, True
     if found:
         _settle(regions, places)

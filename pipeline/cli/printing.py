@@ -43,6 +43,8 @@ def plan(planned: Plan, judged: Estimate) -> None:
         stamp += f"; extent {layout.extent} {layout.extent_unit}: measured on up to {largest} px, encoded with {layout.size}"
     if layout.mask is not None:
         stamp += ", masked"
+    if layout.weight is not None:
+        stamp += f", noise by {layout.weight.kind} maps"
     grid.add_row("stamps", escape(stamp))
     where = f"{encode.gpus:g} GPU" if encode.gpus else f"CPU, {encode.threads} threads"
     if encode.served_by is not None:

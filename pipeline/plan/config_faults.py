@@ -20,7 +20,7 @@ BESIDE_A_STAMP = 200
 
 
 def stamp_bytes(config: Config, release: Release | None = None) -> int:
-    """Memory of an object while its stamp is with it, and its PSF if it has one of its own.
+    """Memory of an object while its stamp is with it, and its noise map and its PSF if it has them.
 
     Where extents differ it is the mean of the slice that takes most, as the release's rows show it; and where nobody has looked at them, the most that it can be.
     """
@@ -28,8 +28,9 @@ def stamp_bytes(config: Config, release: Release | None = None) -> int:
     pixels = sides(images)[-1] ** 2
     if release is not None and release.extents is not None:
         pixels = -(-release.extents.largest_slice // largest_slice(config, release))
+    planes = 1 if images.weight is None else 2  # the noise of each pixel
     own = 0 if release is None else release.psf_values
-    return 4 * (len(images.bands) * pixels + own) + BESIDE_A_STAMP
+    return 4 * (planes * len(images.bands) * pixels + own) + BESIDE_A_STAMP
 
 
 def most_rows(config: Config) -> int:

@@ -21,7 +21,15 @@ CHECKPOINTS = {
     "denoise.checkpoint": 'Give a .safetensors file of a denoiser, or "bundled"',
 }
 
-__all__ = ["HOLES", "encoder_of", "encoder_options", "look_at_encoder", "resolved", "segmenter_options"]
+__all__ = [
+    "HOLES",
+    "encoder_of",
+    "encoder_options",
+    "has_photons",
+    "look_at_encoder",
+    "resolved",
+    "segmenter_options",
+]
 
 HOLES = int(Flag.EDGE | Flag.BAD_PIXELS)
 """Flags of objects in whose stamps zeros stand for pixels that are no data."""
@@ -120,4 +128,16 @@ def segmenter_options(config: Config) -> dict[str, Any] | None:
     if config.encode.neighbours == "keep":
         return None
     layout = config.survey.images
-    return {"bands": len(layout.bands), "size": layout.size, "holes": HOLES, "threads": config.encode.threads}
+    return {
+        "bands": len(layout.bands),
+        "size": layout.size,
+        "holes": HOLES,
+        "photons": has_photons(config),
+        "threads": config.encode.threads,
+    }
+
+
+def has_photons(config: Config) -> bool:
+    """Whether the release's weight maps hold the objects' own photon noise."""
+    weight = config.survey.images.weight
+    return weight is not None and weight.photons

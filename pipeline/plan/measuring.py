@@ -13,7 +13,7 @@ from catalogs.errors import Fault
 from catalogs.psf import BadPSF, read_psf
 from catalogs.psf_source import PSFSource
 from catalogs.psfex import PSFExModel
-from pipeline.plan.encoding import HOLES
+from pipeline.plan.encoding import HOLES, has_photons
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,6 +84,10 @@ def measurer_options(
     if fwhm is not None and not NARROWEST <= fwhm <= layout.size:
         problem = f"a PSF of {fwhm:.3g} pixels is no PSF of stamps of {layout.size}"
         faults.append(Fault(source, problem, FWHM, value=str(settings.fwhm), key="measure.fwhm"))
+    if settings.gain is not None and has_photons(config):
+        problem = "counts the objects' photon noise twice: [survey.images.weight] photons = true says that the maps hold it"
+        remedy = "Leave one of them out"
+        faults.append(Fault(source, problem, remedy, value=str(settings.gain), key="measure.gain"))
     options = {
         "bands": len(layout.bands),
         "size": layout.size,
@@ -96,6 +100,7 @@ def measurer_options(
         "gain": settings.gain,
         "zeropoint": settings.zeropoint,
         "holes": HOLES,
+        "photons": has_photons(config),
         "threads": config.encode.threads,
     }
     return options, faults
@@ -137,7 +142,7 @@ def notes(config: Config) -> list[str]:
     settings, notes = config.measure, []
     if "sersic" in settings.quantities and settings.psf is None and settings.fwhm is None:
         notes.append("No PSF: Sersic fits are of the blurred galaxies. Give [measure] psf or fwhm.")
-    if "sersic" in settings.quantities and settings.gain is None:
+    if "sersic" in settings.quantities and settings.gain is None and not has_photons(config):
         notes.append(
             "No gain: the photons' own noise is not known, so Sersic fits weigh bright pixels too much; where it was tried (docs/measurement.md), "
             "sersic_r_e came out up to 22 % and sersic_n up to 26 % too large. Give [measure] gain, in electrons per image unit."

@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 
 from actors.measurer import Measurer
+from actors.stamps import has_noise
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from kernels.attributes import Attribute
@@ -134,10 +135,16 @@ def _condition_rows(rows: pa.Table, measurer: dict[str, Any] | None) -> pa.Table
     if measurer is None:
         return labels
     psf = measurer["psf_column"]
-    needed = ["stamp", "usable", "flags", *([] if psf is None else [psf])]
-    measured = Measurer(**measurer)(rows.select(needed))
+    seen = [
+        "stamp",
+        "usable",
+        "flags",
+        *(["stamp_noise"] if has_noise(rows) else []),
+        *([psf] if psf else []),
+    ]
+    measured = Measurer(**measurer)(rows.select(seen))
     for name in measured.column_names:
-        if name not in ("stamp", "usable", "flags", *plain):
+        if name not in (*seen, *plain):
             labels = labels.append_column(name, measured[name])
     return labels
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from actors.factory import EncodeAndMeasure
+from actors.measurer import Measurer
 from actors.segmenter import Segmenter
 from tests.actors.test_encoder import table
 
@@ -74,3 +75,42 @@ def test_neighbours_are_encoded(measurer: dict[str, Any] | None) -> None:
     assert kept.drop_columns("embedding").equals(filled.drop_columns("embedding"))  # measuring is the same
     alone = EncodeAndMeasure(ENCODER, None, SEGMENTER)(objects.slice(11, 1))
     assert np.array_equal(codes[1][11], alone["embedding"].to_pylist()[0])
+
+
+def with_noise(objects: pa.Table, depth: np.ndarray) -> pa.Table:
+    """The table with the noise (n, b, y, x) of each pixel."""
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(depth.reshape(-1)), objects["stamp"].type.list_size)
+    return objects.append_column("stamp_noise", lists)
+
+
+def stepped(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Galaxies whose noise is five times as large in half of their stamp, which has a hole, and that noise."""
+    depth = np.where(np.arange(SIDE) < 20, 1.0, 5.0) * np.ones((count, 2, SIDE, 1))
+    stamps = crowded(count) * depth
+    depth[:, :, 25, 3:9] = 0
+    stamps[depth == 0] = 0
+    return stamps.astype(np.float32), depth.astype(np.float32)
+
+
+def test_noise_of_pixels_depends_on_slice_threads_or_order() -> None:
+    objects = with_noise(table(stepped(150)[0]), stepped(150)[1])
+    options = {**SEGMENTER, "photons": True}
+    segmenter, threads = Segmenter(**options), Segmenter(**options, threads=3)
+    seen = segmenter(objects)
+    assert seen.noise is not None
+    assert np.array_equal(seen.bad.numpy(), stepped(150)[1] == 0)
+    whole = pixels(segmenter.filled(objects, seen))
+    measured = Measurer(**MEASURER, photons=True)(objects)
+    assert np.array_equal(whole, pixels(threads.filled(objects, threads(objects))))
+    assert measured.equals(Measurer(**MEASURER, photons=True, threads=3)(objects))
+    for rows in (slice(3, 70), [149, 7, 60]):
+        which = np.arange(150)[rows]
+        some = objects.take(which)
+        assert np.array_equal(pixels(segmenter.filled(some, segmenter(some))), whole[rows])
+        assert Measurer(**MEASURER, photons=True)(some).equals(measured.take(which))
+
+
+def test_noise_is_kept_beside_the_embedding() -> None:
+    objects = with_noise(table(stepped(20)[0]), stepped(20)[1])
+    work = EncodeAndMeasure(ENCODER, MEASURER, SEGMENTER)
+    assert not {"stamp_noise", "stamp", "usable"} & {*work(objects).column_names}

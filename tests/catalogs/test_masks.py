@@ -124,7 +124,7 @@ def test_mask_of_something_else_is_taken(look, tiny, case, layout, says):
 
 
 def test_mask_for_stamps_without_tiles_is_ignored(look):
-    with pytest.raises(ValueError, match='mask is for layout = "tiles"'):
+    with pytest.raises(ValueError, match='hdu is not for layout = "column"'):
         look(images={**BEHIND, "layout": "column", "column": "IMAGE", "pixel_scale": 1.0})
     with pytest.raises(ValueError, match="neither path nor hdu"):
         look(images={"mask": {"bits": [1]}})

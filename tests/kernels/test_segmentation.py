@@ -73,7 +73,7 @@ def parted(light: np.ndarray, sigma: float) -> tuple[int, np.ndarray]:
     framed = np.pad(light, 1, constant_values=-np.inf)
     regions = np.empty(framed.shape, np.int32)
     work = np.empty(framed.size, np.float32), np.empty(framed.size, np.int32)
-    return part(framed, sigma, regions, *work), regions[1:-1, 1:-1]
+    return part(framed, np.full(framed.shape, float(sigma)), regions, *work), regions[1:-1, 1:-1]
 
 
 def test_pixels_of_a_pair_go_to_the_other() -> None:

@@ -61,6 +61,7 @@ MEANT: dict[str, list[Any]] = {
     "survey.images.extent_limit": [8, 33, 1024],
     "survey.images.extent_window": [1.0, 8.0],
     "survey.images.mask": [{"hdu": 0}, {"hdu": "DQ"}, {"path": "images/t0_{band}.fits"}, {"path": "images/{MAG:06d}.fits"}, {"hdu": 0, "bits": [63]}, {"hdu": 0, "bits": ["CR", 1]}, {}],
+    "survey.images.weight": [{"hdu": 0, "kind": "rms"}, {"hdu": 0}, {"path": "images/t0_{band}.fits", "kind": "variance"}, {"column": "MAG", "kind": "rms"}, {"hdu_column": "NUMBER", "kind": "inverse-variance", "photons": True}, {}],
     "encode.neighbours": ["fill", "keep", "drop"],
     "survey.hdu": [0, 1, 2, -1, "X"],
     "survey.keep": [["MAG"], ["MAG", "mag"], ["MAG as ra"], ["TILE", "RA as where"], ["NUMBER"], ['MAG as "'], [""]],

@@ -315,6 +315,26 @@ def test_fits_without_a_gain_are_told_what_that_does(plan):
     assert "No gain" not in " ".join(plan(measure={"quantities": ["gini"]}).notes)
 
 
+def test_photons_are_counted_twice(plan, fails, tiny):
+    path = tiny.folder / "images" / "w.fits"
+    pixels = fits.getdata(tiny.folder / "images" / "t0_r.fits")
+    fits.PrimaryHDU(np.ones_like(pixels), fits.getheader(tiny.folder / "images" / "t0_r.fits")).writeto(path)
+    weight = {"path": "images/w.fits", "kind": "rms"}
+    sersic = {"quantities": ["sersic"], "fwhm": 0.7}
+    sky = {**tiny.config()["survey"]["images"], "weight": weight}
+    both = {**sky, "weight": {**weight, "photons": True}}
+    made = plan(images=sky, measure={**sersic, "gain": 4.0})
+    assert not made.measurer_options["photons"]
+    assert made.row_bytes > 1.9 * plan().row_bytes
+    made = plan(images=both, measure=sersic)
+    assert "No gain" not in " ".join(made.notes)
+    assert made.measurer_options["photons"]
+    assert made.segmenter_options["photons"]
+    fault = fails(images=both, measure={**sersic, "gain": 4.0})
+    assert (fault.key, fault.value) == ("measure.gain", "4.0")
+    assert "twice" in fault.problem
+
+
 def test_directory_that_holds_something_else(plan, tiny):
     made = plan("release")
     with pytest.raises(Refused, match="is not empty and holds no run") as refused:

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pytest
 from astropy.io import fits
 
+from catalogs.flags import Flag
+from tests.catalogs.test_weights import layouts, with_weights
 from tests.survey.conftest import objects_of
 
 MEASURED = {"measure": {"quantities": ["gini", "cas"]}}
@@ -88,3 +90,18 @@ def test_tiles_columns_and_extensions_are_one_catalog(runner, tiny, whole, tmp_p
     extensions = {"layout": "extensions", "path": "stamps.fit", "hdu_column": "HDU", "pixel_scale": 0.2}
     assert published(runner, tiny, tmp_path / "column", images=column).equals(expected)
     assert published(runner, tiny, tmp_path / "extensions", images=extensions).equals(expected)
+
+
+@pytest.mark.slow
+def test_weights_and_masks_of_any_layout_are_one_catalog(runner, tiny, tmp_path):
+    with_weights(tiny.folder, hole=0.0)
+    tiny.table["ONE"] = np.ones(64, np.int64)
+    every = layouts(tiny)
+    expected = published(runner, tiny, tmp_path / "tiles", images=every.pop("tiles"))
+    assert (np.array(expected["flags"]) & Flag.BAD_PIXELS > 0).any()
+    assert "stamp_noise" not in expected.column_names
+    assert expected["sn_pixel"].null_count < 8
+    for name, images in every.items():
+        assert published(runner, tiny, tmp_path / name.replace(" ", "_"), images=images).equals(expected), (
+            name
+        )

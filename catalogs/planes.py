@@ -1,0 +1,88 @@
+"""Planes beside the images, masks and weight maps: where they lie, and whether they are on the images' pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from catalogs import images, path_template, storage
+from catalogs.image_header import ImageHeader, NotAnImage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from catalogs.survey import Plane
+
+__all__ = ["check_shape", "is_of_floats", "is_wide", "open_on", "path_of", "plane_path"]
+
+_APART = 0.5  # pixels
+
+
+def path_of(template: str, values: Mapping[str, object], band: str, folder: str) -> str:
+    """Fill a path template with a band and the catalog's values; raises `BadTemplate` where a value does not fit."""
+    return storage.absolute(path_template.filled(template, values, band), folder)
+
+
+def plane_path(plane: Plane, url: str, values: Mapping[str, object], band: str, folder: str) -> str:
+    """Where the plane of an image at `url` lies; raises `BadTemplate` where a value does not fit."""
+    return url if plane.path is None else path_of(plane.path, values, band, folder)
+
+
+def open_on(plane: Plane, name: str, url: str, tile: ImageHeader) -> ImageHeader:
+    """Read the header of a tile's plane.
+
+    Raises
+    ------
+    NotAnImage
+        If there is none, or it is not on the tile's pixels.
+    FileNotFoundError
+    """
+    found = images.open_image(url, plane.hdu)
+    check_shape(name, found, tile)
+    away = _away(found, tile)
+    if away > _APART:
+        raise NotAnImage(
+            f"the {name}'s WCS puts its pixels {away:.1f} pixels beside those of {tile.url}",
+            f"Check [survey.images.{name}]",
+        )
+    return found
+
+
+def check_shape(name: str, plane: ImageHeader, image: ImageHeader) -> None:
+    """Refuse a plane of another shape than its image.
+
+    Raises
+    ------
+    NotAnImage
+    """
+    if plane.shape != image.shape:
+        ours, theirs = (f"{shape[1]} x {shape[0]}" for shape in (plane.shape, image.shape))
+        raise NotAnImage(
+            f"the {name} has {ours} pixels, but {image.url} has {theirs}", f"Check [survey.images.{name}]"
+        )
+
+
+def is_of_floats(image: ImageHeader) -> bool:
+    """Whether an image holds floating-point numbers."""
+    return _bitpix(image) < 0
+
+
+def is_wide(image: ImageHeader) -> bool:
+    """Whether the physical numbers of an image are more than float32."""
+    return _bitpix(image) not in (8, 16, -32) or "BSCALE" in image.header
+
+
+def _bitpix(image: ImageHeader) -> int:
+    return int(image.header["ZBITPIX" if image.compressed else "BITPIX"])
+
+
+def _away(plane: ImageHeader, tile: ImageHeader) -> float:
+    """How far the plane's corners lie from the tile's, pixels; 0 where one of them has no WCS."""
+    ours, theirs = plane.wcs, tile.wcs
+    if ours is None or theirs is None:
+        return 0.0
+    ny, nx = tile.shape
+    corners = np.array([[0.0, 0.0], [nx - 1.0, ny - 1.0]])
+    there = theirs.wcs_world2pix(ours.wcs_pix2world(corners, 0), 0)
+    return float(np.hypot(*(there - corners).T).max())

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 CHOSEN = ("5.5 * FLUX_RADIUS", 1.6)
 TRIED = (None, ("5.5 * FLUX_RADIUS", 1.0), CHOSEN, ("9 * FLUX_RADIUS", 1.0))
 """Extents and windows; None: stamps of one size."""
-DOUBTFUL = MeasureFlag.NO_OBJECT | MeasureFlag.NO_RADIUS | MeasureFlag.OFF_CENTRE | MeasureFlag.NEIGHBOUR
+TRUNCATED = int(MeasureFlag.TRUNCATED)
+DOUBTFUL = TRUNCATED | int(
+    MeasureFlag.NO_OBJECT | MeasureFlag.NO_RADIUS | MeasureFlag.OFF_CENTRE | MeasureFlag.NEIGHBOUR
+)
 PERCENT = ("flux", "r_petro", "r20", "r50", "r80", "sersic_flux", "sersic_r_e", "sersic_n", "sn_pixel")
 PLAIN = ("gini", "m20", "concentration", "asymmetry", "smoothness", "ellipticity", "sersic_ellipticity")
 
@@ -73,7 +76,7 @@ def scores(
     _, classes = np.unique(known["class"].to_numpy(str), return_inverse=True)
     outcome = vote_on(codes, objects.index.to_numpy().astype(str))
     pure = purity(outcome.group, classes, outcome.kept, outcome.kept)
-    truncated = (objects["measure_flags"] & MeasureFlag.TRUNCATED) != 0
+    truncated = (objects["measure_flags"] & TRUNCATED) != 0
     errors = (
         30.0 - 2.5 * np.log10(objects["flux"]) - known["magnitude"],
         objects["sersic_magnitude"] - known["magnitude"],
@@ -123,7 +126,7 @@ def main() -> None:
         found = {extent: looked_at(folder, extent) for extent in TRIED}
     plain, now = found[None][0], found[CHOSEN][0]
     flagged = {name: objects["measure_flags"] for name, objects in (("before", plain), ("now", now))}
-    large = (flagged["before"] & MeasureFlag.TRUNCATED) != 0
+    large = (flagged["before"] & TRUNCATED) != 0
     rows = [(*(extent or ("none", "")), *scores(*looked, truth, large)) for extent, looked in found.items()]
     head = (
         "extent",
@@ -136,7 +139,7 @@ def main() -> None:
         "milliseconds",
     )
     write_csv("extents_vote", head, rows)
-    doubtful = ((flagged["before"] | flagged["now"]) & (DOUBTFUL | MeasureFlag.TRUNCATED)) != 0
+    doubtful = ((flagged["before"] | flagged["now"]) & DOUBTFUL) != 0
     where = ~large & ~doubtful & (now["stamp_side"] > 64)
     head = ("quantity", "unit", "objects", "now_less_before", "spread_of_values")
     write_csv("extents_values", head, differences(plain, now, where))

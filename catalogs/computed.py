@@ -47,7 +47,7 @@ def check(expression: str, columns: pa.Schema) -> None:
     """
     with _worded():
         kind = where.kind_of(expression, columns)
-    if not kind.startswith(KINDS):
+    if not kind.startswith(KINDS) or kind.endswith("]"):
         raise where.BadCondition(f"must give a number, but gives {kind}")
 
 

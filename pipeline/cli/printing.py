@@ -40,7 +40,7 @@ def plan(planned: Plan, judged: Estimate) -> None:
     stamp = f"{layout.layout}: {layout.size} px a side, bands {bands}, pixel {scale}, background {layout.background}"
     if layout.extent is not None:
         largest = sides(layout)[-1]
-        stamp += f"; extent {layout.extent} {layout.extent_unit}: measured on up to {largest} px, encoded with {layout.size}"
+        stamp += f", extent {layout.extent} ({layout.extent_unit}): measured on up to {largest} px, encoded with {layout.size}"
     if layout.mask is not None:
         stamp += ", masked"
     if layout.weight is not None:

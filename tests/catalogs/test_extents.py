@@ -171,6 +171,7 @@ def test_other_layouts_have_their_own_pixels_around(objects, sized, layout):
         ("", "is empty"),
         ("8 * RADUIS", "no such column"),
         ("TILE", "must give a number, but gives VARCHAR"),
+        ("list_value(RADIUS, 2)", "must give a number, but gives FLOAT[]"),
         ("RADIUS > 2", "must give a number, but gives BOOLEAN"),
         ("sum(RADIUS)", "sum() is not among the functions"),
         ("(SELECT max(RADIUS) FROM objects)", "a subquery is not allowed"),

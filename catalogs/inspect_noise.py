@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from catalogs import storage
 from catalogs.errors import CorruptFile, Fault, Refused
+from catalogs.inspect_rows import CHUNK
 from catalogs.stamps import stamps_of
 from catalogs.weights import KINDS, Kind, noise_of, number_of
 
@@ -65,20 +66,32 @@ def look_at_noise(release: Release) -> list[str]:
 
 def _some_stamps(release: Release) -> Iterator[Stamps]:
     """Stamps of a few rows in the middle of a few shards; what cannot be read is left to others to complain of."""
-    near = all(storage.is_local(shard.table.url) for shard in release.shards) and storage.is_local(
-        release.folder
-    )
+    layout = release.survey.images
+    paths = [layout.path or "", *(plane.path or "" for plane in layout.planes.values())]
+    urls = [release.shards[0].table.url, *(storage.absolute(path, release.folder) for path in paths)]
+    near = all(storage.is_local(url) for url in urls)
     shards, count = (SHARDS, ROWS) if near else (1, 1)
     places = np.unique(np.linspace(0, len(release.shards) - 1, min(shards, len(release.shards))).astype(int))
     for place in places:
         table = release.shards[place].table
-        first = max(0, (table.rows - count) // 2)
+        step = min(16 * count, max(1, CHUNK // max(table.row_bytes, 1)))
+        first = max(0, (table.rows - step) // 2)
         try:
-            rows = table.read(first, min(first + 16 * count, table.rows), release.columns.names)
-            rows = rows.filter(pa.array(release.selected_rows(rows))).slice(0, count)
-            yield stamps_of(release.survey, rows, release.folder)
+            rows = table.read(first, min(first + step, table.rows), release.columns.names)
+            rows = rows.filter(pa.array(release.selected_rows(rows)))
+            if layout.layout == "tiles":
+                rows = _of_one_tile(rows, layout.path_columns)
+            yield stamps_of(release.survey, rows.slice(0, count), release.folder)
         except (CorruptFile, OSError):
             continue
+
+
+def _of_one_tile(rows: pa.Table, columns: list[str]) -> pa.Table:
+    """Those rows that lie on the tile of the first one: files that are compressed as a whole are read from their beginning."""
+    if not columns or not rows.num_rows:
+        return rows
+    named = rows.select(columns).to_pylist()
+    return rows.filter(pa.array([values == named[0] for values in named]))
 
 
 def _negative(found: list[Stamps]) -> list[Fault]:
@@ -98,16 +111,17 @@ def _judged(
     if claimed is None or 1 / NOTED < claimed < NOTED:
         return None, None
     told = f"the pixels of band {band!r} scatter by {_times(claimed)} the noise that the weights claim"
-    if 1 / TOO_FAR < claimed < TOO_FAR:
-        return None, (
-            f"Weight maps: {told}. S/N and chi-squared will be off by that: correlated noise, as resampling makes it, or other units?"
-        )
     others = {kind: _over_claimed(_as_if(weight, kind, stamps)) for kind in KINDS if kind != weight.kind}
-    fits = [kind for kind, ratio in others.items() if ratio is not None and 1 / FITS < ratio < FITS]
-    best = min(fits, key=lambda kind: abs(np.log(others[kind] or np.inf)), default=None)
+    ratios = {kind: ratio for kind, ratio in others.items() if ratio is not None}
+    best = min(ratios, key=lambda kind: abs(np.log(ratios[kind])), default=None)
+    if 1 / TOO_FAR < claimed < TOO_FAR:
+        why = "correlated noise, as resampling makes it, or other units?"
+        if best is not None and 1 / NOTED < ratios[best] < NOTED:
+            why = f"as {best!r} it would be {_times(ratios[best])}: another kind, or correlated noise?"
+        return None, f"Weight maps: {told}, and S/N and chi-squared will be off by that; {why}"
     remedy = "No kind fits: give the noise in the images' own unit, not relative weights or exposure times"
-    if best is not None:
-        told += f"; as {best!r} it would be {_times(others[best] or np.nan)}"
+    if best is not None and 1 / FITS < ratios[best] < FITS:
+        told += f"; as {best!r} it would be {_times(ratios[best])}"
         remedy = f'Set kind = "{best}"'
     return Fault(
         "[survey.images.weight]", told, remedy, value=repr(weight.kind), key="survey.images.weight.kind"
@@ -138,4 +152,4 @@ def _over_claimed(stamps: list[tuple[Floats, Floats]]) -> float | None:
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:.3g} times" if ratio >= 0.01 else f"1/{1 / ratio:.3g} of"
+    return f"{ratio:.3g} times" if ratio >= 0.01 else f"1/{1 / ratio:.0f} times"

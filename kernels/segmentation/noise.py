@@ -12,7 +12,7 @@ from torch.nn import functional
 from kernels.compiled import compiled
 from kernels.segmentation.selection import median
 
-__all__ = ["deviation", "frame", "frame_deviation", "near", "sky_deviation", "smoothed_noise"]
+__all__ = ["deviation", "frame", "frame_deviation", "near", "sky_deviation"]
 
 _SIGMA_PER_MAD = 1.482602218505602
 _ENOUGH = 4096  # pixels that a deviation is estimated from, to one percent
@@ -93,23 +93,6 @@ def sky_deviation(image: Any, bad: Any, region: Any) -> float:
     if count < _LEAST_SKY * values.size:
         return 0.0
     return _SIGMA_PER_MAD * _middle_deviation(values, count, _FEW)
-
-
-@compiled
-def smoothed_noise(noise: Any, smooth: Any) -> None:
-    """Fill all but the frame of `smooth` (y + 2, x + 2) with the noise of an image convolved with a 3 x 3 binomial kernel, over what even noise is lowered by (3 / 8).
-
-    Pixels (y, x) whose noise is zero add nothing, as to the image.
-    """
-    height, width = noise.shape
-    for y in range(height):
-        for x in range(width):
-            total = 0.0
-            for to_y in range(max(y - 1, 0), min(y + 2, height)):
-                for to_x in range(max(x - 1, 0), min(x + 2, width)):
-                    weight = (4.0 if to_y == y else 1.0) * (4.0 if to_x == x else 1.0)
-                    total += weight * noise[to_y, to_x] ** 2
-            smooth[y + 1, x + 1] = np.sqrt(total / 36)  # squares of (1 2 1) / 4 each way, over (3 / 8)^2
 
 
 @compiled

@@ -38,7 +38,7 @@ class NoiseMap:
             Pixels that are no data.
         photons : bool
             Whether the map holds the objects' photon noise. Then, under objects and neighbours, the sky's is that of the nearest pixel that is nobody's
-            (by steps to one of eight pixels); it stays as it is where no such pixel is left.
+            (by steps to one of eight pixels), where that is less; it stays as it is where no such pixel is left.
         """
         total = torch.where(bad, 0.0, total)
         if not photons:
@@ -46,7 +46,7 @@ class NoiseMap:
         sky = total.clone()
         taken = segments.central | segments.others
         _from_nearest(sky.numpy(), taken.numpy(force=True), bad.any(dim=1).numpy(force=True))
-        return cls(total, torch.where(bad, 0.0, sky))
+        return cls(total, torch.minimum(total, sky))
 
     def band(self, number: int) -> NoiseMap:
         """The map (n, y, x) of one of the bands."""

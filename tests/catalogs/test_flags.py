@@ -212,7 +212,8 @@ def test_no_position_whatsoever_stops_the_reading(surveys, positions, use_sky):
     survey, names = (sky, ("RA", "DEC")) if use_sky else (pixel, ("X_IMAGE", "Y_IMAGE"))
     columns = zip(*positions, strict=True) if positions else ([], [])
     rows = pa.table({name: pa.array(list(v), pa.float64()) for name, v in zip(names, columns, strict=True)})
-    found, bits = stamps_of(survey, rows, str(folder))
+    read = stamps_of(survey, rows, str(folder))
+    found, bits = read.stamps, read.flags
     assert found.shape == (len(positions), 1, 32, 32)
     assert np.isfinite(found).all()
     off = bits & Flag.OFF_IMAGE != 0

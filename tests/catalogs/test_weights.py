@@ -17,7 +17,7 @@ from catalogs.flags import Flag
 from catalogs.stamps import stamps_of
 from tests.catalogs.conftest import everything
 
-SCALE = 0.03  # of the image, so that no kind's numbers look like another's
+SCALE = 0.003  # of the image, so that no kind's numbers look like another's
 HOLE = np.s_[18:20, 24:27]  # beside the first object, which lies at (20, 20); its stamp begins at pixel 4
 PIXEL = {"position": "pixel", "pixel_scale": 0.2}
 KINDS = {"rms": 1.0, "variance": 2.0, "inverse-variance": -2.0}
@@ -244,6 +244,15 @@ def test_correlated_noise_is_noted(look, tiny):
     edited(tiny.folder / "images" / "t0_r.fits", "WHT", lambda one: one.data.__imul__(2))
     (note,) = [note for note in look(images=weighted()).notes if "Weight" in note]
     assert re.search(r"scatter by 0\.[45]\d* times", note)
+
+
+def test_kind_that_fits_a_little_better_is_kept_secret(look, tiny):
+    """With a noise near a fifth, variance and rms differ by two: too little to refuse, enough to be told."""
+    with_weights(tiny.folder)
+    for name, factor in (("SCI", 25), ("WHT", 25)):
+        edited(tiny.folder / "images" / "t0_r.fits", name, lambda one: one.data.__imul__(factor))  # noqa: B023
+    (note,) = [note for note in look(images=weighted("variance")).notes if "Weight" in note]
+    assert "as 'rms' it would be" in note
 
 
 @pytest.mark.parametrize(

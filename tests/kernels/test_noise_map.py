@@ -51,6 +51,20 @@ def test_neighbour_in_the_deep_half_is_lost() -> None:
     assert not segment(hidden, good(hidden), depth).others[:, 12, 54].any()
 
 
+def test_bad_column_cuts_an_object_in_two() -> None:
+    light = disc(28.5, 31.5, 5, 20_000)
+    stamps, depth = stepped(light, 10)
+    bad = good(stamps)
+    bad[:, :, :, 25] = True
+    bad[:, :, :, 33:35] = True
+    stamps[bad], depth[bad] = 0.0, 0.0
+    found = segment(stamps, bad, depth)
+    assert float(found.others.sum()) < 0.2 * 10
+    assert found.central[:, 31, 20:25].all()
+    assert found.central[:, 31, 35].all()
+    assert not (found.central & bad[:, 0]).any()
+
+
 def test_threshold_of_even_noise_is_another() -> None:
     stamps = torch.from_numpy(
         disc(31.5, 31.5, 4, 4000) + np.random.default_rng(1).normal(size=(8, 1, SIDE, SIDE))
@@ -71,11 +85,12 @@ def test_filled_sky_has_another_noise_than_its_pixel() -> None:
         noise = NoiseMap.of(total, segments, good(stamps), photons=photons)
         filled = torch.from_numpy(fill(stamps.numpy(), segments, good(stamps), seeds, noise.sky))
         changed = filled != stamps
-        for columns, sigma in ((slice(0, STEP - 2), 1.0), (slice(STEP + 2, SIDE), 10.0)):
+        away = 6 if photons else 0  # near a step, the nearest sky may lie beyond it
+        for columns, sigma in ((slice(0, STEP - away), 1.0), (slice(STEP + away, SIDE), 10.0)):
             there = changed[:, 0, :, columns]
             values = filled[:, 0, :, columns][there]
-            assert there.sum() > 1000
-            assert abs(float(values.std()) / sigma - 1) < 0.1
+            assert there.sum() > 200
+            assert abs(float(values.std()) / sigma - 1) < (0.2 if photons else 0.1)
             assert abs(float(values.mean())) < 0.5 * sigma
 
 

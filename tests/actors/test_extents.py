@@ -74,9 +74,10 @@ def test_table_without_extents_is_as_it_was():
     assert of_one_size(objects, 2, SIZE) is objects
 
 
-def test_objects_are_measured_in_their_own_pixels():
+@pytest.mark.parametrize("segmenter", [SEGMENTER, None])
+def test_objects_are_measured_in_their_own_pixels(segmenter: dict[str, Any] | None):
     objects, stamps = extended(12)
-    found = EncodeAndMeasure(ENCODER, MEASURER, SEGMENTER)(objects)
+    found = EncodeAndMeasure(ENCODER, MEASURER, segmenter)(objects)
     assert set(found.column_names) - set(objects.column_names) >= {
         "r50",
         "gini",

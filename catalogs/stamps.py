@@ -207,16 +207,16 @@ def pixels_on_tiles(survey: Survey, rows: pa.Table, band: str, folder: str) -> t
 
 
 def _from_column(layout: Images, rows: pa.Table, found: Stamps) -> None:
-    values, _ = _vectors(rows, str(layout.column), layout)
-    bad, noises = None, None
+    values, bad = _vectors(rows, str(layout.column), layout)
+    noises = None
     if layout.mask is not None:
         bits, missing = _vectors(rows, str(layout.mask.column), layout)
-        bad = masks.are_bad(bits, masks.bits_of(layout.mask, None)) | missing
+        bad |= masks.are_bad(bits, masks.bits_of(layout.mask, None)) | missing
     if layout.weight is not None:
         noises, _ = _vectors(rows, str(layout.weight.column), layout)
     for b in range(len(layout.bands)):
         planes, noise = _float32(values[:, b]), None
-        if bad is not None:
+        if bad.any():
             planes[bad[:, b]] = np.nan
         if layout.weight is not None and noises is not None:
             noise, negative = weights.noise_of(noises[:, b], layout.weight.kind)

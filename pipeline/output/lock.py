@@ -69,6 +69,8 @@ def locked(url: str, command: str) -> Iterator[Lock]:
         with as_place(url, "cannot be written to"):
             lock.acquire()
         yield lock
+        if lock.lost is not None:  # an interrupt that came inside a destructor is ignored by Python
+            raise lock.lost
     except BaseException as error:
         if lock.lost is not None and not isinstance(error, LockLost):
             raise lock.lost from error

@@ -194,6 +194,12 @@ def test_a_command_that_was_asleep_goes_on_in_a_folder_of_another_one(tmp_path, 
         work()
 
 
+def test_a_command_whose_interrupt_was_ignored_ends_as_if_done(place):
+    with pytest.raises(LockLost, match="taken for dead"), locked(place, "run") as mine:
+        elsewhere(place)
+        mine._look()
+
+
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"pid": "x"}', b"\xff\x00", b"[" * 10_000])
 def test_a_damaged_lock_ends_in_a_traceback(place, text):
     storage.write(storage.join(place, NAME), text)

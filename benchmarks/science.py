@@ -22,7 +22,11 @@ def write_tables() -> None:
             "votes": _plain("vote_encoders"),
             "invariance": _plain("invariance"),
         },
-        "method": {"neighbours vote": _plain("neighbours_vote")},
+        "method": {
+            "neighbours vote": _plain("neighbours_vote"),
+            "vote rules": _plain("vote_rules"),
+            "vote calibration": _plain("vote_calibration"),
+        },
         "denoiser": {"denoiser": _plain("denoiser") + "\n" + _plain("denoiser_noise")},
         "measurement": {
             "measure": _crossed("measure_statmorph", "set", _difference),

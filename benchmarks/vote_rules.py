@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 SHARES = (1.0, 0.8, 0.66, 0.5, 0.33, 0.2)
 BRANCHES, HELD_OUT = 6, 0
+OTHERS = 3  # draws of bags that a confidence is compared with, for each of the first two seeds
 SETS = {
     ("efigi", 3): "EFIGI",
     ("efigi", 1): "EFIGI, one grey band",
@@ -116,7 +117,7 @@ def curve(groups: NDArray, score: NDArray, truth: NDArray, seed: int) -> list[fl
 
 
 def rules(data: dict[str, NDArray], seed: int) -> tuple[dict[str, list[float]], list[tuple]]:
-    """Purities of every rule on the held-out galaxies, and their confidences beside what another draw of bags did."""
+    """Purities of every rule on the held-out galaxies, and their confidences beside what other draws of bags did."""
     values, ids, truth, scored = data["embeddings"], data["ids"], data["truth"], data["fold"] == HELD_OUT
     wide = values.astype(np.float32)
     exponent = fixed_point_exponent(float(np.abs(wide).max()))
@@ -146,12 +147,13 @@ def rules(data: dict[str, NDArray], seed: int) -> tuple[dict[str, list[float]], 
     }
     if seed > 1:
         return found, []
-    other = vote(codes, draw(seed + 1000)).group
+    others = [vote(codes, draw(seed + 1000 * number)).group for number in range(1, OTHERS + 1)]
     stable = []
     for (what, level), calibration in zip(
         levels.items(), calibrate(pilot, members, list(levels.values())), strict=True
     ):
-        stable.append((what, calibration(ballot), level[other] == level[ballot.group]))
+        same = np.mean([level[other] == level[ballot.group] for other in others], axis=0)
+        stable.append((what, calibration(ballot), same))
     return found, stable
 
 
@@ -161,6 +163,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--calibration", action="store_true", help="the table of the confidence alone")
     parser.add_argument("--codes", type=Path, default=contestants.FOLDER / "codes")
     options = parser.parse_args()
     rows, bins = [], []
@@ -168,7 +171,7 @@ def main() -> None:
         data = embeddings(name, bands, options.codes)
         found: dict[str, list[list[float]]] = {}
         stable: dict[str, list[tuple]] = {}
-        for seed in range(options.seeds):
+        for seed in range(2 if options.calibration else options.seeds):
             curves, pairs = rules(data, seed)
             for rule, purities in curves.items():
                 found.setdefault(rule, []).append(purities)
@@ -188,7 +191,8 @@ def main() -> None:
                     tenth = f"{number / 10:.1f} to {(number + 1) / 10:.1f}"
                     told = f"{confidence[own].mean():.3f}", f"{same[own].mean():.3f}"
                     bins.append((title, what, tenth, int(own.sum()), *told))
-        write_csv("vote_rules", ("set", "rule", *(f"{100 * share:.0f}_%" for share in SHARES)), rows)
+        if not options.calibration:
+            write_csv("vote_rules", ("set", "rule", *(f"{100 * share:.0f}_%" for share in SHARES)), rows)
         write_csv(
             "vote_calibration",
             ("set", "of", "confidence", "objects", "mean_confidence", "measured_share"),

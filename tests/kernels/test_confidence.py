@@ -17,7 +17,7 @@ GROUPS, BAGS, OBJECTS = 8, 8, 3000
 def overlapping(rows):
     """Codes of groups that run into each other, (rows, 4) float32."""
     rng = np.random.default_rng(3)
-    centres = rng.normal(size=(GROUPS, 4)) * 1.6
+    centres = rng.normal(size=(GROUPS, 4)) * 1.0
     return (centres[rng.integers(GROUPS, size=rows)] + rng.normal(size=(rows, 4))).astype(np.float32)
 
 

@@ -8,7 +8,7 @@ ranks highest, the purity is that of groups named by their own majority. Means o
 chosen (the weights of votes and distances, six branches) was chosen on the other four folds.
 
 "Named" rules know what the groups are called, by the majority of the galaxies of the other folds, and count votes for groups of one name
-together. Embeddings are kept in FOLDER. Writes benchmarks/results/vote_rules.csv and vote_calibration.csv.
+together. Embeddings are kept in FOLDER. Writes benchmarks/results/vote_rules.csv and vote_calibration.csv, and docs/vote_rules.png.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from scipy.spatial.distance import cdist
 
 from actors.segmenter import Segmenter
 from benchmarks import contestants
-from benchmarks.common import write_csv
+from benchmarks.common import read_csv, write_csv
 from benchmarks.galaxies import SIZE, as_grey, galaxies, type_bins
-from benchmarks.science import write_tables
+from benchmarks.science import DOCS, write_tables
 from benchmarks.votes import BAGS, COMPONENTS, GROUPS
 from kernels.bags import bag_masks, canonical_order, inclusion, stratify
 from kernels.confidence import branches, calibrate, share_of
@@ -157,6 +157,28 @@ def rules(data: dict[str, NDArray], seed: int) -> tuple[dict[str, list[float]], 
     return found, stable
 
 
+def draw_figure() -> None:
+    """docs/vote_rules.png: purity against the share that is kept, a panel for each set."""
+    import matplotlib as mpl  # a figure is all that needs it
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    rows = read_csv("vote_rules")
+    figure, panels = plt.subplots(1, len(SETS), figsize=(13, 3.6), layout="constrained")
+    for panel, title in zip(panels, SETS.values(), strict=True):
+        for row in rows:
+            if row["set"] == title:
+                purities = [float(row[f"{100 * share:.0f}_%"].split()[0]) for share in SHARES]
+                style = "--" if "one k-means" in row["rule"] else "-"
+                panel.plot([100 * share for share in SHARES], purities, style, marker=".", label=row["rule"])
+        panel.set(title=title, xlabel="kept (%)")
+        panel.invert_xaxis()
+    panels[0].set_ylabel("purity")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    figure.savefig(DOCS / "vote_rules.png", dpi=90)
+
+
 def main() -> None:
     """Embed, vote, write."""
     parser = argparse.ArgumentParser(
@@ -199,6 +221,7 @@ def main() -> None:
             bins,
         )
     write_tables()
+    draw_figure()
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def calibrate(
     for number in range(_DRAWS):
         # as often half a bag less as half a bag more, where (b - 1) / 2 is no whole number
         some = draw.integers(len(bags), size=max(1, (len(bags) - number % 2) // 2))
-        against = ballot.group
+        against = ballot.group.astype(np.intp)
         if number % _APART == 0:
             order = draw.permutation(len(bags))
             some, others = order[: len(bags) // 2], order[len(bags) // 2 : len(bags) // 2 * 2]

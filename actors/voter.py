@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from actors.embeddings import embeddings_of
+from kernels.confidence import Calibration
 from kernels.moments import Components, project
 from kernels.vote import Ensemble, kept, vote
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from kernels.rules import Rule
 
 
 class Voter:
@@ -26,9 +29,11 @@ class Voter:
         `Components.to_arrays()`.
     ensemble : mapping of arrays
         `Ensemble.to_arrays()`.
-    rule : {"agreement", "unanimous"}
+    rule : {"branches", "confidence", "agreement", "unanimous"}
     threshold : float
-        Smallest agreement that keeps an object under the rule "agreement".
+        Smallest value that keeps an object: of its `branch_confidence`, `confidence` or `agreement`, as the rule says.
+    groups, branches : mapping of arrays, optional
+        `Calibration.to_arrays()` of the groups and of their branches; None where there is one bag, and so no confidence.
     """
 
     def __init__(
@@ -36,12 +41,19 @@ class Voter:
         *,
         components: Mapping[str, NDArray[np.float64]],
         ensemble: Mapping[str, NDArray[np.generic]],
-        rule: Literal["agreement", "unanimous"],
+        rule: Rule,
         threshold: float,
+        groups: Mapping[str, NDArray[np.generic]] | None = None,
+        branches: Mapping[str, NDArray[np.generic]] | None = None,
     ) -> None:
         self._components = Components.from_arrays(components)
         self._ensemble = Ensemble.from_arrays(ensemble)
         self._rule, self._threshold = rule, threshold
+        self._calibrations = None
+        if groups is not None and branches is not None:
+            self._calibrations = Calibration.from_arrays(groups), Calibration.from_arrays(branches)
+        elif rule in ("branches", "confidence"):
+            raise ValueError(f"the rule {rule!r} needs calibrations of the groups and of their branches")
 
     def __call__(self, objects: pa.Table) -> pa.Table:
         """Vote on a batch.
@@ -54,14 +66,25 @@ class Voter:
         Returns
         -------
         pa.Table
-            `object_id` and the columns of `Voter.columns`; null where an object is unusable.
+            `object_id`, the columns of `Voter.columns` and, for `class_share`, `shares`: each group's share of the object's votes
+            (float16 lists); null where an object is unusable.
         """
         values, usable = embeddings_of(objects["embedding"])
         ballot = vote(project(values, self._components), self._ensemble)
+        unknown = np.ma.masked_all(len(values), np.float32)
+        confidence, branch_confidence, branch = unknown, unknown, np.ma.masked_all(len(values), np.int16)
+        if self._calibrations is not None:
+            of_groups, of_branches = self._calibrations
+            confidence, branch_confidence = of_groups(ballot), of_branches(ballot)
+            branch = of_branches.level[ballot.group]
+        decides = {"branches": branch_confidence, "confidence": confidence}.get(self._rule, ballot.agreement)
         found = {
             "group": ballot.group,
-            "kept": kept(ballot.agreement, self._rule, self._threshold),
+            "kept": kept(decides, self._rule, self._threshold),
             "agreement": ballot.agreement,
+            "confidence": confidence,
+            "branch": branch,
+            "branch_confidence": branch_confidence,
             "runner_up": ballot.runner_up,
             "distance": ballot.distance,
             "reference_group": ballot.reference_group,
@@ -77,9 +100,12 @@ class Voter:
             _to_arrow(found[name], columns.schema.field(name).type).take(take)
             for name in columns.column_names
         ]
+        shares = pa.field("shares", pa.list_(pa.float16(), self._ensemble.groups))
+        flat = pa.array(ballot.shares.astype(np.float16).reshape(-1))
+        arrays.append(pa.FixedSizeListArray.from_arrays(flat, type=shares.type).take(take))
         return pa.Table.from_arrays(
             [objects["object_id"].combine_chunks(), *arrays],
-            schema=pa.schema([objects.schema.field("object_id"), *columns.schema]),
+            schema=pa.schema([objects.schema.field("object_id"), *columns.schema, shares]),
         )
 
     @staticmethod
@@ -87,8 +113,15 @@ class Voter:
         """The columns that a vote adds, as an empty table."""
         described = [
             ("group", pa.int16(), "group with the most votes"),
-            ("kept", pa.bool_(), "whether the members agree enough, by the run's rule"),
+            ("kept", pa.bool_(), "whether the vote is sure enough, by the run's rule"),
             ("agreement", pa.float32(), "fraction of members that voted for the group"),
+            ("confidence", pa.float32(), "probability that other bags would give the same group"),
+            ("branch", pa.int16(), "branch of the groups' tree that the group is on"),
+            (
+                "branch_confidence",
+                pa.float32(),
+                "probability that other bags would give a group on the same branch",
+            ),
             ("runner_up", pa.int16(), "group with the second most votes, null if there is none"),
             ("distance", pa.float32(), "distance to the group's centre among the principal components"),
             ("reference_group", pa.int16(), "group by the single reference k-means, which does not vote"),
@@ -97,7 +130,12 @@ class Voter:
                 for f in families
             ),
         ]
-        ucds = {"group": "meta.code.class", "agreement": "stat.fit.goodness", "kept": "meta.code.qual"}
+        ucds = {
+            "agreement": "stat.fit.goodness",
+            "confidence": "stat.probability",
+            "branch_confidence": "stat.probability",
+            "kept": "meta.code.qual",
+        }
         return pa.schema(
             [
                 pa.field(name, kind, metadata={"description": text, "ucd": ucds.get(name, "meta.code.class")})

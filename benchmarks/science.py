@@ -25,6 +25,8 @@ def write_tables() -> None:
         "method": {
             "neighbours vote": _plain("neighbours_vote"),
             "extents vote": _plain("extents_vote"),
+            "vote rules": _plain("vote_rules"),
+            "vote calibration": _plain("vote_calibration"),
         },
         "denoiser": {"denoiser": _plain("denoiser") + "\n" + _plain("denoiser_noise")},
         "measurement": {

@@ -51,9 +51,11 @@ RESERVED = {
         "stamp_fwhm",
         "embedding",
         "class",
+        "class_share",
         "_healpix_29",
     ),
-    *("group", "kept", "agreement", "runner_up", "distance", "reference_group", "norder", "dir", "npix"),
+    *("group", "kept", "agreement", "confidence", "branch", "branch_confidence"),
+    *("runner_up", "distance", "reference_group", "norder", "dir", "npix"),
 }
 
 

@@ -70,8 +70,7 @@ def plan(planned: Plan, judged: Estimate) -> None:
         grid.add_row("augment", escape(f"{text}, up to {augment.fill:.3g} of what is usable"))
         drawn = f"at most {augment.most:,} in all, {augment.steps} steps, guidance {augment.guidance:g}; then fit and vote again"
         grid.add_row("", drawn)
-    rule = config.vote.rule if config.vote.rule == "unanimous" else f"agreement >= {config.vote.threshold}"
-    grid.add_row("vote", rule)
+    grid.add_row("vote", config.vote.in_words)
     grid.add_row("columns", escape(", ".join(f"{f.name} {f.type}" for f in planned.schema)))
     out = release.rows * (2 * planned.features * (2 if config.publish.embeddings else 1) + 120)
     memory = planned.slice_bytes

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from catalogs.survey import Section
 from kernels.families import FAMILIES, Family
+from kernels.rules import Rule  # noqa: TC001 - pydantic reads it
 
 
 class Reduce(Section):
@@ -49,7 +50,39 @@ class Fit(Section):
 class Vote(Section):
     """Which objects keep their group."""
 
-    rule: Literal["agreement", "unanimous"] = "agreement"
-    """`unanimous`: every member agrees; `agreement`: at least `threshold` of them."""
-    threshold: Annotated[float, Field(gt=0, le=1)] = 0.6
-    """Smallest agreement with which an object is kept."""
+    rule: Rule = "branches"
+    """What decides: `branches` goes by `branch_confidence`, `confidence` and `agreement` by the columns of those names;
+    `unanimous`: every member agrees."""
+    threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Smallest value with which an object is kept; without `keep`, it is 0.6 for `confidence` and `agreement`."""
+    keep: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Instead of a threshold: the share of the usable objects to keep, those with the highest values (as counted on the pilot); without
+    `threshold`, it is 0.66 for `branches`."""
+    branches: Annotated[int, Field(ge=2, le=1000)] = 6
+    """Branches into which the tree of the groups is cut."""
+
+    @property
+    def share(self) -> float | None:
+        """Share of the objects to keep; None where a threshold decides."""
+        return 0.66 if self.rule == "branches" and self.keep is self.threshold is None else self.keep
+
+    @property
+    def least(self) -> float:
+        """The threshold, where no share decides."""
+        return self.threshold or (1.0 if self.rule == "unanimous" else 0.6)
+
+    @property
+    def in_words(self) -> str:
+        """The rule in a line."""
+        if self.rule == "unanimous":
+            return "unanimous"
+        value = "branch confidence" if self.rule == "branches" else self.rule
+        return f"{value} >= {self.least:g}" if self.share is None else f"share {self.share:g}, by {value}"
+
+    @model_validator(mode="after")
+    def _one_way_to_choose(self) -> Vote:
+        if self.keep is not None and self.threshold is not None:
+            raise ValueError("threshold and keep both say how much is kept: give one of them")
+        if self.rule == "unanimous" and self.keep is not None:
+            raise ValueError('rule = "unanimous" takes no keep: use another rule')
+        return self

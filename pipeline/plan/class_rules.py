@@ -32,6 +32,14 @@ CLASS_FIELD = pa.field(
         "null if the group has no name",
     },
 )
+SHARE_FIELD = pa.field(
+    "class_share",
+    pa.float32(),
+    metadata={
+        "ucd": "stat.probability",
+        "description": "share of the object's votes that groups of its group's class have; null if the group has no name",
+    },
+)
 EVIDENCE = (
     "sersic_n",
     "gini",
@@ -45,8 +53,9 @@ EVIDENCE = (
 )
 """Measured columns whose medians are kept with every group, where a run has them."""
 NO_PARAMETERS = {
-    *("object_id", "ra", "dec", "shard", "row", "flags", "measure_flags", "class"),
-    *("group", "kept", "agreement", "runner_up", "distance", "reference_group"),
+    *("object_id", "ra", "dec", "shard", "row", "flags", "measure_flags", "class", "class_share"),
+    *("group", "kept", "agreement", "confidence", "branch", "branch_confidence"),
+    *("runner_up", "distance", "reference_group"),
 }
 """Columns of the catalog whose medians say nothing of a group's shape, or that come from the vote."""
 MOST_LABELS = 100_000
@@ -205,3 +214,16 @@ def class_column(objects: pa.Table, names: Sequence[str | None]) -> pa.ChunkedAr
     """The column `class` of objects with `group` and `kept`: their group's name, UNC, or null without group."""
     named = pc.take(pa.array(names, pa.string()), objects["group"])
     return pc.if_else(objects["kept"], named, pa.scalar(UNCLASSIFIED, pa.string()))
+
+
+def class_share(votes: pa.Table, names: Sequence[str | None]) -> pa.Array:
+    """The column `class_share`, (n,) float32, of votes with `group` and `shares`."""
+    together = np.array([[name is not None and name == other for other in names] for name in names])
+    voted = votes["group"].is_valid().to_numpy()
+    group = votes["group"].fill_null(0).to_numpy()
+    lists = votes["shares"].combine_chunks()
+    flat = lists.filter(pa.array(voted)).flatten().to_numpy(zero_copy_only=False)
+    share = np.zeros(len(group))
+    share[voted] = (flat.reshape(-1, len(names)).astype(np.float64) * together[group[voted]]).sum(axis=1)
+    unknown = ~voted | np.array([name is None for name in names])[group]
+    return pa.array(np.minimum(share, 1.0).astype(np.float32), mask=unknown)

@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     from catalogs.release import Release
     from pipeline.config.file import Config
 
-__all__ = ["component_faults", "largest_slice", "most_rows", "no_gpu", "slice_faults", "stamp_bytes"]
+__all__ = [
+    "component_faults",
+    "largest_slice",
+    "most_rows",
+    "no_gpu",
+    "slice_faults",
+    "stamp_bytes",
+    "vote_faults",
+]
 
 LARGEST_SLICE = 1 << 30
 """Bytes of a slice's stamps, and of its catalog rows."""
@@ -51,6 +59,16 @@ def component_faults(config: Config, source: str, features: int) -> list[Fault]:
     problem = f"more components than the {features} features of {config.encode.model}"
     remedy = f"Set at most {features}"
     return [Fault(source, problem, remedy, value=str(wanted), key="reduce.components")]
+
+
+def vote_faults(config: Config, source: str) -> list[Fault]:
+    """A confidence of one bag: nothing says what another draw would give."""
+    rule = config.vote.rule
+    if config.fit.bags > 1 or rule not in ("branches", "confidence"):
+        return []
+    problem = "goes by how far bags agree, and there is 1 bag"
+    remedy = 'Set rule = "unanimous" or "agreement", or [fit] bags = 2 or more'
+    return [Fault(source, problem, remedy, value=repr(rule), key="vote.rule")]
 
 
 def slice_faults(config: Config, source: str, release: Release) -> list[Fault]:

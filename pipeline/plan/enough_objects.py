@@ -29,7 +29,7 @@ __all__ = ["TooFewObjects", "check_fit", "check_usable", "group_faults", "notes"
 
 COUNTED = 100_000
 """Objects up to which a plan draws pilot and bags to count them; of more, it reckons with chances."""
-WHOLE = 'groups = 2, resample = "none" and bags = 1'
+WHOLE = 'groups = 2, resample = "none", bags = 1 and [vote] rule = "unanimous"'
 """What the fewest objects, three, are enough for."""
 
 

@@ -116,7 +116,9 @@ def catalog_schema(config: Config, release: Release) -> pa.Schema:
     """Columns of the catalog that a config makes of a release."""
     votes = Voter.columns(config.fit.families).schema
     measured = measuring.measured_columns(config, release)
-    return pa.schema([*release.objects_schema, *measured, *votes, class_rules.CLASS_FIELD])
+    return pa.schema(
+        [*release.objects_schema, *measured, *votes, class_rules.CLASS_FIELD, class_rules.SHARE_FIELD]
+    )
 
 
 def make_plan(
@@ -155,6 +157,7 @@ def make_plan(
     features, weights, found = look_at_encoder(config, source, options)
     faults += found
     faults += config_faults.component_faults(config, source, features)
+    faults += config_faults.vote_faults(config, source)
     if release is not None:
         faults += enough_objects.group_faults(config, source, release)
         faults += config_faults.slice_faults(config, source, release)

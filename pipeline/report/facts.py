@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from catalogs import parts, storage
 from catalogs.errors import CorruptFile
+from pipeline.config.fit import Vote
 from pipeline.report.palette import ordered
 from pipeline.report.source import quoted
 from pipeline.rundir.run_directory import STAGES
@@ -29,7 +30,7 @@ def plan_rows(source: Source) -> list[tuple[str, str]]:
     steps += [f"unwrap {encode['unwrap']}", encode["stretch"], f"{encode['model']} ({encode['checkpoint']})"]
     measured = (config.get("measure") or {}).get("quantities") or ["nothing"]
     classes = config.get("classes") or {"by": "none"}
-    rule = vote["rule"] if vote["rule"] == "unanimous" else f"agreement ≥ {vote['threshold']}"
+    rule = Vote.model_construct(**vote).in_words
     members = fit["bags"] * len(fit["families"])
     augment = config.get("augment") or {}
     balance = (

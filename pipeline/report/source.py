@@ -29,8 +29,30 @@ MEASURED = (
     *("sersic_angle", "sersic_flux", "sersic_magnitude", "sersic_sky", "sersic_chi2"),
 )
 VOTED = {
-    *("object_id", "shard", "row", "flags", "measure_flags", "_healpix_29", "group", "kept", "class"),
-    *("agreement", "runner_up", "distance", "reference_group", "vote_kmeans", "vote_birch", "vote_ward"),
+    *(
+        "object_id",
+        "shard",
+        "row",
+        "flags",
+        "measure_flags",
+        "_healpix_29",
+        "group",
+        "kept",
+        "class",
+        "class_share",
+    ),
+    *(
+        "agreement",
+        "confidence",
+        "branch",
+        "branch_confidence",
+        "runner_up",
+        "distance",
+        "reference_group",
+        "vote_kmeans",
+        "vote_birch",
+        "vote_ward",
+    ),
 }
 
 

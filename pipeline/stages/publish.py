@@ -177,8 +177,9 @@ def joined(
         if not with_embeddings:
             objects = objects.drop_columns("embedding")
         for field in votes.schema:
-            if field.name != "object_id":
+            if field.name not in ("object_id", "shares"):
                 objects = objects.append_column(field, votes[field.name])
         objects = objects.append_column(class_rules.CLASS_FIELD, class_rules.class_column(objects, classes))
+        objects = objects.append_column(class_rules.SHARE_FIELD, class_rules.class_share(votes, classes))
         tables.append(keep(objects.replace_schema_metadata(None)))
     return pa.concat_tables(tables)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import ray
 import ray.data
 
 from catalogs import parts
+from kernels.confidence import branches, calibrate
+from kernels.vote import Ensemble
+from kernels.vote import vote as vote_of
 from pipeline.engine.cluster import OWN_STORE
 from pipeline.engine.slice_tasks import ONE_SLICE, OnSlices
 from pipeline.rundir import arrays
@@ -16,8 +21,10 @@ from pipeline.stages.part_writer import slices_left, write_parts
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from catalogs.slices import Slice
+    from pipeline.config.fit import Vote as Settings
     from pipeline.engine.metrics import RunMetrics
     from pipeline.plan.plan import Plan
 
@@ -30,11 +37,15 @@ def vote(plan: Plan, *, first: bool = False) -> None:
     if not stream.missing:
         return
     read = functools.partial(_embeddings, run.objects)
+    components, ensemble = (
+        arrays.load(run.components),
+        arrays.load(run.first_ensemble if first else run.ensemble),
+    )
     options = {
-        "components": arrays.load(run.components),
-        "ensemble": arrays.load(run.first_ensemble if first else run.ensemble),
+        "components": components,
+        "ensemble": ensemble,
         "rule": config.vote.rule,
-        "threshold": config.vote.threshold,
+        **decision(config.vote, Ensemble.from_arrays(ensemble), components["pilot"]),
     }
     voted = stream.slices(read, 2 * plan.features + 50, config.run.read_cpus).map_batches(
         Vote,
@@ -44,6 +55,31 @@ def vote(plan: Plan, *, first: bool = False) -> None:
         **ONE_SLICE,
     )
     write_parts(plan, stream, voted, folder)
+
+
+def decision(settings: Settings, ensemble: Ensemble, pilot: NDArray[np.float32]) -> dict[str, Any]:
+    """Calibrations, where there are two bags or more, and the threshold: options of `actors.voter.Voter`.
+
+    Everything follows from the pilot (n, c), in canonical order, so a run that goes on decides as it began.
+    """
+    found: dict[str, Any] = {}
+    ballot = vote_of(pilot, ensemble)
+    values = ballot.agreement
+    if len(np.unique(ensemble.bags)) > 1:
+        levels = [
+            np.arange(ensemble.groups, dtype=np.int16),
+            branches(ensemble, pilot, settings.branches),
+        ]
+        of_groups, of_branches = calibrate(pilot, ensemble, levels)
+        found = {"groups": of_groups.to_arrays(), "branches": of_branches.to_arrays()}
+        if settings.rule == "branches":
+            values = of_branches(ballot)
+        elif settings.rule == "confidence":
+            values = of_groups(ballot)
+    threshold = settings.least
+    if settings.share is not None:
+        threshold = float(np.sort(values)[::-1][math.ceil(settings.share * len(values)) - 1])
+    return {**found, "threshold": threshold}
 
 
 def _voters(slices: int) -> int:

@@ -8,6 +8,7 @@ import pytest
 
 from actors.embeddings import embeddings_of
 from actors.voter import Voter
+from kernels.confidence import Calibration, branches, calibrate
 from kernels.members import fit_member
 from kernels.moments import fixed_point_exponent, moments, principal_components, project
 from kernels.vote import align, ensemble, vote
@@ -23,14 +24,22 @@ def parts():
     components = principal_components(moments(values, fixed_point_exponent(float(np.abs(values).max()))), 4)
     codes = project(values, components)
     reference = fit_member("kmeans", codes, 3, 0)
-    members = [fit_member(family, codes, 3, 1) for family in FAMILIES]
+    members = [fit_member(family, codes[bag::2], 3, 1, bag) for bag in range(2) for family in FAMILIES]
     return values, components, ensemble(align(members, reference, codes), reference)
 
 
-def voter_of(parts, rule="agreement"):
+def voter_of(parts, rule="agreement", **calibrations):
     _, components, chosen = parts
     arrays = {"components": components.to_arrays(), "ensemble": chosen.to_arrays()}
-    return Voter(**arrays, rule=rule, threshold=0.66)
+    return Voter(**arrays, rule=rule, threshold=0.66, **calibrations)
+
+
+def calibrations_of(parts):
+    values, components, chosen = parts
+    codes = project(values, components)
+    levels = [np.arange(3), branches(chosen, codes, 2)]
+    groups, on_branches = calibrate(codes, chosen, levels)
+    return {"groups": groups.to_arrays(), "branches": on_branches.to_arrays()}
 
 
 def table_of(values, missing):
@@ -53,7 +62,7 @@ def test_unusable_objects_get_nulls_and_shift_nobody(parts):
 def test_columns_declare_what_a_vote_adds(parts):
     found = voter_of(parts)(table_of(parts[0], np.zeros(300, bool)))
     declared = Voter.columns(FAMILIES).schema
-    assert found.schema.names == ["object_id", *declared.names]
+    assert found.schema.names == ["object_id", *declared.names, "shares"]
     assert [found.schema.field(n).type for n in declared.names] == list(declared.types)
     assert all(found.schema.field(n).metadata[b"description"] for n in declared.names)
 
@@ -66,6 +75,31 @@ def test_vote_in_the_actor_is_the_kernels_vote(parts):
     np.testing.assert_array_equal(found["agreement"].to_numpy(), ballot.agreement)
     strict = voter_of(parts, "unanimous")(table_of(values, np.zeros(300, bool)))
     np.testing.assert_array_equal(strict["kept"].to_numpy(zero_copy_only=False), ballot.agreement == 1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "column"), [("confidence", "confidence"), ("branches", "branch_confidence")]
+)
+def test_a_rule_keeps_by_the_column_that_it_names(parts, rule, column):
+    values, components, chosen = parts
+    calibrations = calibrations_of(parts)
+    found = voter_of(parts, rule, **calibrations)(table_of(values, np.arange(300) % 7 == 0))
+    assert found["kept"].to_pylist() == [
+        None if v is None else bool(v >= np.float32(0.66)) for v in found[column].to_pylist()
+    ]
+    ballot = vote(project(values, components), chosen)
+    whole = voter_of(parts, rule, **calibrations)(table_of(values, np.zeros(300, bool)))
+    of_branches = Calibration.from_arrays(calibrations["branches"])
+    np.testing.assert_array_equal(whole["branch_confidence"].to_numpy(), of_branches(ballot))
+    np.testing.assert_array_equal(whole["branch"].to_numpy(), of_branches.level[ballot.group])
+
+
+def test_without_other_bags_there_is_no_confidence_and_no_rule_that_goes_by_it(parts):
+    found = voter_of(parts)(table_of(parts[0], np.zeros(300, bool)))
+    for name in ("confidence", "branch", "branch_confidence"):
+        assert found[name].null_count == 300
+    with pytest.raises(ValueError, match="needs calibrations"):
+        voter_of(parts, "branches")
 
 
 @pytest.mark.parametrize("missing", [np.ones(300, bool), np.zeros(0, bool)])

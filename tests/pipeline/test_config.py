@@ -126,7 +126,8 @@ def test_missing_key_is_named(key):
         ("fit.groups", 1, "greater than or equal to 2"),
         ("vote.threshold", math.nan, "finite"),
         ("vote.threshold", 1.01, "less than or equal to 1"),
-        ("vote.rule", "plurality", "'agreement' or 'unanimous'"),
+        ("vote.rule", "plurality", "'branches', 'confidence', 'agreement' or 'unanimous'"),
+        ("vote.keep", 0.0, "greater than 0"),
         ("publish.embeddings", "yes", "must be true or false"),
         ("denoise", True, "must be a table"),
     ],
@@ -163,6 +164,8 @@ def test_wrong_entry_of_a_list_is_the_one_that_is_named():
         ({"encode.input": 66, "encode.turns": 4}, "encode", "divisible by turns = 4"),
         ({"fit.resample": "none"}, "fit", "use bags = 1"),
         ({"fit.families": []}, "fit", "at least one"),
+        ({"vote.keep": 0.5}, "vote", "takes no keep"),
+        ({"vote.rule": "branches", "vote.keep": 0.5, "vote.threshold": 0.9}, "vote", "give one of them"),
     ],
 )
 def test_keys_that_do_not_go_together(changes, key, told):

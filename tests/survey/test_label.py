@@ -32,7 +32,7 @@ def ended(tmp_path_factory, ray_cluster):
         survey={"keep": ["MAG", "kind"]},
         measure={"quantities": ["gini"]},
         classes=BY_COLUMN,
-        vote={"threshold": 0.9},
+        vote={"rule": "agreement", "threshold": 0.9},
     )
     write_toml(values, tiny.folder / "survey.toml")
     Runner()(values, tiny.folder, base / "run")

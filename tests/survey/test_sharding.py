@@ -12,6 +12,7 @@ from tests.survey.conftest import Runner, objects_of
 def groups_of(out):
     table = objects_of(out)
     columns = ["object_id", "group", "kept", "agreement", "runner_up", "distance", "reference_group"]
+    columns += ["confidence", "branch", "branch_confidence"]
     return table.select(columns)
 
 

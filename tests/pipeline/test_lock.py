@@ -195,9 +195,13 @@ def test_a_command_that_was_asleep_goes_on_in_a_folder_of_another_one(tmp_path, 
 
 
 def test_a_command_whose_interrupt_was_ignored_ends_as_if_done(place):
-    with pytest.raises(LockLost, match="taken for dead"), locked(place, "run") as mine:
-        elsewhere(place)
-        mine._look()
+    def work() -> None:
+        with locked(place, "run") as mine:
+            elsewhere(place)
+            mine._look()
+
+    with pytest.raises(LockLost, match="taken for dead"):
+        work()
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"pid": "x"}', b"\xff\x00", b"[" * 10_000])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from catalogs.inspect_nulls import with_nulls
 from catalogs.inspect_psfs import column_faults, look_at_psfs, psf_urls
 from catalogs.inspect_rows import look_at_rows
 from catalogs.inspect_vectors import vector_faults
+from catalogs.kept_columns import kept_columns
 from catalogs.path_template import as_it_stands
 from catalogs.positions import unit_of
 from catalogs.release import Release, needed_columns
@@ -30,38 +30,8 @@ if TYPE_CHECKING:
     from catalogs.psf_source import PSFSource
     from catalogs.survey import Survey
 
-RENAMED = re.compile(r"(.+?)\s+as\s+(\S.*?)\s*", re.IGNORECASE)
-"""`NAME as other` in `keep`."""
 COLUMNS_SHOWN = 60
 FETCH = "Fetch the file again, or leave it out of [survey] catalogs"
-RESERVED = {
-    *(
-        "object_id",
-        "ra",
-        "dec",
-        "shard",
-        "row",
-        "flags",
-        "usable",
-        "stamp",
-        "stamp_side",
-        "stamp_extent",
-        "stamp_noise",
-        "stamp_psf",
-        "stamp_fwhm",
-        "embedding",
-        "class",
-        "class_share",
-        "_healpix_29",
-    ),
-    *("group", "kept", "agreement", "confidence", "branch", "branch_confidence"),
-    *("runner_up", "distance", "reference_group", "norder", "dir", "npix"),
-}
-
-
-def reserved(name: str) -> bool:
-    """Whether every catalog has a column of that name of its own, whatever a run measures."""
-    return name.lower() in RESERVED or name.lower().startswith("vote_")
 
 
 def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Release:
@@ -81,7 +51,7 @@ def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Releas
         With every fault that was found: file, column, value and remedy.
     """
     tables = _open_shards(survey, folder)
-    kept = _kept(survey, tables[0])
+    kept = kept_columns(survey, tables[0])
     columns = _columns(survey, kept, tables, psf)
     tables, null_notes = with_nulls(tables, columns.names)
     labels = _labels([table.url for table in tables])
@@ -141,29 +111,6 @@ def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
     if faults:
         raise Refused(grouped(faults))
     return tables
-
-
-def _kept(survey: Survey, table: TableHeader) -> dict[str, str]:
-    names = set(table.columns.names)
-    kept: dict[str, str] = {}
-    faults = []
-    for entry in survey.keep:
-        renamed = None if entry in names else RENAMED.fullmatch(entry)
-        source, name = (renamed[1], renamed[2]) if renamed else (entry, entry)
-        problem = None
-        if reserved(name):
-            problem = f"the catalog that comes out has a column {name.lower()!r} of its own"
-        elif name.lower() in {other.lower() for other in kept}:
-            other = next(other for other in kept if other.lower() == name.lower())
-            problem = f"two kept columns would be called {other!r} and {name!r}, which are one name in SQL"
-        if problem:
-            faults.append(
-                Fault(table.url, problem, f'Rename it: keep = ["{source} as survey_{name}"]', source)
-            )
-        kept[name] = source
-    if faults:
-        raise Refused(faults)
-    return kept
 
 
 def _raise(fault: Fault | None) -> None:

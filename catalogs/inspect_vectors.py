@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from catalogs.errors import Fault
-from catalogs.stamps import stored_shape
+from catalogs.vectors import stored_shape
 
 if TYPE_CHECKING:
     from catalogs.survey import Images

@@ -18,7 +18,7 @@ from catalogs.cleaning import centre
 from catalogs.column_layout import survey_toml, table_hdu
 from catalogs.errors import Fault, Refused, listed
 from catalogs.framing import galaxy_frame
-from catalogs.inspect import RENAMED, reserved
+from catalogs.kept_columns import RENAMED, reserved
 from catalogs.pictures import Look, Unfit, look, pixels
 
 if TYPE_CHECKING:

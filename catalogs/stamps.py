@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from catalogs import images, masks, path_template, weights
 from catalogs.cleaning import centre, clean
@@ -17,9 +16,12 @@ from catalogs.planes import path_of, plane_path
 from catalogs.positions import numbers, positions_of
 from catalogs.sky import sky_to_pixel
 from catalogs.stamp_file import StampFile
+from catalogs.vectors import planes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    import pyarrow as pa
 
     from catalogs._types import Array, Floats, Integers
     from catalogs.identity import Watched
@@ -207,13 +209,13 @@ def pixels_on_tiles(survey: Survey, rows: pa.Table, band: str, folder: str) -> t
 
 
 def _from_column(layout: Images, rows: pa.Table, found: Stamps) -> None:
-    values, bad = _vectors(rows, str(layout.column), layout)
+    values, bad = planes_of(rows, str(layout.column), layout)
     noises = None
     if layout.mask is not None:
-        bits, missing = _vectors(rows, str(layout.mask.column), layout)
+        bits, missing = planes_of(rows, str(layout.mask.column), layout)
         bad |= masks.are_bad(bits, masks.bits_of(layout.mask, None)) | missing
     if layout.weight is not None:
-        noises, _ = _vectors(rows, str(layout.weight.column), layout)
+        noises, _ = planes_of(rows, str(layout.weight.column), layout)
     for b in range(len(layout.bands)):
         planes, noise = _float32(values[:, b]), None
         if bad.any():
@@ -225,34 +227,6 @@ def _from_column(layout: Images, rows: pa.Table, found: Stamps) -> None:
         centre(planes, found.stamps[:, b])
         if noise is not None and found.noise is not None:
             centre(noise, found.noise[:, b])
-
-
-def _vectors(rows: pa.Table, name: str, layout: Images) -> tuple[Array, Array]:
-    """Planes (n, band, y, x) of a vector column, and which of their values are missing; those are zero among integers, NaN among floats."""
-    column = rows[name].combine_chunks()
-    shape = rows.num_rows, *stored_shape(rows.schema.field(name), len(layout.bands))
-    values, missing = column.values, np.zeros(shape, bool)
-    if pa.types.is_integer(values.type) and values.null_count:
-        missing = values.is_null().to_numpy(zero_copy_only=False).reshape(shape)
-        values = values.fill_null(0)
-    return values.to_numpy(zero_copy_only=False).reshape(shape), missing
-
-
-def stored_shape(field: pa.Field, bands: int) -> tuple[int, int, int]:
-    """Shape (band, y, x) of the stamps in a vector column, from its TDIM, or a square if there is none."""
-    if not pa.types.is_fixed_size_list(field.type) or pa.types.is_string(field.type.value_type):
-        raise ValueError(f"is {field.type}, not a vector of pixels")
-    dims = (field.metadata or {}).get(b"dim", b"").decode()
-    length = field.type.list_size
-    if dims:
-        axes = tuple(int(d) for d in dims.strip("()").split(","))[::-1]
-        axes = axes if len(axes) == 3 else (1, *axes)
-    else:
-        side = round((length / bands) ** 0.5)
-        axes = (bands, side, side)
-    if len(axes) != 3 or axes[0] != bands or int(np.prod(axes)) != length:
-        raise ValueError(f"holds {dims or length} pixels, not stamps of {bands} band(s)")
-    return axes[0], axes[1], axes[2]
 
 
 def _from_extensions(

@@ -14,7 +14,7 @@ from PIL import Image
 
 from catalogs import pack as releases
 from catalogs.errors import Refused
-from catalogs.inspect import RESERVED
+from catalogs.kept_columns import RESERVED
 from pipeline.cli.pack import measured_names, pack
 from pipeline.config.file import load
 from pipeline.plan.plan import make_plan, plan_of

@@ -12,7 +12,7 @@ import torch
 from astropy.io import fits
 
 from catalogs.errors import Fault, Refused
-from catalogs.inspect import RESERVED
+from catalogs.kept_columns import RESERVED
 from pipeline.config.file import parse
 from pipeline.plan.plan import Plan, make_plan
 from tests.catalogs.psfs import varying, write_psfex

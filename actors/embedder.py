@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from actors.stamps import has_noise, stamps_of
+from actors.stamps import planes_in, stamps_of
 
 __all__ = ["Effort", "Embedder", "EmbeddingError", "embedding_field"]
 
@@ -67,7 +67,7 @@ class Embedder(ABC):
         """Let go of what lies outside of this process."""
 
     def __call__(self, objects: pa.Table) -> pa.Table:
-        """Replace columns ``stamp``, ``stamp_noise`` (if there is one) and ``usable`` by ``embedding``, null where usable is false.
+        """Replace columns ``stamp``, ``stamp_noise`` and ``stamp_owners`` (if there are any) and ``usable`` by ``embedding``, null where usable is false.
 
         Parameters
         ----------
@@ -99,8 +99,7 @@ class Embedder(ABC):
         embedding = pa.FixedSizeListArray.from_arrays(
             pa.array(values.reshape(-1)), type=field.type, mask=pa.array(~usable)
         )
-        seen = ["stamp", "stamp_noise", "usable"] if has_noise(objects) else ["stamp", "usable"]
-        return objects.drop_columns(seen).append_column(field, embedding)
+        return objects.drop_columns([*planes_in(objects), "usable"]).append_column(field, embedding)
 
 
 def embedding_field(length: int) -> pa.Field:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from actors.stamps import stamps_of
+from actors.stamps import planes_in, stamps_of
 from kernels.resample import resample
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def of_one_size(
     Parameters
     ----------
     objects : pa.Table
-        With ``stamp``: fixed-size lists of bands * size * size float32; or, where there are ``stamp_side`` and ``stamp_extent``, lists of bands * side * side. ``stamp_noise``, where there is one, is like it.
+        With ``stamp``: fixed-size lists of bands * size * size float32; or, where there are ``stamp_side`` and ``stamp_extent``, lists of bands * side * side. ``stamp_noise``, where there is one, is like it; ``stamp_owners`` has one value for all bands.
     bands, size : int
         Bands of the stamps, and the side of those that come out.
     work : callable, optional
@@ -38,24 +38,21 @@ def of_one_size(
 
     Returns
     -------
-    pa.Table, its rows in their order, ``stamp`` its last column where sides differ, and without ``stamp_noise``; as it is where stamps have no extents and there is nothing to do.
+    pa.Table, its rows in their order, ``stamp`` its last column where sides differ, and without the others; as it is where stamps have no extents and there is nothing to do.
     """
     if SIDE not in objects.column_names:
         return objects if work is None else work(objects, size)
     sides = objects[SIDE].to_numpy()
     stamps = np.zeros((len(objects), bands, size, size), np.float32)
-    planes = {
-        name: objects[name].combine_chunks()
-        for name in ("stamp", "stamp_noise")
-        if name in objects.column_names
-    }
+    planes = {name: objects[name].combine_chunks() for name in planes_in(objects)}
     objects = objects.drop_columns(list(planes))
     rest, order = list[pa.Table](), list["NDArray[np.int64]"]()
     for side in np.unique(sides).tolist() or [size]:
         rows = np.flatnonzero(sides == side)
         part = objects.take(rows)
         for name, pixels in planes.items():
-            part = part.append_column(name, _some(pixels, rows, bands * side**2))
+            each = side**2 if name == "stamp_owners" else bands * side**2
+            part = part.append_column(name, _some(pixels, rows, each))
         part = part if work is None else work(part, side)
         extents = part[EXTENT].to_numpy()
         stamps[rows] = resample(stamps_of(part["stamp"], bands, side), extents, size)
@@ -69,7 +66,7 @@ def of_one_size(
 def _some(stamps: pa.LargeListArray, rows: NDArray[np.int64], length: int) -> pa.FixedSizeListArray:
     """Some of the stamps, which have so many values each."""
     values, offsets = stamps.values.to_numpy(), stamps.offsets.to_numpy()
-    found = np.empty((len(rows), length), np.float32)
+    found = np.empty((len(rows), length), values.dtype)
     for row, stamp in zip(rows, found, strict=True):
         stamp[:] = values[offsets[row] : offsets[row + 1]]
     return pa.FixedSizeListArray.from_arrays(pa.array(found.reshape(-1)), length)

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from actors.stamps import has_noise, stamps_of
+from actors.stamps import has_noise, has_owners, owners_of, stamps_of
 from kernels.bags import hash_ids
 from kernels.segmentation.fill import fill
+from kernels.segmentation.given import given
 from kernels.segmentation.no_data import no_data
 from kernels.segmentation.noise_map import NoiseMap
 from kernels.segmentation.segments import Segments, segment
@@ -63,7 +64,7 @@ class Segmenter:
         self._holes, self._photons = holes, photons
 
     def __call__(self, objects: pa.Table) -> Segmented:
-        """Segments of a table with ``stamp`` and ``usable``, and ``flags`` and ``stamp_noise`` where there are any.
+        """Segments of a table with ``stamp`` and ``usable``, and ``flags`` and ``stamp_noise`` and ``stamp_owners`` where there are any.
 
         The noise is one standard deviation of each pixel, zero where a pixel is no data, as lists like the stamps.
         """
@@ -79,9 +80,16 @@ class Segmenter:
             bad = ~(stamps.isfinite() & noise.isfinite() & (noise > 0))
         else:
             bad = no_data(stamps, torch.from_numpy(holes))
-        shares = [planes.split(_SHARE) for planes in (stamps, bad, *([] if noise is None else [noise]))]
+        owners = None
+        if has_owners(objects):
+            owners = torch.from_numpy(owners_of(objects.column("stamp_owners"), self._size)[rows])
+        shares = stamps.split(_SHARE)
+        split = [
+            [None] * len(shares) if planes is None else planes.split(_SHARE)
+            for planes in (bad, noise, owners)
+        ]
         with ThreadPoolExecutor(self._threads) as pool:
-            segments = Segments.joined(list(pool.map(segment, *shares)))
+            segments = Segments.joined(list(pool.map(_segment, shares, *split)))
         known = None if noise is None else NoiseMap.of(noise, segments, bad, photons=self._photons)
         return Segmented(rows, stamps, bad, segments, known)
 
@@ -100,3 +108,10 @@ class Segmenter:
             stamps = every
         lists = pa.FixedSizeListArray.from_arrays(pa.array(stamps.reshape(-1)), column.type.list_size)
         return objects.set_column(objects.column_names.index("stamp"), "stamp", lists)
+
+
+def _segment(
+    stamps: torch.Tensor, bad: torch.Tensor, noise: torch.Tensor | None, owners: torch.Tensor | None
+) -> Segments:
+    """By the survey's map where there is one."""
+    return segment(stamps, bad, noise) if owners is None else given(stamps, bad, owners, noise)

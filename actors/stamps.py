@@ -10,7 +10,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["has_noise", "stamps_of"]
+__all__ = ["has_noise", "has_owners", "owners_of", "planes_in", "stamps_of"]
 
 
 def stamps_of(column: pa.ChunkedArray, bands: int, size: int) -> NDArray[np.float32]:
@@ -32,6 +32,23 @@ def stamps_of(column: pa.ChunkedArray, bands: int, size: int) -> NDArray[np.floa
     # .values has a slot for null lists too, and knows nothing of the array's own offset; no copy unless it has nulls
     flat = array.values.slice(array.offset * length, len(array) * length).to_numpy(zero_copy_only=False)
     return np.asarray(flat.reshape(-1, bands, size, size))
+
+
+def owners_of(column: pa.ChunkedArray, size: int) -> NDArray[np.uint8]:
+    """Whose the pixels of stamps are, (n, y, x), see `kernels.segmentation.given`."""
+    lists = column.combine_chunks()
+    values = lists.values.slice(lists.offset * size * size, len(lists) * size * size)
+    return np.asarray(values.to_numpy(zero_copy_only=False).reshape(-1, size, size))
+
+
+def planes_in(objects: pa.Table) -> list[str]:
+    """Columns of a table that have a value for each pixel of a stamp."""
+    return [name for name in ("stamp", "stamp_noise", "stamp_owners") if name in objects.column_names]
+
+
+def has_owners(objects: pa.Table) -> bool:
+    """Whether a table has a segmentation map of each stamp, in a column ``stamp_owners``."""
+    return "stamp_owners" in objects.column_names
 
 
 def has_noise(objects: pa.Table) -> bool:

@@ -124,7 +124,8 @@ def stamps_by_extent(
     Returns
     -------
     columns : dict of str to Arrow array
-        Those of `EXTENT_FIELDS`, and `stamp`: lists of float32, (band, side, side); where there are weight maps, `stamp_noise` like it.
+        Those of `EXTENT_FIELDS`, and `stamp`: lists of float32, (band, side, side); where there are weight maps, `stamp_noise` like it;
+        where there are segmentation maps, `stamp_owners`: lists of uint8, (side, side).
     flags : (n,) int32
         Bits of `Flag` that concern pixels and extents.
 
@@ -139,26 +140,24 @@ def stamps_by_extent(
     except BadCondition as error:
         raise CorruptFile(f"[survey.images] extent {error}. Correct it, or the catalog.") from error
     flags = np.where(extents.unknown, np.int32(Flag.NO_EXTENT), np.int32(0))
-    ends = np.cumsum(len(layout.bands) * extents.side.astype(np.int64) ** 2)
-    offsets = np.concatenate([[0], ends])
-    pixels = {"stamp": np.empty(offsets[-1], np.float32)}
-    if layout.weight is not None:
-        pixels["stamp_noise"] = np.empty(offsets[-1], np.float32)
+    pixels, offsets = dict[str, Any](), dict[str, Any]()
     for side in np.unique(extents.side):
         which = np.flatnonzero(extents.side == side)
         found = stamps_of(_of_side(survey, int(side)), rows.take(which), folder, watched)
         flags[which] |= _of_extents(found.stamps, found.flags, extents.extent[which])
-        for name, values in pixels.items():
-            planes = found.stamps if name == "stamp" else found.noise
-            assert planes is not None
+        for name, planes in found.planes.items():
+            if name not in pixels:
+                each = planes[0].size // side**2 * extents.side.astype(np.int64) ** 2
+                offsets[name] = np.concatenate([[0], np.cumsum(each)])
+                pixels[name] = np.empty(offsets[name][-1], planes.dtype)
             for row, plane in zip(which, planes, strict=True):
-                values[offsets[row] : offsets[row + 1]] = plane.reshape(-1)
+                pixels[name][offsets[name][row] : offsets[name][row + 1]] = plane.reshape(-1)
     columns: dict[str, Any] = {
         "stamp_side": pa.array(extents.side),
         "stamp_extent": pa.array(extents.extent),
     }
     for name, values in pixels.items():
-        columns[name] = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
+        columns[name] = pa.LargeListArray.from_arrays(pa.array(offsets[name]), pa.array(values))
     return columns, flags
 
 

@@ -32,6 +32,8 @@ class Flag(IntFlag):
     """A diffusion model drew the stamp; on all objects of a synthetic release, and on no others."""
     NO_EXTENT = 256
     """`[survey.images] extent` gives no positive number: the stamp covers `size` pixels."""
+    NO_SEGMENT = 512
+    """The survey's segmentation map has no pixel of the object in its stamp, which is segmented here instead."""
 
 
 UNUSABLE = Flag.OFF_IMAGE | Flag.NO_PIXELS | Flag.BLANK

@@ -18,6 +18,7 @@ from catalogs.inspect_noise import look_at_noise
 from catalogs.inspect_nulls import with_nulls
 from catalogs.inspect_psfs import column_faults, look_at_psfs, psf_urls
 from catalogs.inspect_rows import look_at_rows
+from catalogs.inspect_segments import look_at_segments
 from catalogs.inspect_vectors import vector_faults
 from catalogs.kept_columns import kept_columns
 from catalogs.path_template import as_it_stands
@@ -69,7 +70,7 @@ def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Releas
     scale, image_notes = look_at_images(release, rows.paths)
     release = replace(release, pixel_scale=scale)
     values, psf_notes = look_at_psfs(release, rows.psfs)
-    looked = (*image_notes, *look_at_noise(release), *psf_notes)
+    looked = (*image_notes, *look_at_noise(release), *look_at_segments(release), *psf_notes)
     notes = (*_unit_notes(survey, columns), *null_notes, *rows.notes, *looked)
     images = {name_of(url, image_folder): version for url, version in versions.items()}
     release = replace(release, selected=rows.selected, notes=notes, images=images, psf_values=values)
@@ -216,6 +217,10 @@ def _type_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
         kind = schema.field(name).type
         if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
             faults.append(Fault(url, f"must be a number, not {kind}", "Choose another column", name))
+    if layout.segmentation is not None:
+        label = layout.segmentation.id
+        if not pa.types.is_integer(kind := schema.field(label).type):
+            faults.append(Fault(url, f"a label must be an integer, not {kind}", "Choose another", label))
     faults += _unit_faults(survey, url, schema) + _template_faults(survey, url, schema)
     if layout.layout == "column":
         faults += vector_faults(layout, url, schema)

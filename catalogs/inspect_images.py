@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from catalogs import headers, images, masks, path_template, storage, weights
+from catalogs import headers, images, masks, path_template, segmentation, storage, weights
 from catalogs.errors import Fault, Refused
 from catalogs.image_header import ImageHeader, NotAnImage
 from catalogs.inspect_extensions import extension_faults
@@ -86,7 +86,7 @@ def _raise_if_any(faults: list[Fault]) -> None:
 
 
 def _files(release: Release, row: dict[str, object]) -> list[Files | Fault]:
-    """Where the images of a row and their planes lie: for each band, pairs of `image`, `mask` or `weight` and a url."""
+    """Where the images of a row and their planes lie: for each band, pairs of `image`, `mask`, `weight` or `segmentation` and a url."""
     layout, files = release.survey.images, list[Files | Fault]()
     for band in layout.bands:
         key = "path"
@@ -153,6 +153,10 @@ def _tile_or_fault(layout: Images, urls: dict[str, str]) -> _Tile | Fault:
         opening["mask"] = partial(masks.open_mask, layout.mask, urls["mask"], image)
     if layout.weight is not None:
         opening["weight"] = partial(weights.open_weight, layout.weight, urls["weight"], image)
+    if layout.segmentation is not None:
+        opening["segmentation"] = partial(
+            segmentation.open_map, layout.segmentation, urls["segmentation"], image
+        )
     for name, open_plane in opening.items():
         plane = _opened(urls[name], name, open_plane)
         if isinstance(plane, Fault):

@@ -51,7 +51,7 @@ def look_at_noise(release: Release) -> list[str]:
     weight = release.survey.images.weight
     if weight is None:
         return []
-    found = list(_some_stamps(release))
+    found = list(some_stamps(release))
     faults = _negative(found)
     notes = []
     for b, band in enumerate(release.survey.images.bands):
@@ -64,7 +64,7 @@ def look_at_noise(release: Release) -> list[str]:
     return notes
 
 
-def _some_stamps(release: Release) -> Iterator[Stamps]:
+def some_stamps(release: Release) -> Iterator[Stamps]:
     """Stamps of a few rows in the middle of a few shards; what cannot be read is left to others to complain of."""
     layout = release.survey.images
     paths = [layout.path or "", *(plane.path or "" for plane in layout.planes.values())]

@@ -28,6 +28,7 @@ RESERVED = {
         "stamp_side",
         "stamp_extent",
         "stamp_noise",
+        "stamp_owners",
         "stamp_psf",
         "stamp_fwhm",
         "embedding",

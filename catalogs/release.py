@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from catalogs.stamps import image_columns, stamps_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from catalogs._types import Bools, Floats, Integers
+    from catalogs._types import Bools, Integers
     from catalogs.psf_source import PSFSource
     from catalogs.slices import Shard, Slice
     from catalogs.survey import Survey
@@ -98,7 +99,7 @@ class Release:
         return where.selected(self.survey.where, rows)
 
     def stamps(self, rows: pa.Table, watched: Watched) -> tuple[dict[str, pa.Array], Integers]:
-        """Stamps of some catalog rows: the columns that tell of their extents, if they have some, `stamp`, and `stamp_noise` where there are weight maps; and their flags, (n,) int32.
+        """Stamps of some catalog rows: the columns that tell of their extents, if they have some, `stamp`, and `stamp_noise` and `stamp_owners` where there are weight and segmentation maps; and their flags, (n,) int32.
 
         Raises
         ------
@@ -109,14 +110,15 @@ class Release:
         if survey.images.extent is not None:
             return stamps_by_extent(survey, rows, self.folder, watched, self.pixel_scale)
         found = stamps_of(survey, rows, self.folder, watched)
-        columns = {"stamp": self._lists(found.stamps)}
-        if found.noise is not None:
-            columns["stamp_noise"] = self._lists(found.noise)
+        columns = {
+            name: pa.FixedSizeListArray.from_arrays(pa.array(planes.reshape(-1)), math.prod(planes.shape[1:]))
+            for name, planes in found.planes.items()
+        }
         return columns, found.flags
 
     def read(self, piece: Slice) -> pa.Table:
         """The objects of a slice: `objects_schema`, `usable` (bool), `stamp` (list of float32, of one length where no extent is given), `stamp_noise` (the
-        same) where there are weight maps, and the column of `psf` where there is one.
+        same) where there are weight maps, `stamp_owners` (uint8, see `catalogs.segmentation`) where there are segmentation maps, and the column of `psf` where there is one.
 
         The noise is one standard deviation of each pixel in the images' unit, zero where a pixel is no data.
 
@@ -165,13 +167,10 @@ class Release:
         if watched.seen:
             objects = objects.replace_schema_metadata(as_metadata(watched.seen))
         objects = objects.append_column("usable", pa.array(flags & UNUSABLE == 0))
-        for name in ("stamp", "stamp_noise"):
+        for name in ("stamp", "stamp_noise", "stamp_owners"):
             if name in stamps:
                 objects = objects.append_column(name, stamps[name])
         return objects if self.psf is None else objects.append_column(self.psf.name, psfs)
-
-    def _lists(self, planes: Floats) -> pa.FixedSizeListArray:
-        return pa.FixedSizeListArray.from_arrays(pa.array(planes.reshape(-1)), self.stamp_values)
 
 
 def needed_columns(survey: Survey, kept: dict[str, str], psf: PSFSource | None = None) -> list[str]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catalogs import images, masks, path_template, weights
+from catalogs import images, masks, path_template, segmentation, weights
 from catalogs.cleaning import centre, clean
 from catalogs.errors import CorruptFile
+from catalogs.flags import Flag
 from catalogs.image_header import ImageHeader, NotAnImage
 from catalogs.planes import path_of, plane_path
 from catalogs.positions import numbers, positions_of
@@ -40,6 +41,14 @@ class Stamps:
     """(n, band, y, x) float32: one standard deviation of each pixel, zero where there is no data; None where the survey has no weight maps."""
     negative: Integers
     """(n,) int: how many of the weights are negative."""
+    owners: Array | None = None
+    """(n, y, x) uint8: whose the pixels are, see `catalogs.segmentation`; None where the survey has no segmentation map."""
+
+    @property
+    def planes(self) -> dict[str, Array]:
+        """What there is for each pixel, under the names of a slice's columns."""
+        every = {"stamp": self.stamps, "stamp_noise": self.noise, "stamp_owners": self.owners}
+        return {name: planes for name, planes in every.items() if planes is not None}
 
 
 def stamps_of(survey: Survey, rows: pa.Table, folder: str, watched: Watched | None = None) -> Stamps:
@@ -67,6 +76,7 @@ def stamps_of(survey: Survey, rows: pa.Table, folder: str, watched: Watched | No
         np.zeros(rows.num_rows, np.int32),
         None if survey.images.weight is None else np.zeros(shape, np.float32),
         np.zeros(rows.num_rows, np.int64),
+        None if survey.images.segmentation is None else np.zeros((len(rows), side, side), np.uint8),
     )
     if survey.images.layout == "column":
         _from_column(survey.images, rows, found)
@@ -91,7 +101,7 @@ def image_columns(survey: Survey) -> list[str]:
         columns += [layout.x, layout.y]
     else:
         columns += [str(survey.ra), str(survey.dec)]
-    return columns
+    return columns if layout.segmentation is None else [*columns, layout.segmentation.id]
 
 
 def _path(layout: Images, values: Mapping[str, object], band: str, folder: str) -> str:
@@ -149,6 +159,16 @@ def _from_tiles(
                     weight = weights.open_weight(layout.weight, place, tile)
                 noise, negative = weights.weighed(layout.weight, weight, x, y, layout.size)
                 found.negative[run] += negative
+            if b == 0 and layout.segmentation is not None and found.owners is not None:
+                with _beside(
+                    "segmentation", layout.segmentation, url, values, band, folder, opening
+                ) as place:
+                    image = segmentation.open_map(layout.segmentation, place, tile)
+                labels = segmentation.labels_of(part[layout.segmentation.id])
+                owners = segmentation.owners_of(image, labels, x, y, layout.size)
+                found.owners[run] = owners
+                unknown = (owners[:, 0, 0] == segmentation.UNKNOWN) & (covered > 0)
+                found.flags[run] |= np.where(unknown, np.int32(Flag.NO_SEGMENT), np.int32(0))
             found.flags[run] |= clean(cleaned, layout, covered, noise)
             if found.noise is not None:
                 found.noise[run, b] = noise

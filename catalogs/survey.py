@@ -72,6 +72,15 @@ class Weight(Plane):
     """Whether the objects' own photon noise is in it, as in ERR and VARIANCE planes; else it is the sky's alone, to which `[measure] gain` adds theirs."""
 
 
+class Segmentation(Plane):
+    """`tiles`: the survey's own segmentation map, integers on the pixels of the tiles: an object's own pixels have its label, other objects' another one, and those of nobody zero.
+    It takes the place of the segmentation that is otherwise made of each stamp.
+    """
+
+    id: str
+    """Catalog column with the objects' labels in the map, integers."""
+
+
 class Images(Section):
     """Where the stamps come from."""
 
@@ -115,6 +124,8 @@ class Images(Section):
     """Which pixels are bad; the table `[survey.images.mask]`."""
     weight: Weight | None = None
     """The noise of each pixel; the table `[survey.images.weight]`."""
+    segmentation: Segmentation | None = None
+    """`tiles`: whose the pixels are; the table `[survey.images.segmentation]`."""
 
     @field_validator("bands")
     @classmethod
@@ -172,6 +183,13 @@ class Images(Section):
         return self.pixel_scale == "wcs" or (self.pixel_scale is None and self.position == "sky")
 
     def _planes_have_what_they_need(self) -> None:
+        if self.segmentation is not None:
+            path = self.segmentation.path
+            if self.layout != "tiles":
+                raise ValueError(f'segmentation is for layout = "tiles", not "{self.layout}"')
+            if len(self.bands) > 1 and (path is None or path_template.names_band(path)):
+                msg = "[survey.images.segmentation] one map serves all bands: give its path, without {band}"
+                raise ValueError(msg)
         for name, plane in self.planes.items():
             problem = plane.misfit(self.layout)
             if problem is not None:
@@ -189,8 +207,8 @@ class Images(Section):
     @property
     def planes(self) -> dict[str, Plane]:
         """Planes beside the images, by the name of their table."""
-        both = {"mask": self.mask, "weight": self.weight}
-        return {name: plane for name, plane in both.items() if plane is not None}
+        every = {"mask": self.mask, "weight": self.weight, "segmentation": self.segmentation}
+        return {name: plane for name, plane in every.items() if plane is not None}
 
     @property
     def largest_extent(self) -> int:

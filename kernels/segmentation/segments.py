@@ -15,7 +15,7 @@ from kernels.segmentation.watershed import part, spread
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Segments", "segment"]
+__all__ = ["Segments", "detection_image", "segment"]
 
 _THRESHOLD = 1.5  # of the smoothed image, in the noise of a pixel: four sigma of the smoothed noise
 _NEIGHBOUR = 5.0  # what a neighbour must reach somewhere
@@ -38,9 +38,14 @@ class Segments:
     peak: torch.Tensor
     """(n, 2) int32: x, y of the central object's brightest pixel, smoothed."""
 
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """All fields."""
+        return [getattr(self, field.name) for field in fields(self)]
+
     def split(self, rows: int) -> list[Segments]:
         """Parts of so many stamps."""
-        split = [getattr(self, field.name).split(rows) for field in fields(self)]
+        split = [tensor.split(rows) for tensor in self.tensors]
         return [Segments(*part) for part in zip(*split, strict=True)]
 
     @staticmethod
@@ -77,7 +82,7 @@ def segment(stamps: torch.Tensor, bad: torch.Tensor, noise: torch.Tensor | None 
         A stamp without an object has an empty central region and `found` false.
     """
     everywhere = bad.all(dim=1)
-    images, depth = _detection_image(torch.where(bad, 0.0, stamps), bad, noise)
+    images, depth = detection_image(torch.where(bad, 0.0, stamps), bad, noise)
     central, others = np.zeros(images.shape, np.bool_), np.zeros(images.shape, np.bool_)
     found, peak = np.zeros(len(images), np.bool_), np.zeros((len(images), 2), np.int32)
     _own(
@@ -92,7 +97,7 @@ def segment(stamps: torch.Tensor, bad: torch.Tensor, noise: torch.Tensor | None 
     return Segments(*(torch.from_numpy(a).to(stamps.device) for a in (central, others, found, peak)))
 
 
-def _detection_image(
+def detection_image(
     stamps: torch.Tensor, bad: torch.Tensor, noise: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The mean (n, y, x) of bands, each in units of its noise over the least of them, so that nothing overflows; and its noise, of no stamps where that is not known."""

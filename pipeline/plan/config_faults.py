@@ -38,7 +38,8 @@ def stamp_bytes(config: Config, release: Release | None = None) -> int:
         pixels = -(-release.extents.largest_slice // largest_slice(config, release))
     planes = 1 if images.weight is None else 2  # the noise of each pixel
     own = 0 if release is None else release.psf_values
-    return 4 * (planes * len(images.bands) * pixels + own) + BESIDE_A_STAMP
+    owners = 0 if images.segmentation is None else pixels
+    return 4 * (planes * len(images.bands) * pixels + own) + owners + BESIDE_A_STAMP
 
 
 def most_rows(config: Config) -> int:

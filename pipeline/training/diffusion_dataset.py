@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from actors.measurer import Measurer
-from actors.stamps import has_noise
+from actors.stamps import planes_in
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from kernels.attributes import Attribute
@@ -135,13 +135,7 @@ def _condition_rows(rows: pa.Table, measurer: dict[str, Any] | None) -> pa.Table
     if measurer is None:
         return labels
     psf = measurer["psf_column"]
-    seen = [
-        "stamp",
-        "usable",
-        "flags",
-        *(["stamp_noise"] if has_noise(rows) else []),
-        *([psf] if psf else []),
-    ]
+    seen = [*planes_in(rows), "usable", "flags", *([psf] if psf else [])]
     measured = Measurer(**measurer)(rows.select(seen))
     for name in measured.column_names:
         if name not in (*seen, *plain):

@@ -116,7 +116,9 @@ def _shown(release: Release, rows: pa.Table, watched: Watched) -> NDArray[np.flo
     """Stamps (n, b, y, x) of some rows, as they are encoded where they have extents."""
     layout, (columns, _) = release.survey.images, release.stamps(rows, watched)
     stamps = of_one_size(pa.table(columns), len(layout.bands), layout.size)
-    return stamps_of(stamps["stamp"], len(layout.bands), layout.size)
+    return stamps_of(
+        stamps["stamp"], len(layout.bands), layout.size
+    ).copy()  # Arrow's own cannot be written to, of which torch warns
 
 
 def _rows(release: Release, shard: int, rows: Sequence[int]) -> pa.Table:

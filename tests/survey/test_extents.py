@@ -19,6 +19,7 @@ def sized(tiny):
     return tiny
 
 
+@pytest.mark.slow
 def test_catalog_does_not_depend_on_slices_or_workers(sized, runner, tmp_path):
     published = []
     for rows, workers in ((64, 1), (7, 2)):

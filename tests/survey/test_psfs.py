@@ -17,6 +17,7 @@ SERSIC = {"quantities": ["sersic"], "gain": 4.0}
 VALUES = ["object_id", "sersic_n", "sersic_r_e", "measure_flags", "flags", "shard", "row"]
 
 
+@pytest.mark.slow
 def test_measures_depend_on_slices_where_psfs_vary(tiny, tmp_path, runner) -> None:
     path = write_psfex(tiny.folder / "m_r.psf", varying(), step=0.8)
     measure = {**SERSIC, "psf": "m_{band}.psf"}

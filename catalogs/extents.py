@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -141,13 +142,13 @@ def stamps_by_extent(
         raise CorruptFile(f"[survey.images] extent {error}. Correct it, or the catalog.") from error
     flags = np.where(extents.unknown, np.int32(Flag.NO_EXTENT), np.int32(0))
     pixels, offsets = dict[str, Any](), dict[str, Any]()
-    for side in np.unique(extents.side):
+    for side in np.unique(extents.side).tolist() or [layout.size]:  # no objects have columns too
         which = np.flatnonzero(extents.side == side)
-        found = stamps_of(_of_side(survey, int(side)), rows.take(which), folder, watched)
+        found = stamps_of(_of_side(survey, side), rows.take(which), folder, watched)
         flags[which] |= _of_extents(found.stamps, found.flags, extents.extent[which])
         for name, planes in found.planes.items():
             if name not in pixels:
-                each = planes[0].size // side**2 * extents.side.astype(np.int64) ** 2
+                each = math.prod(planes.shape[1:]) // side**2 * extents.side.astype(np.int64) ** 2
                 offsets[name] = np.concatenate([[0], np.cumsum(each)])
                 pixels[name] = np.empty(offsets[name][-1], planes.dtype)
             for row, plane in zip(which, planes, strict=True):

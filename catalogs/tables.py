@@ -144,7 +144,8 @@ def _empty(header: str, row_bytes: int) -> pa.Table:
 def _arrow(
     header: str, data: bytes, count: int, columns: Sequence[str], physical_nulls: frozenset[str] = frozenset()
 ) -> pa.Table:
-    with silenced():
+    # What TSCAL makes too large for a float becomes infinite, without a word from NumPy.
+    with silenced(), np.errstate(over="ignore", invalid="ignore"):
         hdu = _hdu(header, data, count)
         arrays = [
             _to_arrow(hdu.data, hdu.columns[name], physical_null=name in physical_nulls) for name in columns

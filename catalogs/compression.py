@@ -26,6 +26,8 @@ LONGEST_MAGIC = max(map(len, MAGIC))
 DAMAGED = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 """What decompressors raise, beside OSError."""
 CHUNK = 1 << 16
+LZW_UNKNOWN, LZW_WIDTH, LZW_WIDEST = 0x60, 0x1F, 16
+"""Of the third byte that compress(1) writes: bits without a meaning, those of the widest code, and the most that these may be."""
 
 
 def compression_of(head: bytes) -> str | None:
@@ -46,9 +48,18 @@ def decompressed(stream: IO[bytes], kind: str) -> IO[bytes]:
         "bzip2": lambda raw: cast("IO[bytes]", bz2.BZ2File(raw)),
         "xz": lambda raw: cast("IO[bytes]", lzma.LZMAFile(raw)),  # noqa: SIM115 - whoever asked closes it
         "zip": _only_file_in,
-        "compress": lambda raw: cast("IO[bytes]", LZWFile(raw, warn_truncation=False)),
+        "compress": _lzw,
     }
     return openers[kind](stream)
+
+
+def _lzw(stream: IO[bytes]) -> IO[bytes]:
+    header = stream.read(3)
+    stream.seek(0)
+    # Of other flags the library would warn and go on, and wider codes would take any amount of memory.
+    if len(header) == 3 and (header[2] & LZW_UNKNOWN or header[2] & LZW_WIDTH > LZW_WIDEST):
+        raise ValueError(f"its third byte is {header[2]:#04x}, which compress(1) does not write")
+    return cast("IO[bytes]", LZWFile(stream, warn_truncation=False))
 
 
 class GzipMembers(io.RawIOBase):

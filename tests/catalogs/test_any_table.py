@@ -132,6 +132,12 @@ def whole(tmp_path_factory) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.parametrize("third", [0x30, 0xF0, 0x91, 0x9F, 0x90, 0x00])
+def test_bytes_of_compress_end_in_a_warning_or_a_traceback(path, whole, third):
+    path.write_bytes(bytes([0x1F, 0x9D, third]) + whole[3:])
+    refused_or_read(path)
+
+
 @given(data=st.data())
 @QUICK
 def test_any_bytes_written_over_a_file_are_read_or_refused(path, whole, data):

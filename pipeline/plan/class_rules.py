@@ -36,7 +36,7 @@ SHARE_FIELD = pa.field(
     "class_share",
     pa.float32(),
     metadata={
-        "ucd": "stat.probability",
+        "ucd": "stat.fit.goodness",
         "description": "share of the object's votes that groups of its group's class have; null if the group has no name",
     },
 )

@@ -45,6 +45,8 @@ def plan(planned: Plan, judged: Estimate) -> None:
         stamp += ", masked"
     if layout.weight is not None:
         stamp += f", noise by {layout.weight.kind} maps"
+    if layout.segmentation is not None:
+        stamp += ", segments by the survey's map"
     grid.add_row("stamps", escape(stamp))
     where = f"{encode.gpus:g} GPU" if encode.gpus else f"CPU, {encode.threads} threads"
     if encode.served_by is not None:

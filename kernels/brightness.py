@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from kernels.elementary import sinh
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -42,7 +44,7 @@ class Brightness:
     def inverse(self, values: torch.Tensor) -> torch.Tensor:
         """The fluxes again, float32."""
         stretched = values.float() * _column(self.std, values) + _column(self.mean, values)
-        return stretched.sinh() * _column(self.softening, values) if self.how == "asinh" else stretched
+        return sinh(stretched) * _column(self.softening, values) if self.how == "asinh" else stretched
 
 
 def brightness_of(stamps: torch.Tensor, noise: torch.Tensor, how: str) -> Brightness:

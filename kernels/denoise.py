@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
+from kernels.elementary import sinh
 from kernels.stretch import noise_level
 
 __all__ = ["denoise", "denoising_loss"]
@@ -55,7 +56,7 @@ def _cleaned(light: torch.Tensor, net: Net) -> torch.Tensor:
     compressed = light.asinh()
     # sinh undoes asinh; nothing may come out that is brighter than a few times what went in
     ceiling = compressed.abs().amax(dim=(2, 3), keepdim=True) + 1.0
-    cleaned = net(compressed).float().clamp(-ceiling, ceiling).sinh()
+    cleaned = sinh(net(compressed).float().clamp(-ceiling, ceiling))
     return cleaned + _smooth_part(light - cleaned)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled, summing
+from kernels.elementary import hypot
 
 __all__ = ["Asymmetry", "asymmetry", "sky_asymmetry"]
 
@@ -81,7 +82,7 @@ def sky_asymmetry(images: torch.Tensor, sky: torch.Tensor, noise: torch.Tensor |
     left = torch.where(both, (images - images.flip(1, 2)).abs(), 0.0).double().sum(dim=(1, 2))
     if noise is None:
         return left / both.sum(dim=(1, 2))
-    spread = torch.where(both, torch.hypot(noise, noise.flip(1, 2)), 0.0).double().sum(dim=(1, 2))
+    spread = torch.where(both, hypot(noise, noise.flip(1, 2)), 0.0).double().sum(dim=(1, 2))
     return left / spread
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch.nn import functional
 
+from kernels.elementary import hypot
 from kernels.measure.profiles import LARGEST_N, SMALLEST_N, Camera
 
 __all__ = ["CHUNK", "THINNEST", "Limits", "Pixels", "Remainder", "search"]
@@ -16,6 +17,7 @@ THINNEST = 0.05  # axis ratio
 _SMALLEST = 0.1  # radius in pixels
 CHUNK = 32  # stamps at a time: what a processor's cache holds
 _FREE = 8  # parameters
+_LINE = 16  # float32 numbers in a cache line
 _LONGEST = (2.0, 2.0, 0.7, 0.5, 0.7, 0.7)  # steps
 _STILL, _LEVEL = 5e-4, 1e-3  # a step, and a gain in chi2 over the reduced chi2, that end the search
 
@@ -43,7 +45,7 @@ class Limits:
 
     def within(self, shape: torch.Tensor) -> torch.Tensor:
         """The nearest shapes within the limits."""
-        e = torch.hypot(shape[:, 4], shape[:, 5])[:, None]
+        e = hypot(shape[:, 4], shape[:, 5])[:, None]
         return torch.cat(
             [shape[:, :4].clamp(self.low, self.high), shape[:, 4:] * (self.thin / e.clamp(min=self.thin))],
             dim=1,
@@ -57,7 +59,7 @@ class Limits:
     def touched(self, shape: torch.Tensor) -> torch.Tensor:
         """(n,) bool."""
         side = shape[:, :4]
-        thin = torch.hypot(shape[:, 4], shape[:, 5]) >= self.thin * (1 - 1e-9)
+        thin = hypot(shape[:, 4], shape[:, 5]) >= self.thin * (1 - 1e-9)
         return ((side <= self.low) | (side >= self.high)).any(dim=1) | thin
 
 
@@ -186,10 +188,13 @@ def _round(
 def _curvature(images: torch.Tensor, weights: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
     """Curvature (n, 6, 6) of half chi-squared for unit flux, when flux and sky follow; of images (n, 7, p) of a model and its slopes."""
     weighted = images * weights[:, None]
+    sums = weighted.sum(dim=2).double()
+    # rows of whole cache lines: where they begin in one may decide in which order a product's terms are added
+    rest = -images.shape[2] % _LINE
+    images, weighted = functional.pad(images, (0, rest)), functional.pad(weighted, (0, rest))
     # one alone twice: a batch of one is multiplied by another routine, with other bits
     pair = (max(2, len(images)), -1, -1)
     products = torch.bmm(weighted.expand(pair), images.expand(pair).mT)[: len(images)].double()
-    sums = weighted.sum(dim=2).double()
     products = products - sums[:, :, None] * sums[:, None, :] / total[:, None, None]
     light, across = products[:, :1, :1], products[:, 1:, :1]
     return products[:, 1:, 1:] - across * across.mT / light.clamp(min=1e-30)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from scipy import special
+from torch.nn import functional
 
+from kernels.elementary import cosh, hypot, sinh
 from kernels.measure.transfer import pixel, reach, transform, turns, waves
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ __all__ = ["LARGEST_N", "SMALLEST_N", "Camera", "camera", "camera_of_each", "pro
 
 SMALLEST_N, LARGEST_N = 0.3, 8.0
 
+_NARROWEST = 16  # columns that are rendered: bits of narrower products depend on where they lie in memory
 _TERMS = 24  # Chebyshev polynomials in ln n: absolute errors below 1e-7
 _STEP = 1 / 32  # of the table, in ln k
 _FIRST, _NODES = -8.0, 512  # ln k of its first node; k = 3e-4 to 3e3
@@ -104,8 +107,14 @@ class Camera:
         kx, wx = waves(width, farthest)
         ky, wy = waves(height, farthest)
         ky, wy = ky[ky > 0], 2 * wy[ky > 0]  # the other half is the conjugate
+        # waves of no weight fill up: a product's last rows, fewer than four, have other bits
+        ky, wy = (functional.pad(part, (0, -len(part) % 4)) for part in (ky, wy))
         self._waves, self._parts, self._binned = (ky, kx), wy[:, None] * wx / (2 * math.pi) ** 2, binned
-        x, y = (torch.arange(size // step) * step + (step - 1) / 2 for size in (width, height))
+        self._width = width // step
+        x, y = (
+            torch.arange(size) * step + (step - 1) / 2
+            for size in (max(self._width, _NARROWEST), height // step)
+        )
         # places are counted from the middle of the stamp, so that phases stay small
         self._middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=torch.float64, device=device)
         x, y = x - (width - 1) / 2, y - (height - 1) / 2
@@ -194,12 +203,14 @@ class Camera:
         images = torch.bmm(self._along_y.expand(len(summed), -1, -1), summed)
         images = images.view(count, -1, *images.shape[1:])
         if not slopes:
-            return images
+            return images[..., : self._width]
         light = summed.view(count, -1, 2 * rows, width)[:, 0]
         by_y = torch.bmm(self._slope_y.expand(count, -1, -1), light)
         sideways = (filtered[:, 0].reshape(-1, 2 * columns) @ self._slope_x).view(count, 2 * rows, width)
         by_x = torch.bmm(self._along_y.expand(count, -1, -1), sideways)
-        return torch.cat([images[:, :1], by_x[:, None], by_y[:, None], images[:, 1:]], dim=1)
+        return torch.cat([images[:, :1], by_x[:, None], by_y[:, None], images[:, 1:]], dim=1)[
+            ..., : self._width
+        ]
 
     def _profiles(self, log_n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """F, F', F'' (n, 3, nodes) by ln k, and the derivatives of the first two by ln n (n, 2, nodes)."""
@@ -235,13 +246,13 @@ def _maps(shape: torch.Tensor) -> torch.Tensor:
     k' is the wave number that a round profile of radius 1 is seen at: k'^2 = R^2 k^T exp(S) k, where S is the symmetric matrix of the ellipticities.
     """
     e1, e2 = shape[:, 4], shape[:, 5]
-    e = torch.hypot(e1, e2).clamp(min=1e-6)
-    sinh = e.sinh() / e
-    bend = (e.cosh() - sinh) / e**2  # of sinh(e) / e by e, over e
+    e = hypot(e1, e2).clamp(min=1e-6)
+    c, s = cosh(e), sinh(e) / e
+    bend = (c - s) / e**2  # of sinh(e) / e by e, over e
     rows = [
-        torch.stack([e.cosh(), sinh * e1, sinh * e2], dim=1),
-        torch.stack([sinh * e1, bend * e1 * e1 + sinh, bend * e1 * e2], dim=1),
-        torch.stack([sinh * e2, bend * e1 * e2, bend * e2 * e2 + sinh], dim=1),
+        torch.stack([c, s * e1, s * e2], dim=1),
+        torch.stack([s * e1, bend * e1 * e1 + s, bend * e1 * e2], dim=1),
+        torch.stack([s * e2, bend * e1 * e2, bend * e2 * e2 + s], dim=1),
     ]
     return (torch.stack(rows, dim=1) * (2 * shape[:, 2]).exp()[:, None, None]).float()
 

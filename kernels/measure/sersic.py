@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from kernels.elementary import atan2, hypot
 from kernels.measure.least_squares import CHUNK, THINNEST, Limits, Pixels, search
 from kernels.measure.profiles import Camera, camera, camera_of_each
 
@@ -165,13 +166,13 @@ def _fit(
     pixels = Pixels.of(cameras[1], light, weights, sky_pixels)
     shape, converged = search(pixels, shape, limits, rounds=4, steps=3)
     last = pixels.remainder(shape)
-    e = torch.hypot(shape[:, 4], shape[:, 5])
+    e = hypot(shape[:, 4], shape[:, 5])
     at_limit = limits.touched(shape) | (shape[:, 2] + e / 2 > limits.high[:, 2])
     found = {
         "n": shape[:, 3].exp(),
         "r_e": (shape[:, 2] + e / 2).exp(),
         "ratio": (-e).exp(),
-        "angle": torch.atan2(shape[:, 5], shape[:, 4]) / 2,
+        "angle": atan2(shape[:, 5], shape[:, 4]) / 2,
         "flux": last.flux * scale,
         "centre": shape[:, :2],
         "sky": last.sky * scale,

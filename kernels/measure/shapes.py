@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from kernels.elementary import atan2, hypot
+
 __all__ = ["Ellipse", "ellipse"]
 
 _PIXEL = 1 / 12  # variance of a pixel, pixels^2
@@ -62,9 +64,9 @@ def ellipse(images: torch.Tensor, region: torch.Tensor, centre: torch.Tensor | N
     xy = ((light * away_y[:, :, None]).sum(dim=1) * away_x).sum(dim=1) / flux
     thin = xx * yy - xy**2 < _PIXEL**2
     xx, yy = (torch.where(thin, value + _PIXEL, value) for value in (xx, yy))
-    apart = torch.hypot((xx - yy) / 2, xy)
+    apart = hypot((xx - yy) / 2, xy)
     small = (xx + yy) / 2 - apart
     # what is thinner than a pixel even with a pixel's variance has a negative moment
     small = torch.where(small > (1 - _ROUNDING) * torch.where(thin, _PIXEL, 0.0), small, torch.nan)
     ratio = (small / (small + 2 * apart)).sqrt()
-    return Ellipse(centre, ratio, torch.atan2(2 * xy, xx - yy) / 2 + 0 * ratio)
+    return Ellipse(centre, ratio, atan2(2 * xy, xx - yy) / 2 + 0 * ratio)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from kernels.elementary import hypot
 from kernels.measure.flags import MeasureFlag
 from kernels.segmentation.noise import near
 
@@ -53,7 +54,7 @@ def surroundings(
     """
     _, height, width = bad.shape
     x, y = (torch.arange(side, device=bad.device) for side in (width, height))
-    distance = torch.hypot(x - centre[:, :1, None], y[:, None] - centre[:, 1:, None])
+    distance = hypot(x - centre[:, :1, None], y[:, None] - centre[:, 1:, None])
     circle = distance <= (EXTENT * radius)[:, None, None]
     low, high = centre - EXTENT * radius[:, None], centre + EXTENT * radius[:, None]
     last = torch.tensor([width - 1, height - 1], device=bad.device)
@@ -82,7 +83,7 @@ def astray(centre: torch.Tensor, size: torch.Tensor, sides: torch.Size) -> torch
     """
     height, width = sides
     middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=centre.device)
-    away = torch.hypot(*(centre - middle).unbind(1))
+    away = hypot(*(centre - middle).unbind(1))
     return away > (_WANDER * size.nan_to_num(0.0)).clamp(min=_ASTRAY)
 
 
@@ -104,7 +105,7 @@ def blend_fraction(
     x, y = (torch.arange(side, device=centre.device) for side in (width, height))
     x, y = x - centre[:, :1, None], y[:, None] - centre[:, 1:, None]
     c, s = shape.angle.cos()[:, None, None], shape.angle.sin()[:, None, None]
-    away = torch.hypot(c * x + s * y, (c * y - s * x) / shape.ratio[:, None, None])
+    away = hypot(c * x + s * y, (c * y - s * x) / shape.ratio[:, None, None])
     within = away <= radius[:, None, None]
     share = (within & segments.others).sum(dim=(1, 2)) / within.sum(dim=(1, 2)).clamp(min=1)
     return torch.where(radius.isfinite(), share.double(), torch.nan)

@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from kernels.elementary import sigmoid
+
 __all__ = ["Denoiser"]
 
 
@@ -54,5 +56,5 @@ class Denoiser(nn.Module):
         x = functional.relu(x + half)
         x = functional.interpolate(self.decode2(x), scale_factor=2, mode="nearest")  # (nb, w, y, x)
         answer, gate = self.decode1(functional.relu(x + fine)).chunk(2, dim=1)  # (nb, 1, y, x) each
-        x = answer + gate.sigmoid() * (noisy - answer)
+        x = answer + sigmoid(gate) * (noisy - answer)
         return x[..., :height, :width].reshape(n, b, height, width)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 NARROWEST, WIDEST = 12, 48
 """Characters of the tree."""
 LONGEST_CLASS = 12
+SPACIOUS = 100
+"""Characters of a line in which columns stand apart."""
 
 
 def groups(found: Findings) -> None:
@@ -34,9 +35,9 @@ def groups(found: Findings) -> None:
     room = console.width - console.measure(_groups(found, [""] * found.own)).maximum
     console.print(_groups(found, draw(found.tree, max(NARROWEST, min(WIDEST, room)))))
     console.print(
-        "Groups on neighbouring lines are alike. loses: what merging a group's branch with the next line's loses of the scatter "
-        "between groups; the tree's merges stand at its square root. again: how much of a group other halves of the objects find again "
-        "(Jaccard index): below 0.5 it dissolves, from 0.75 it is stable."
+        "Groups on neighbouring lines are alike. merging loses: how much of the scatter between groups is lost where a line's branch "
+        "merges with the next line's (the tree's scale is logarithmic). Jaccard: how much of a group k-means on halves of the "
+        "objects find again; below 0.5 it dissolves, from 0.75 it is stable."
     )
 
 
@@ -65,7 +66,13 @@ def _groups(found: Findings, tree: Iterable[str]) -> Table:
     table.add_column("group", justify="right")
     if named:
         table.add_column("class", max_width=LONGEST_CLASS, no_wrap=True, overflow="ellipsis")
-    for name in ("branch", *(("objects", "kept") if counted else ("share",)), "agreed", "again", "loses"):
+    for name in (
+        "branch",
+        *(("objects", "kept") if counted else ("share",)),
+        "agree-\nment",
+        "Jaccard",
+        "merging\nloses",
+    ):
         table.add_column(name, justify="right")
     table.add_column("", no_wrap=True)
     gaps = [*(_percent(gap) for gap in found.tree.gaps()), ""]
@@ -78,7 +85,8 @@ def _groups(found: Findings, tree: Iterable[str]) -> Table:
 
 def _table(title: str) -> Table:
     """Without lines between its columns: a tree is drawn in one."""
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    gap = 2 if console.width >= SPACIOUS else 1
+    return Table(title=title, title_justify="left", box=None, padding=(0, gap, 0, 0), pad_edge=False)
 
 
 def _counts(group: Group) -> list[str]:

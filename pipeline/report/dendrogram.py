@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from pipeline.report import palette
 from pipeline.report.plots import STYLE, WIDTH, svg_of
@@ -22,7 +23,8 @@ __all__ = ["HEIGHT_OF_A_GROUP", "draw", "height"]
 
 HEIGHT_OF_A_GROUP, AROUND = 18, 70
 """Pixels of a line, and of the axis with its label."""
-TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+FAINTEST, MARGIN = 1e-3, 1.4
+"""Heights below this part of the highest are drawn as this; the axis begins so much lower."""
 
 
 def height(tree: GroupTree) -> int:
@@ -59,20 +61,32 @@ def draw(tree: GroupTree, groups: Sequence[Mapping[str, Any]], branches: int) ->
         for row, leaf in enumerate(leaves):
             place = places.get(leaf["class"])
             mark = {"marker": palette.marker(place), "color": palette.colour(place)}
-            axes.plot([0], [row], ms=6, clip_on=False, zorder=3, **mark)
+            axes.plot([_lowest(tree) / MARGIN], [row], ms=6, clip_on=False, zorder=3, **mark)
         axes.set_yticks(range(len(leaves)), [_label(leaf) for leaf in leaves], fontsize=9, parse_math=False)
         axes.tick_params(axis="y", length=0, pad=8)
         axes.spines["left"].set_visible(False)
         axes.set_ylim(len(leaves) - 0.4, -0.6)
-        highest = float(tree.heights[-1]) if len(tree.heights) else 1.0
-        ticks = [tick for tick in TICKS if tick <= highest] or [highest]
-        axes.set_xticks(np.sqrt(ticks), [f"{tick:.1%}" if tick < 0.01 else f"{tick:.0%}" for tick in ticks])
-        axes.set_xlim(0, 1.03 * np.sqrt(highest))
-        axes.set_xlabel("what merging loses of the scatter between groups (square root)")
+        _scale(axes, tree)
         if 1 < branches < len(leaves):
-            cut = np.sqrt(tree.heights[[-branches, 1 - branches]]).mean()
+            cut = np.sqrt(np.prod(np.maximum(tree.heights[[-branches, 1 - branches]], _lowest(tree))))
             axes.axvline(cut, color="black", lw=1.1, ls=(0, (7, 3)), zorder=1)
         return svg_of(figure)
+
+
+def _lowest(tree: GroupTree) -> float:
+    """Height that is drawn as the lowest one: logarithms have no end."""
+    highest = tree.heights.max(initial=0.0) or 1.0
+    return float(max(tree.heights.min(initial=highest), FAINTEST * highest))
+
+
+def _scale(axes: Axes, tree: GroupTree) -> None:
+    highest = float(tree.heights.max(initial=0.0)) or 1.0
+    axes.set_xscale("log")
+    axes.set_xlim(_lowest(tree) / MARGIN, highest * 1.05)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("what merging loses of the scatter between groups (logarithmic)")
 
 
 def _label(leaf: Mapping[str, Any]) -> str:
@@ -85,9 +99,9 @@ def _merges(
 ) -> None:
     """Lines of every merge, in the colour of a class where all groups behind it have that one."""
     rows = [float(row) for row in np.argsort(tree.order)]
-    reached = [0.0] * len(rows)
-    members = tree.members()
-    for (first, second), height_of in zip(tree.merges, np.sqrt(tree.heights), strict=True):
+    lowest, members = _lowest(tree), tree.members()
+    reached = [lowest / MARGIN] * len(rows)
+    for (first, second), height_of in zip(tree.merges, np.maximum(tree.heights, lowest), strict=True):
         for node in (first, second):
             axes.plot(
                 [reached[node], height_of],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from catalogs import storage
 from catalogs.errors import BadRequest, Fault, Refused
@@ -135,14 +136,16 @@ def groups(url: str, numbers: Iterable[int] = NUMBERS) -> Findings:
     fitted = read_fitted(run, record)
     own, seed = fitted.ensemble.groups, int(record["config"]["fit"].get("seed", 0))
     wanted = sorted({*numbers, own})
-    most = most_groups(fitted.pilot, seed, wanted[-1])
-    carried = [number for number in wanted if number <= most]
-    found = stability(fitted.pilot, carried, seed, fitted.ensemble.centres)
-    tree = group_tree(fitted.ensemble.centres, fitted.weights)
-    jaccard = next((each.jaccard for each in found if each.groups == own), None)
-    each = _groups(
-        fitted, jaccard, _named(run), Vote.model_construct(**record["config"].get("vote", {})).branches
-    )
+    with threadpool_limits(
+        1
+    ):  # many small products: threads that wait for each other take five times as long
+        most = most_groups(fitted.pilot, seed, wanted[-1])
+        carried = [number for number in wanted if number <= most]
+        found = stability(fitted.pilot, carried, seed, fitted.ensemble.centres)
+        tree = group_tree(fitted.ensemble.centres, fitted.weights)
+        jaccard = next((tried.jaccard for tried in found if tried.groups == own), None)
+        branch_count = Vote.model_construct(**record["config"].get("vote", {})).branches
+        each = _groups(fitted, jaccard, _named(run), branch_count)
     rows = min(len(fitted.pilot), ROWS)
     return Findings(
         url, rows, own, found, [each[group] for group in tree.order], tree, _left_out(wanted, most, rows)

@@ -10,22 +10,30 @@ from pipeline.cli.tree_text import draw
 
 
 def tree_of(*places: float):
-    return group_tree(np.array(places)[:, None], np.ones(len(places)))
+    return group_tree(np.array(places, float)[:, None], np.ones(len(places)))
 
 
 def test_lines_join_other_groups_than_merge():
-    # scatter 0.5, 2 and 30.25: merges at 0.13, 0.26 and all of 21 characters
+    # scatter 0.5, 2 and 30.25: 2 is at 0.34 of the way from ln 0.5 to ln 30.25
     assert draw(tree_of(0, 1, 5, 7), 22) == [
         "───┬─────────────────┐",
         "───┘                 │",
-        "─────┬───────────────┤",
-        "─────┘               ┘",
+        "─────────┬───────────┘",
+        "─────────┘            ",
     ]
 
 
-def test_merges_too_near_for_the_width_are_lost():
-    lines = draw(tree_of(0.0, 1.0, 2.1, 500.0), 8)
-    assert lines == ["─┬─────┐", "─┤     │", "─┘     │", "───────┘"]
+def test_merges_too_low_for_the_scale_are_lost():
+    assert draw(tree_of(0.0, 1.0, 2.1, 500.0), 8) == [
+        "───┐    ",
+        "───┼───┐",
+        "───┘   │",
+        "───────┘",
+    ]
+
+
+def test_groups_that_coincide_have_no_line():
+    assert draw(tree_of(1, 1), 6) == ["─────┐", "─────┘"]
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 20, 57])

@@ -61,10 +61,12 @@ def groups(
     """Say how many groups a run carries, how stable they are, and which are alike."""
     from catalogs import strict_json
     from pipeline.cli import printing_groups
+    from pipeline.console import console
     from pipeline.results.groups import groups as look
     from pipeline.results.groups import numbers_of
 
-    found = look(run, numbers_of(numbers))
+    with console.status("trying numbers of groups"):
+        found = look(run, numbers_of(numbers))
     if as_json:
         typer.echo(strict_json.dumps(found.to_dict(), indent=1))
     else:

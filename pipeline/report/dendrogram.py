@@ -54,14 +54,15 @@ def draw(tree: GroupTree, groups: Sequence[Mapping[str, Any]], branches: int) ->
     ]
     classes = {leaf["name"]: leaf["class"] for leaf in leaves}
     places = palette.places(palette.ordered(name for name in classes.values() if name))
+    start = _lowest(tree) / MARGIN
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(WIDTH / 90, height(tree) / 90), layout="constrained")
         axes = figure.add_subplot()
         _merges(axes, tree, classes, places)
         for row, leaf in enumerate(leaves):
             place = places.get(leaf["class"])
-            mark = {"marker": palette.marker(place), "color": palette.colour(place)}
-            axes.plot([_lowest(tree) / MARGIN], [row], ms=6, clip_on=False, zorder=3, **mark)
+            marker, colour = palette.marker(place), palette.colour(place)
+            axes.plot([start], [row], marker=marker, ms=6, color=colour, clip_on=False, zorder=3)
         axes.set_yticks(range(len(leaves)), [_label(leaf) for leaf in leaves], fontsize=9, parse_math=False)
         axes.tick_params(axis="y", length=0, pad=8)
         axes.spines["left"].set_visible(False)
@@ -83,10 +84,10 @@ def _scale(axes: Axes, tree: GroupTree) -> None:
     highest = float(tree.heights.max(initial=0.0)) or 1.0
     axes.set_xscale("log")
     axes.set_xlim(_lowest(tree) / MARGIN, highest * 1.05)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("what merging loses of the scatter between groups (logarithmic)")
+    axes.set_xlabel("scatter between groups that merging loses")
 
 
 def _label(leaf: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ import s3fs
 from typer.testing import CliRunner
 
 from catalogs.errors import BadRequest, CorruptFile, Refused
+from kernels.group_tree import group_tree
 from pipeline.cli import printing_groups
 from pipeline.cli.main import app
 from pipeline.console import console
+from pipeline.report import dendrogram
 from pipeline.report.page import Options, report
 from pipeline.results.groups import groups
 from pipeline.rundir import arrays
@@ -134,6 +137,23 @@ def test_what_has_no_groups_is_looked_at(again, tmp_path):
     (again / "models" / "ensemble.safetensors").unlink()
     with pytest.raises(Refused, match=r"nothing is fitted\. Finish it: tuningfork run .*survey\.toml --out"):
         groups(str(again))
+
+
+@pytest.mark.parametrize(
+    ("points", "name"),
+    [
+        ([0.0, 1.0], "cost $5 and $6"),
+        ([0.0, 1.0], "\N{CYCLONE} arms"),
+        ([1.0, 1.0, 1.0], None),
+        ([0.0, 1e-9, 1.0], "<b>"),
+    ],
+)
+def test_figure_of_the_tree_fails_for_names_or_groups_that_coincide(points, name):
+    tree = group_tree(np.array(points)[:, None], np.ones(len(points)))
+    known = [{"name": 0, "objects": 3, "class": name}]
+    first, again = (dendrogram.draw(tree, known, 2) for _ in range(2))
+    assert first == again
+    ET.fromstring(first)
 
 
 @pytest.mark.parametrize(

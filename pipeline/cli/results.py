@@ -50,6 +50,30 @@ def query(
 
 
 @results.command()
+def groups(
+    run: RunPath,
+    numbers: Annotated[
+        str | None,
+        typer.Option(help="Numbers of groups to try, comma-separated. Default: 5 to 60, and the run's own."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Say how many groups a run carries, how stable they are, and which are alike."""
+    from catalogs import strict_json
+    from pipeline.cli import printing_groups
+    from pipeline.console import console
+    from pipeline.results.groups import groups as look
+    from pipeline.results.groups import numbers_of
+
+    with console.status("trying numbers of groups"):
+        found = look(run, numbers_of(numbers))
+    if as_json:
+        typer.echo(strict_json.dumps(found.to_dict(), indent=1))
+    else:
+        printing_groups.groups(found)
+
+
+@results.command()
 def label(
     run: RunPath,
     file: Annotated[

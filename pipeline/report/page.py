@@ -15,14 +15,18 @@ from markupsafe import Markup
 
 from catalogs import storage
 from catalogs.errors import BadRequest, Fault, Refused
-from pipeline.report import facts, palette, plots, scoring, sheets, stamps, surfaces, words
+from kernels.group_tree import group_tree
+from pipeline.config.fit import Vote
+from pipeline.report import dendrogram, facts, palette, plots, scoring, sheets, stamps, surfaces, words
 from pipeline.report.chart import chart
 from pipeline.report.source import LARGEST, MEASURED, Source, open_source
+from pipeline.rundir.fitted import read_fitted
 from pipeline.rundir.run_directory import is_synthetic
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kernels.group_tree import GroupTree
     from pipeline.report.scoring import Score
     from pipeline.report.sheets import Sheets
 
@@ -80,6 +84,10 @@ def report(run: str, options: Options = Options()) -> str:
     by = "class" if source.has_classes else "group"
     drawn = _plots(source, by, files)
     figures = _confusions(scores, files)
+    tree = _tree(source)
+    about = _facts(source, sheet, tree)
+    branches = Vote.model_construct(**source.record["config"]["vote"]).branches
+    files["plots/tree.svg"] = dendrogram.draw(tree, about["groups"], branches)
     points = chart(source, options.sample, umap=options.umap)
     for column in points["columns"]:
         if column["name"] == "class":
@@ -97,7 +105,8 @@ def report(run: str, options: Options = Options()) -> str:
         ],
         "has_map": bool(points["ids"]),
         "map_notes": points["notes"],
-        **_facts(source, sheet),
+        "tree": {"width": plots.WIDTH, "height": dendrogram.height(tree), "branches": branches},
+        **about,
     }
     files["index.html"] = _page(source, sheet, points, values).encode()
     _clear(out)
@@ -177,10 +186,16 @@ def _confusions(scores: list[Score], files: dict[str, bytes]) -> list[list[str]]
     return names
 
 
-def _facts(source: Source, sheet: Sheets) -> dict[str, Any]:
+def _tree(source: Source) -> GroupTree:
+    fitted = read_fitted(source.run, source.record)
+    return group_tree(fitted.ensemble.centres, fitted.weights)
+
+
+def _facts(source: Source, sheet: Sheets, tree: GroupTree) -> dict[str, Any]:
     classes = (scoring.classes_of(source) or {}).get("groups", [])
     named = {group["group"]: group for group in classes}
-    groups = facts.groups(source)
+    place = {group: row for row, group in enumerate(tree.order.tolist())}
+    groups = sorted(facts.groups(source), key=lambda group: place[group["name"]])
     brief = [c for c in source.parameters if c.name in BRIEF or c.name not in MEASURED][: len(BRIEF)]
     for group in groups:
         about = named.get(group["name"], {})

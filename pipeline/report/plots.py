@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ def surface(source: Source, found: Found, by: str) -> tuple[bytes, str] | None:
         for line in found.surface.lines:
             _line(axes, line)
         _finish(axes, found, box, outside=len(clouds) > 8)
-        svg = _svg(figure)
+        svg = svg_of(figure)
     middles = "; ".join(f"{c.name}: {_shown(c, found)}" for c in clouds)
     caption = f"{found.surface.title}, {limits['objects']:,} objects by {by}. Medians ({found.x.name}, {found.y.name}): {middles}."
     return svg, caption
@@ -118,7 +119,7 @@ def confusion(table: Confusion) -> bytes:
             weight = "bold" if table.truths[i] == table.classes[j] else "normal"
             axes.text(j, i, f"{int(cells[i, j]):,}", ha="center", va="center", color=ink, weight=weight)
         figure.colorbar(shown, ax=axes, label="share of the truth's row", shrink=0.8)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def _value(column: str, axis: Axis) -> str:
@@ -243,7 +244,11 @@ def _shown(cloud: Cloud, found: Found) -> str:
     return ", ".join(f"{10**v if axis.log else v:.3g}" for v, axis in values)
 
 
-def _svg(figure: Figure) -> bytes:
+def svg_of(figure: Figure) -> bytes:
+    """A figure as SVG: equal figures give equal bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with warnings.catch_warnings():
+        # of classes whose letters the font lacks: a box stands for each, and the page has the name
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.embeddings import embeddings_of
-from kernels.confidence import Calibration
+from kernels.confidence import Calibration, level_share
 from kernels.moments import Components, project
 from kernels.vote import Ensemble, kept, vote
 
@@ -29,9 +29,12 @@ class Voter:
         `Components.to_arrays()`.
     ensemble : mapping of arrays
         `Ensemble.to_arrays()`.
-    rule : {"branches", "confidence", "agreement", "unanimous"}
+    rule : {"classes", "branches", "confidence", "agreement", "unanimous"}
+        "classes" goes by the share of an object's branch: groups have no classes yet.
     threshold : float
-        Smallest value that keeps an object: of its `branch_confidence`, `confidence` or `agreement`, as the rule says.
+        Smallest value that keeps an object: of that share, or of its `branch_confidence`, `confidence` or `agreement`.
+    level : array
+        (groups,) branch of each group, from `kernels.confidence.branches`.
     groups, branches : mapping of arrays, optional
         `Calibration.to_arrays()` of the groups and of their branches; None where there is one bag, and so no confidence.
     """
@@ -43,12 +46,13 @@ class Voter:
         ensemble: Mapping[str, NDArray[np.generic]],
         rule: Rule,
         threshold: float,
+        level: NDArray[np.int16],
         groups: Mapping[str, NDArray[np.generic]] | None = None,
         branches: Mapping[str, NDArray[np.generic]] | None = None,
     ) -> None:
         self._components = Components.from_arrays(components)
         self._ensemble = Ensemble.from_arrays(ensemble)
-        self._rule, self._threshold = rule, threshold
+        self._rule, self._threshold, self._level = rule, threshold, level
         self._calibrations = None
         if groups is not None and branches is not None:
             self._calibrations = Calibration.from_arrays(groups), Calibration.from_arrays(branches)
@@ -72,18 +76,19 @@ class Voter:
         values, usable = embeddings_of(objects["embedding"])
         ballot = vote(project(values, self._components), self._ensemble)
         unknown = np.ma.masked_all(len(values), np.float32)
-        confidence, branch_confidence, branch = unknown, unknown, np.ma.masked_all(len(values), np.int16)
+        confidence, branch_confidence = unknown, unknown
         if self._calibrations is not None:
             of_groups, of_branches = self._calibrations
             confidence, branch_confidence = of_groups(ballot), of_branches(ballot)
-            branch = of_branches.level[ballot.group]
         decides = {"branches": branch_confidence, "confidence": confidence}.get(self._rule, ballot.agreement)
+        if self._rule == "classes":
+            decides = level_share(ballot.shares, ballot.group, self._level)
         found = {
             "group": ballot.group,
             "kept": kept(decides, self._rule, self._threshold),
             "agreement": ballot.agreement,
             "confidence": confidence,
-            "branch": branch,
+            "branch": self._level[ballot.group],
             "branch_confidence": branch_confidence,
             "runner_up": ballot.runner_up,
             "distance": ballot.distance,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Calibration", "branches", "calibrate", "share_of"]
+__all__ = ["Calibration", "branches", "calibrate", "level_share", "share_of"]
 
 _DRAWS = 64  # of bags, for every object of the sample
 _APART = 4  # one draw of so many is of disjoint halves: chosen on EFIGI and on simulated codes
@@ -96,11 +96,25 @@ def branches(ensemble: Ensemble, pilot: NDArray[np.floating], count: int) -> NDA
 
 
 def share_of(ballot: Ballot, level: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Share of the votes that count with an object's group at a level, (n,) float64; one group after the other is added."""
-    own = level[ballot.group]
+    """Share of the votes that count with an object's group at a level, (n,) float64."""
+    return _summed_shares(ballot.shares, ballot.group, level)
+
+
+def level_share(
+    shares: NDArray[np.floating], group: NDArray[np.integer], level: NDArray[np.integer]
+) -> NDArray[np.float32]:
+    """The same from shares (n, groups) as parts keep them, in float16, and the objects' groups (n,): (n,) float32, at most 1."""
+    return np.minimum(_summed_shares(shares.astype(np.float16), group, level), 1.0).astype(np.float32)
+
+
+def _summed_shares(
+    shares: NDArray[np.floating], group: NDArray[np.integer], level: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """One group after the other is added, so that the sum's bits are a row's own."""
+    own = level[group]
     total = np.zeros(len(own))
-    for group, place in enumerate(level):
-        total += np.where(own == place, ballot.shares[:, group], np.float32(0))
+    for column, place in enumerate(level):
+        total += np.where(own == place, shares[:, column], shares.dtype.type(0))
     return total
 
 

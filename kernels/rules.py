@@ -6,5 +6,5 @@ from typing import Literal, get_args
 
 __all__ = ["RULES", "Rule"]
 
-Rule = Literal["branches", "confidence", "agreement", "unanimous"]
+Rule = Literal["classes", "branches", "confidence", "agreement", "unanimous"]
 RULES: tuple[Rule, ...] = get_args(Rule)

@@ -44,6 +44,19 @@ class Rule(Section):
     """SQL condition on the group's medians, each under its column's own name: `sersic_n > 2.5 AND gini > 0.5`."""
 
 
+class Split(Section):
+    """One rule on single objects: the first one that holds for a kept object gives it another class than its group's."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    class_: Annotated[Name, Field(alias="class")]
+    """Class of the object's group."""
+    when: Annotated[str, Field(pattern=r"\S")]
+    """SQL condition on the object's kept and measured columns: `axis_ratio < 0.3`. Null and NaN make it untrue."""
+    into: Name
+    """Class that the object gets."""
+
+
 class Classes(Section):
     """How groups get classes; labels that people give with `tuningfork label` take precedence."""
 
@@ -51,6 +64,8 @@ class Classes(Section):
     """`rules`: by the medians of the group's kept objects; `column`: by the commonest label in a kept column."""
     rules: list[Rule] = []
     """Rules in the order in which they are tried; a group for which none is true gets no class."""
+    split: list[Split] = []
+    """Rules on single objects, for groups that hold more than one type."""
     column: str | None = None
     """`by = "column"`: the kept column with the labels."""
     edges: list[float] = []

@@ -50,21 +50,22 @@ class Fit(Section):
 class Vote(Section):
     """Which objects keep their group."""
 
-    rule: Rule = "branches"
-    """What decides: `branches` goes by `branch_confidence`, `confidence` and `agreement` by the columns of those names;
-    `unanimous`: every member agrees."""
+    rule: Rule = "classes"
+    """What decides: `classes` goes by `class_share` (where groups have no class, by the share of their branch), `branches` by
+    `branch_confidence`, `confidence` and `agreement` by the columns of those names; `unanimous`: every member agrees."""
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
     """Smallest value with which an object is kept; without `keep`, it is 0.6 for `confidence` and `agreement`."""
     keep: Annotated[float, Field(gt=0, le=1)] | None = None
     """Instead of a threshold: the share of the usable objects to keep, those with the highest values (as counted on the pilot); without
-    `threshold`, it is 0.66 for `branches`."""
+    `threshold`, it is 0.66 for `classes` and `branches`."""
     branches: Annotated[int, Field(ge=2, le=1000)] = 6
     """Branches into which the tree of the groups is cut."""
 
     @property
     def share(self) -> float | None:
         """Share of the objects to keep; None where a threshold decides."""
-        return 0.66 if self.rule == "branches" and self.keep is self.threshold is None else self.keep
+        by_share = self.rule in ("classes", "branches") and self.threshold is None
+        return 0.66 if by_share and self.keep is None else self.keep
 
     @property
     def least(self) -> float:
@@ -76,7 +77,7 @@ class Vote(Section):
         """The rule in a line."""
         if self.rule == "unanimous":
             return "unanimous"
-        value = "branch confidence" if self.rule == "branches" else self.rule
+        value = {"classes": "class share", "branches": "branch confidence"}.get(self.rule, self.rule)
         return f"{value} >= {self.least:g}" if self.share is None else f"share {self.share:g}, by {value}"
 
     @model_validator(mode="after")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from catalogs import where
 from catalogs.errors import Fault, TuningforkError
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipeline.config.classes import Classes, Rule
+    from pipeline.config.classes import Classes, Rule, Split
+    from pipeline.rundir.group_labels import Label
 
 UNCLASSIFIED = "UNC"
 CLASS_FIELD = pa.field(
@@ -28,7 +28,7 @@ CLASS_FIELD = pa.field(
     pa.string(),
     metadata={
         "ucd": "meta.code.class",
-        "description": f"class of the object's group; {UNCLASSIFIED} if the members disagree on the object, "
+        "description": f"class of the object's group, or what [classes] split makes of it; {UNCLASSIFIED} if the object is not kept, "
         "null if the group has no name",
     },
 )
@@ -52,12 +52,13 @@ EVIDENCE = (
     "sn_pixel",
 )
 """Measured columns whose medians are kept with every group, where a run has them."""
-NO_PARAMETERS = {
-    *("object_id", "ra", "dec", "shard", "row", "flags", "measure_flags", "class", "class_share"),
-    *("group", "kept", "agreement", "confidence", "branch", "branch_confidence"),
+VOTED = {
+    *("class", "class_share", "group", "kept", "agreement", "confidence", "branch", "branch_confidence"),
     *("runner_up", "distance", "reference_group"),
 }
-"""Columns of the catalog whose medians say nothing of a group's shape, or that come from the vote."""
+"""Columns of the catalog that come from the vote, beside those that start with `vote_`."""
+NO_PARAMETERS = {"object_id", "ra", "dec", "shard", "row", "flags", "measure_flags"}
+"""Columns of the catalog whose medians say nothing of a group's shape."""
 MOST_LABELS = 100_000
 """Labels times groups up to which they are counted."""
 _HELD_OUT = 0x5EED_C1A5
@@ -73,9 +74,13 @@ def parameters(schema: pa.Schema) -> list[str]:
         field.name
         for field in schema
         if field.name not in NO_PARAMETERS
-        and not field.name.startswith("vote_")
+        and not _voted(field.name)
         and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
     ]
+
+
+def _voted(name: str) -> bool:
+    return name in VOTED or name.startswith("vote_")
 
 
 def medians_needed(classes: Classes, schema: pa.Schema) -> list[str]:
@@ -101,13 +106,34 @@ def faults(classes: Classes, schema: pa.Schema, kept: Sequence[str], source: str
     source : str
         Path of the config.
     """
+    own = pa.schema([field for field in schema if not _voted(field.name)])
+    found = [_split_fault(f"classes.split.{i}", rule, own, source) for i, rule in enumerate(classes.split)]
     if classes.by == "rules":
-        found = [_rule_fault(i, rule, parameters(schema), source) for i, rule in enumerate(classes.rules)]
-        return [fault for fault in found if fault is not None]
+        found += [_rule_fault(i, rule, parameters(schema), source) for i, rule in enumerate(classes.rules)]
     if classes.by == "column":
-        fault = _column_fault(classes, schema, kept, source)
-        return [] if fault is None else [fault]
-    return []
+        found.append(_column_fault(classes, schema, kept, source))
+    return [fault for fault in found if fault is not None]
+
+
+def _split_fault(key: str, rule: Split, columns: pa.Schema, source: str) -> Fault | None:
+    if UNCLASSIFIED in (rule.class_, rule.into):
+        problem = f"{UNCLASSIFIED} is the class of objects that are not kept"
+        return Fault(source, problem, "Name another class", value=repr(UNCLASSIFIED), key=key)
+    try:
+        where.check(rule.when, columns)
+    except where.BadCondition as error:
+        remedy = "Write one SQL condition on the kept and measured columns of an object"
+        return Fault(source, str(error).rstrip("."), remedy, value=rule.when, key=f"{key}.when")
+    return None
+
+
+def notes(classes: Classes, labels: Mapping[int, Label]) -> list[str]:
+    """What a plan says of splits that no object may ever meet."""
+    named = {rule.class_ for rule in classes.rules} | {label.name for label in labels.values()}
+    unknown = sorted({rule.class_ for rule in classes.split} - named)
+    if classes.by == "column" or not unknown:
+        return []
+    return [f"No rule or label gives a group the class {', '.join(unknown)}: nothing is split off it."]
 
 
 def _rule_fault(number: int, rule: Rule, known: list[str], source: str) -> Fault | None:
@@ -208,22 +234,3 @@ def by_labels(labels: Counter[str], smallest_share: float) -> str | None:
     except ValueError as error:
         remedy = "Give [classes.names] a table of the values and their classes"
         raise BadLabels(f"[classes] column: the label {ranked[0][0]!r} {error}. {remedy}.") from error
-
-
-def class_column(objects: pa.Table, names: Sequence[str | None]) -> pa.ChunkedArray:
-    """The column `class` of objects with `group` and `kept`: their group's name, UNC, or null without group."""
-    named = pc.take(pa.array(names, pa.string()), objects["group"])
-    return pc.if_else(objects["kept"], named, pa.scalar(UNCLASSIFIED, pa.string()))
-
-
-def class_share(votes: pa.Table, names: Sequence[str | None]) -> pa.Array:
-    """The column `class_share`, (n,) float32, of votes with `group` and `shares`."""
-    together = np.array([[name is not None and name == other for other in names] for name in names])
-    voted = votes["group"].is_valid().to_numpy()
-    group = votes["group"].fill_null(0).to_numpy()
-    lists = votes["shares"].combine_chunks()
-    flat = lists.filter(pa.array(voted)).flatten().to_numpy(zero_copy_only=False)
-    share = np.zeros(len(group))
-    share[voted] = (flat.reshape(-1, len(names)).astype(np.float64) * together[group[voted]]).sum(axis=1)
-    unknown = ~voted | np.array([name is None for name in names])[group]
-    return pa.array(np.minimum(share, 1.0).astype(np.float32), mask=unknown)

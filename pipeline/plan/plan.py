@@ -196,6 +196,7 @@ def make_plan(
         *neighbours,
         *notes,
         *group_labels.notes(decided, prints["fit"]),
+        *class_rules.notes(config.classes, labels),
     ]
     prints = with_labels(prints, config, labels)
     return Plan(

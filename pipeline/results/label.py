@@ -22,9 +22,10 @@ from pipeline.rundir.status import slice_names
 if TYPE_CHECKING:
     from pipeline.plan.plan import Plan
 
-KEYS = {"author", "notes", "fit", "groups"}
+KEYS = {"author", "notes", "fit", "groups", "merge"}
 GROUP_KEYS = {"class", "notes"}
 EXAMPLE = 'Write [groups] with lines like 3 = "SPH"'
+MERGE_EXAMPLE = "[merge] with lines like SPH = [0, 3]"
 
 
 def label(
@@ -77,8 +78,9 @@ def label(
 def read_file(path: Path, record: dict[str, Any], *, author: str | None, forget: bool) -> Decision:
     """Read a decision from a TOML file.
 
-    It has `author`, optionally `notes` and `fit` (the fingerprint of the fit that the groups were looked at in), and `[groups]`, where a
-    group's number stands for a class (`3 = "SPH"`) or for a table with `class` and `notes`.
+    It has `author`, optionally `notes` and `fit` (the fingerprint of the fit that the groups were looked at in); `[groups]`, where a
+    group's number stands for a class (`3 = "SPH"`) or for a table with `class` and `notes`; and `[merge]`, where a class stands for
+    the groups that get it (`SPH = [0, 3]`).
 
     Parameters
     ----------
@@ -114,13 +116,11 @@ def read_file(path: Path, record: dict[str, Any], *, author: str | None, forget:
     if isinstance(values.get("fit"), str) and values["fit"] != fit:
         problem = "the names were given to the groups of another fit"
         faults.append(_wrong(path, "fit", problem, "Look at the groups of this run and name them"))
-    given = values.get("groups")
-    if not isinstance(given, dict) or not given:
-        faults.append(_wrong(path, "groups", "names no group", EXAMPLE))
-        given = {}
+    given, found_faults = _entries(path, values)
+    faults += found_faults
     groups = {}
-    for number, entry in given.items():
-        found = _group(path, number, entry, record["config"]["fit"]["groups"])
+    for number, (key, entry) in given.items():
+        found = _group(path, key, number, entry, record["config"]["fit"]["groups"])
         if isinstance(found, Fault):
             faults.append(found)
         else:
@@ -131,8 +131,29 @@ def read_file(path: Path, record: dict[str, Any], *, author: str | None, forget:
     return Decision(str(who).strip(), date, fit, groups, values.get("notes"), forget)
 
 
-def _group(path: Path, number: str, entry: Any, groups: int) -> dict[str, str | None] | Fault:
-    key = f"groups.{number}"
+def _entries(path: Path, values: dict[str, Any]) -> tuple[dict[str, tuple[str, Any]], list[Fault]]:
+    """Key and value in `[groups]` or `[merge]` of each group, by its number; and what is wrong with that."""
+    given, merged = values.get("groups", {}), values.get("merge", {})
+    if not isinstance(given, dict) or not isinstance(merged, dict) or not (given or merged):
+        return {}, [_wrong(path, "groups", "names no group", f"{EXAMPLE}, or {MERGE_EXAMPLE}")]
+    entries = {number: (f"groups.{number}", entry) for number, entry in given.items()}
+    faults = []
+    for name, numbers in merged.items():
+        key = f"merge.{name}"
+        if not isinstance(numbers, list) or not numbers or any(type(n) is not int for n in numbers):
+            faults.append(
+                _wrong(path, key, "must be a list of groups", f"Write {MERGE_EXAMPLE}", repr(numbers))
+            )
+            continue
+        for number in map(str, numbers):
+            if number in entries:
+                remedy = "Name each group once"
+                faults.append(_wrong(path, key, "the group has a class in this file already", remedy, number))
+            entries[number] = key, name
+    return entries, faults
+
+
+def _group(path: Path, key: str, number: str, entry: Any, groups: int) -> dict[str, str | None] | Fault:
     if not number.isdecimal() or not number.isascii() or number != str(int(number)) or int(number) >= groups:
         return _wrong(path, key, "the run has no such group", f"Its groups are 0 to {groups - 1}")
     values = entry if isinstance(entry, dict) else {"class": entry}

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from catalogs import parts, storage
+from catalogs import parts, storage, where
 from catalogs.errors import CatalogMismatch
 from kernels.medians import Tally
+from kernels.vote import Ensemble
 from pipeline.plan import class_rules
-from pipeline.rundir.classes_file import read_classes
+from pipeline.rundir import arrays
 from pipeline.stages.barrier import barrier, on_parts
+from pipeline.stages.object_classes import ObjectClasses, decide
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +39,7 @@ class Counts:
     kept: NDArray[np.int64]
     """(group,)"""
     tallies: dict[str, Tally]
-    """Values of the kept objects, by column."""
+    """Values of the objects that the vote kept, by column."""
     labels: Counter[tuple[int, bool, str]] = field(default_factory=Counter)
     """Kept objects by group, whether they are held out, and label."""
 
@@ -48,6 +51,22 @@ class Counts:
         )
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the objects once groups had their classes."""
+
+    kept: NDArray[np.int64]
+    """(group,)"""
+    split: NDArray[np.int64]
+    """(rule,) objects to which a rule of `[classes] split` gave a class."""
+    held_out: NDArray[np.int64]
+    """Kept objects with held-out labels; those of them that have a class; those whose class is their label."""
+
+    def __add__(self, other: Outcome) -> Outcome:
+        """Both together."""
+        return Outcome(self.kept + other.kept, self.split + other.split, self.held_out + other.held_out)
+
+
 def classify(plan: Plan) -> None:
     """Give the groups their classes, and record the evidence for them."""
     run, classes = plan.run, plan.config.classes
@@ -57,14 +76,19 @@ def classify(plan: Plan) -> None:
         columns = class_rules.medians_needed(classes, plan.schema)
         found = on_parts(plan, count, run.votes, plan.config.fit.groups, columns, classes)
         counts = reduce(add, found)
-        values = named(_few_labels(counts, classes), classes, plan.labels)
-        values["fit"] = plan.fingerprints["fit"]
+        groups = named(_few_labels(counts, classes), classes, plan.labels)
+        members, pilot = Ensemble.from_arrays(arrays.load(run.ensemble)), arrays.load(run.components)["pilot"]
+        decided = decide(
+            plan.config.vote, [group["class"] for group in groups], classes.split, members, pilot
+        )
+        read = [where.existing(n, plan.schema.names) for s in classes.split for n in where.columns_of(s.when)]
+        outcome = reduce(add, on_parts(plan, outcome_of, run.votes, decided, read, classes))
+        values = {
+            "by": classes.by,
+            "fit": plan.fingerprints["fit"],
+            **recorded(groups, decided, outcome),
+        }
         storage.write(run.classes, json.dumps(values, indent=1, sort_keys=True).encode())
-
-
-def names_of(url: str) -> list[str | None]:
-    """The class of each group of a run, by the file that the barrier left."""
-    return [group["class"] for group in read_classes(url)["groups"]]
 
 
 def count(
@@ -89,10 +113,7 @@ def count(
     label = [str(classes.column)] if classes.by == "column" else []
     for name in names:
         objects = parts.read_known(folder, name, ["object_id", *columns, *label])
-        vote = parts.read(votes, name, ["object_id", "group", "kept"])
-        if not objects["object_id"].equals(vote["object_id"]):
-            problem = "votes and objects name different ids. Delete both parts and run again."
-            raise CatalogMismatch(f"{name}: {problem}")
+        vote = _votes_on(objects, votes, name, ["group", "kept"])
         voted = vote["group"].drop_null().to_numpy()
         kept = vote["kept"].fill_null(False)
         objects, group = objects.filter(kept), vote["group"].filter(kept).to_numpy()
@@ -112,6 +133,42 @@ def count(
     return counted
 
 
+def outcome_of(
+    folder: str, names: list[str], votes: str, decided: ObjectClasses, columns: list[str], classes: Classes
+) -> Outcome:
+    """Count what became of the objects of a chunk of parts, given the columns that rules of `split` read."""
+    groups, split = len(decided.names), decided.split
+    total = Outcome(np.zeros(groups, np.int64), np.zeros(len(split), np.int64), np.zeros(3, np.int64))
+    label = [str(classes.column)] if classes.by == "column" else []
+    for name in names:
+        objects = parts.read(folder, name, list(dict.fromkeys(["object_id", *label, *columns])))
+        vote = _votes_on(objects, votes, name, ["group", "kept", "shares"])
+        found, moved = decided.columns_and_moves(objects, vote)
+        kept = found["kept"].fill_null(False)
+        scored = np.zeros(3, np.int64)
+        if label:
+            labels = class_rules.labels_of(objects[label[0]], classes)
+            held = class_rules.held_out(objects["object_id"].to_numpy(), classes.held_out, classes.seed)
+            chosen = pc.and_(pc.and_(kept, pc.is_valid(labels)), pa.array(held))
+            given = found["class"].filter(chosen)
+            right = pc.equal(given, labels.filter(chosen)).fill_null(False)
+            scored += [len(given), len(given) - given.null_count, pc.sum(right).as_py() or 0]
+        total += Outcome(
+            np.bincount(vote["group"].filter(kept).to_numpy(), minlength=groups),
+            np.bincount(moved[moved >= 0], minlength=len(split)),
+            scored,
+        )
+    return total
+
+
+def _votes_on(objects: pa.Table, votes: str, name: str, columns: list[str]) -> pa.Table:
+    vote = parts.read(votes, name, ["object_id", *columns])
+    if not objects["object_id"].equals(vote["object_id"]):
+        problem = "votes and objects name different ids. Delete both parts and run again."
+        raise CatalogMismatch(f"{name}: {problem}")
+    return vote
+
+
 def _few_labels(counts: Counts, classes: Classes) -> Counts:
     if len(counts.labels) > class_rules.MOST_LABELS:
         raise class_rules.BadLabels(f"[classes] column {classes.column!r} has too many values to be labels.")
@@ -128,16 +185,25 @@ def _labels(
     return Counter({(c["group"], c["held"], c["label"]): c["count_all"] for c in cells.to_pylist()})
 
 
-def named(counts: Counts, classes: Classes, labels: dict[int, Label]) -> dict[str, Any]:
-    """What `models/classes.json` says.
+def recorded(groups: list[dict[str, Any]], decided: ObjectClasses, outcome: Outcome) -> dict[str, Any]:
+    """What `models/classes.json` says of the groups, and of what that meant for their objects.
 
     Returns
     -------
     dict
-        `by`; `groups`, each with its class, what gave it that (`rules`, `column`, `label` or null), its objects, how many
-        of them are kept, and the evidence; `held_out`: how many objects with held-out labels there are among the kept, how many of
-        those are in a group with a class, and how many have their group's class for label.
+        `groups`, each with how many of its objects are kept in the end; `level`, `threshold` and `split` of
+        `pipeline.stages.object_classes.ObjectClasses`, each split with how many objects it moved; `held_out`: how many kept objects with
+        held-out labels there are, how many of those have a class, and how many have their label's.
     """
+    values = decided.to_values()
+    values["groups"] = [{**g, "kept": int(kept)} for g, kept in zip(groups, outcome.kept, strict=True)]
+    values["split"] = [{**s, "objects": int(n)} for s, n in zip(values["split"], outcome.split, strict=True)]
+    values["held_out"] = dict(zip(("objects", "named", "right"), outcome.held_out.tolist(), strict=True))
+    return values
+
+
+def named(counts: Counts, classes: Classes, labels: dict[int, Label]) -> list[dict[str, Any]]:
+    """Each group with its class, what gave it that (`rules`, `column`, `label` or null), its objects, how many the vote kept, and the evidence."""
     groups = len(counts.objects)
     medians = {
         # Five digits: no more is known.
@@ -145,14 +211,13 @@ def named(counts: Counts, classes: Classes, labels: dict[int, Label]) -> dict[st
         for name, tally in counts.tallies.items()
     }
     rules = class_rules.by_rules(classes.rules, medians, groups) if classes.by == "rules" else [None] * groups
-    described, scored = [], Counter({"objects": 0, "named": 0, "right": 0})
+    described = []
     for group in range(groups):
         evidence: dict[str, Any] = {
             "medians": {n: None if np.isnan(m[group]) else float(m[group]) for n, m in medians.items()}
         }
         name: str | None = None
         rule = rules[group]
-        held: Counter[str] = Counter()
         if rule is not None:
             name = rule.class_
             evidence["rule"] = rule.when
@@ -167,9 +232,6 @@ def named(counts: Counts, classes: Classes, labels: dict[int, Label]) -> dict[st
         if label is not None:
             evidence["otherwise"] = {"class": name, "by": by}
             name, by = label.name, "label"
-        scored += Counter(
-            objects=held.total(), named=held.total() if name else 0, right=held[name] if name else 0
-        )
         described.append(
             {
                 "group": group,
@@ -183,11 +245,7 @@ def named(counts: Counts, classes: Classes, labels: dict[int, Label]) -> dict[st
                 "date": label.date if label else None,
             }
         )
-    return {
-        "by": classes.by,
-        "groups": described,
-        "held_out": {k: scored[k] for k in ("objects", "named", "right")},
-    }
+    return described
 
 
 def _of(counts: Counts, group: int, *, held: bool) -> Counter[str]:

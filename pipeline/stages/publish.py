@@ -14,10 +14,9 @@ from catalogs import hats_catalog, parts, storage, views
 from catalogs.errors import CatalogMismatch
 from catalogs.flags import Flag
 from catalogs.hats_catalog import INDEX, INDEX_FIELD, Partition
-from pipeline.plan import class_rules
 from pipeline.rundir.run_directory import RunDirectory
 from pipeline.stages.barrier import answers, barrier, read_receipts, task
-from pipeline.stages.classify import names_of
+from pipeline.stages.object_classes import ObjectClasses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -166,7 +165,7 @@ def joined(
 
     `keep` filters every part by itself: a partition never holds more than its own rows, however many parts it reads.
     """
-    tables, classes = [], names_of(RunDirectory(url).classes)
+    tables, classes = [], ObjectClasses.read(RunDirectory(url).classes)
     for name in names:
         objects = parts.read(storage.join(url, "objects"), name)
         votes = parts.read(storage.join(url, "votes"), name)
@@ -176,10 +175,11 @@ def joined(
             )
         if not with_embeddings:
             objects = objects.drop_columns("embedding")
-        for field in votes.schema:
-            if field.name not in ("object_id", "shares"):
-                objects = objects.append_column(field, votes[field.name])
-        objects = objects.append_column(class_rules.CLASS_FIELD, class_rules.class_column(objects, classes))
-        objects = objects.append_column(class_rules.SHARE_FIELD, class_rules.class_share(votes, classes))
+        decided = classes.columns(objects, votes)
+        for field in [*votes.schema, *decided.schema]:
+            if field.name in objects.column_names or field.name == "shares":
+                continue
+            column = (decided if field.name in decided.column_names else votes)[field.name]
+            objects = objects.append_column(field, column)
         tables.append(keep(objects.replace_schema_metadata(None)))
     return pa.concat_tables(tables)

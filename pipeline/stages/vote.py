@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +10,13 @@ import ray
 import ray.data
 
 from catalogs import parts
-from kernels.confidence import branches, calibrate
+from kernels.confidence import branches, calibrate, level_share
 from kernels.vote import Ensemble
 from kernels.vote import vote as vote_of
 from pipeline.engine.cluster import OWN_STORE
 from pipeline.engine.slice_tasks import ONE_SLICE, OnSlices
 from pipeline.rundir import arrays
+from pipeline.stages.object_classes import threshold_of
 from pipeline.stages.part_writer import slices_left, write_parts
 
 if TYPE_CHECKING:
@@ -58,28 +58,25 @@ def vote(plan: Plan, *, first: bool = False) -> None:
 
 
 def decision(settings: Settings, ensemble: Ensemble, pilot: NDArray[np.float32]) -> dict[str, Any]:
-    """Calibrations, where there are two bags or more, and the threshold: options of `actors.voter.Voter`.
+    """Branches, calibrations, where there are two bags or more, and the threshold: options of `actors.voter.Voter`.
 
     Everything follows from the pilot (n, c), in canonical order, so a run that goes on decides as it began.
     """
-    found: dict[str, Any] = {}
-    ballot = vote_of(pilot, ensemble)
-    values = ballot.agreement
+    ballot, level = vote_of(pilot, ensemble), branches(ensemble, pilot, settings.branches)
+    found: dict[str, Any] = {"level": level}
+    values: NDArray[np.float32] = ballot.agreement
+    if settings.rule == "classes":
+        values = level_share(ballot.shares, ballot.group, level)
     if len(np.unique(ensemble.bags)) > 1:
-        levels = [
-            np.arange(ensemble.groups, dtype=np.int16),
-            branches(ensemble, pilot, settings.branches),
-        ]
-        of_groups, of_branches = calibrate(pilot, ensemble, levels)
-        found = {"groups": of_groups.to_arrays(), "branches": of_branches.to_arrays()}
+        of_groups, of_branches = calibrate(
+            pilot, ensemble, [np.arange(ensemble.groups, dtype=np.int16), level]
+        )
+        found |= {"groups": of_groups.to_arrays(), "branches": of_branches.to_arrays()}
         if settings.rule == "branches":
             values = of_branches(ballot)
         elif settings.rule == "confidence":
             values = of_groups(ballot)
-    threshold = settings.least
-    if settings.share is not None:
-        threshold = float(np.sort(values)[::-1][math.ceil(settings.share * len(values)) - 1])
-    return {**found, "threshold": threshold}
+    return {**found, "threshold": threshold_of(settings, values)}
 
 
 def _voters(slices: int) -> int:

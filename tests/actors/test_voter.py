@@ -8,7 +8,7 @@ import pytest
 
 from actors.embeddings import embeddings_of
 from actors.voter import Voter
-from kernels.confidence import Calibration, branches, calibrate
+from kernels.confidence import Calibration, branches, calibrate, level_share
 from kernels.members import fit_member
 from kernels.moments import fixed_point_exponent, moments, principal_components, project
 from kernels.vote import align, ensemble, vote
@@ -31,14 +31,18 @@ def parts():
 def voter_of(parts, rule="agreement", **calibrations):
     _, components, chosen = parts
     arrays = {"components": components.to_arrays(), "ensemble": chosen.to_arrays()}
-    return Voter(**arrays, rule=rule, threshold=0.66, **calibrations)
+    return Voter(**arrays, rule=rule, threshold=0.66, level=branch_of(parts), **calibrations)
+
+
+def branch_of(parts):
+    values, components, chosen = parts
+    return branches(chosen, project(values, components), 2)
 
 
 def calibrations_of(parts):
     values, components, chosen = parts
-    codes = project(values, components)
-    levels = [np.arange(3), branches(chosen, codes, 2)]
-    groups, on_branches = calibrate(codes, chosen, levels)
+    levels = [np.arange(3), branch_of(parts)]
+    groups, on_branches = calibrate(project(values, components), chosen, levels)
     return {"groups": groups.to_arrays(), "branches": on_branches.to_arrays()}
 
 
@@ -94,10 +98,20 @@ def test_a_rule_keeps_by_the_column_that_it_names(parts, rule, column):
     np.testing.assert_array_equal(whole["branch"].to_numpy(), of_branches.level[ballot.group])
 
 
+def test_before_groups_have_classes_the_share_of_the_branch_decides(parts):
+    values, components, chosen = parts
+    found = voter_of(parts, "classes")(table_of(values, np.zeros(300, bool)))
+    ballot = vote(project(values, components), chosen)
+    share = level_share(ballot.shares, ballot.group, branch_of(parts))
+    np.testing.assert_array_equal(found["kept"].to_numpy(zero_copy_only=False), share >= np.float32(0.66))
+    assert 0 < found["kept"].to_numpy(zero_copy_only=False).sum() < 300
+
+
 def test_without_other_bags_there_is_no_confidence_and_no_rule_that_goes_by_it(parts):
     found = voter_of(parts)(table_of(parts[0], np.zeros(300, bool)))
-    for name in ("confidence", "branch", "branch_confidence"):
+    for name in ("confidence", "branch_confidence"):
         assert found[name].null_count == 300
+    assert set(found["branch"].to_pylist()) == {0, 1}
     with pytest.raises(ValueError, match="needs calibrations"):
         voter_of(parts, "branches")
 

@@ -14,14 +14,15 @@ import pytest
 
 from catalogs import parts
 from catalogs.errors import CatalogMismatch, Refused
-from pipeline.config.classes import Classes
+from pipeline.config.classes import Classes, Split
 from pipeline.config.file import parse
 from pipeline.plan import class_rules
 from pipeline.plan.plan import make_plan
 from pipeline.rundir import group_labels
 from pipeline.rundir.group_labels import Decision
 from pipeline.rundir.run_directory import RunDirectory
-from pipeline.stages.classify import Counts, count, named
+from pipeline.stages.classify import Counts, count, named, outcome_of, recorded
+from pipeline.stages.object_classes import ObjectClasses
 from tests.conftest import TinyRelease
 
 GROUPS = 4
@@ -64,6 +65,9 @@ def folders(tmp_path):
             "object_id": np.arange(n),
             "group": pa.array(group, pa.int16(), mask=rng.random(n) < 0.05),
             "kept": rng.random(n) < 0.7,
+            "shares": pa.FixedSizeListArray.from_arrays(
+                pa.array(np.eye(GROUPS, dtype=np.float16)[group].ravel()), GROUPS
+            ),
         }
     )
     unvoted = votes["group"].is_null()
@@ -96,12 +100,12 @@ def test_counts_and_medians_are_those_of_the_kept_objects(folders):
     for group in range(3):
         mine = frame[frame["group"] == group]
         kept = mine[mine["kept"].astype(bool)]
-        found = told["groups"][group]
+        found = told[group]
         assert (found["objects"], found["kept"]) == (len(mine), len(kept))
         for column in ("sersic_n", "gini", "MAG"):
             assert found["evidence"]["medians"][column] == pytest.approx(kept[column].median(), rel=1e-3)
-    assert told["groups"][3]["evidence"]["medians"] == {"sersic_n": None, "gini": None, "MAG": None}
-    assert {found["class"] for found in told["groups"]} == {None}
+    assert told[3]["evidence"]["medians"] == {"sersic_n": None, "gini": None, "MAG": None}
+    assert {found["class"] for found in told} == {None}
 
 
 @pytest.mark.parametrize("settings", [classes(**BY_TYPE, held_out=0.4), rules(("SPH", "sersic_n > 2"))])
@@ -180,17 +184,46 @@ def test_held_out_labels_name_nothing_and_score(folders):
     base, objects, votes = folders
     settings = classes(**BY_TYPE, held_out=0.4)
     told = named(counted(base, NAMES, settings), settings, {})
-    assert [found["class"] for found in told["groups"]] == ["SPH", "ETD", "LTD", None]
+    assert [found["class"] for found in told] == ["SPH", "ETD", "LTD", None]
     held = class_rules.held_out(np.arange(600), 0.4, 0)
     assert 0.3 < held.mean() < 0.5
     assert not class_rules.held_out(np.arange(600), 0.0, 0).any()
     frame = objects.to_pandas().join(votes.drop_columns("object_id").to_pandas())
     labelled = frame["kept"].fillna(value=False).astype(bool) & frame["t_type"].notna()
-    assert told["held_out"] == {k: int((labelled & held).sum()) for k in ("objects", "named", "right")}
-    for group, found in enumerate(told["groups"]):
+    decided = ObjectClasses([found["class"] for found in told], np.arange(GROUPS, dtype=np.int16), None, [])
+    outcomes = [
+        outcome_of(str(base / "objects"), [n], str(base / "votes"), decided, [], settings) for n in NAMES
+    ]
+    scored = reduce(add, outcomes).held_out
+    assert scored.tolist() == [(labelled & held).sum()] * 3
+    for group, found in enumerate(told):
         here = labelled & (frame["group"] == group)
         assert found["evidence"]["labelled"] == (here & ~held).sum()
         assert sum(found["evidence"]["held_out"].values()) == (here & held).sum()
+
+
+def test_what_became_of_the_objects_is_counted_whatever_the_order(folders):
+    base, objects, votes = folders
+    split = [Split.model_validate({"class": "SPH", "when": "sersic_n < 1", "into": "DISC"})]
+    decided = ObjectClasses(["SPH", "SPH", None, None], np.array([0, 0, 1, 2], np.int16), 0.9, split)
+    chunks = [
+        outcome_of(str(base / "objects"), [n], str(base / "votes"), decided, ["sersic_n"], classes())
+        for n in NAMES
+    ]
+    found = reduce(add, chunks)
+    group = votes["group"].to_pandas()
+    assert found.kept.tolist() == [(group == g).sum() for g in range(GROUPS)]
+    small = objects["sersic_n"].to_pandas() < 1
+    assert found.split.tolist() == [(small & group.isin([0, 1])).sum()]
+    told = recorded([{"group": g, "kept": 0} for g in range(GROUPS)], decided, found)
+    assert told == recorded(
+        [{"group": g, "kept": 0} for g in range(GROUPS)], decided, reduce(add, chunks[::-1])
+    )
+    assert told["split"][0]["objects"] == found.split[0]
+    assert (
+        ObjectClasses.from_values({**told, "groups": [{"class": name} for name in decided.names]}).to_values()
+        == decided.to_values()
+    )
 
 
 def test_what_people_said_comes_before_what_rules_say(folders):
@@ -198,20 +231,11 @@ def test_what_people_said_comes_before_what_rules_say(folders):
     settings = rules(("SPH", "sersic_n > 2"))
     label = group_labels.Label("IRR", "a merger", "Edwin", "2026-01-01T00:00:00+00:00")
     told = named(counted(base, NAMES, settings), settings, {2: label})
-    first, second = told["groups"][1:3]
+    first, second = told[1:3]
     assert (first["class"], first["by"]) == ("SPH", "rules")
     assert (second["class"], second["by"], second["author"]) == ("IRR", "label", "Edwin")
     assert second["notes"] == "a merger"
     assert second["evidence"]["otherwise"] == {"class": "SPH", "by": "rules"}
-
-
-def test_class_column_tells_unnamed_from_unclassified_from_unusable():
-    objects = pa.table(
-        {"group": pa.array([0, 0, 1, 1, None], pa.int16()), "kept": [True, False, True, False, None]}
-    )
-    found = class_rules.class_column(objects, ["SPH", None])
-    assert found.to_pylist() == ["SPH", "UNC", None, "UNC", None]
-    assert class_rules.class_column(objects, [None, None]).type == pa.string()
 
 
 def decision(fit: str, groups: dict[str, str], *, replace: bool = False) -> Decision:
@@ -260,6 +284,12 @@ def test_damaged_labels_are_not_passed_over(tmp_path, content):
         ),
         ({"by": "rules", "rules": [{"class": "SPH", "when": " "}]}, "classes.rules.0.when", "not blank"),
         ({"held_out": 1.0}, "classes.held_out", "less than 1"),
+        ({"split": [{"class": "SPH", "when": "x > 1"}]}, "classes.split.0.into", "missing"),
+        (
+            {"split": [{"class": "SPH", "when": "x > 1", "into": "7"}]},
+            "classes.split.0.into",
+            "never a number",
+        ),
         ({"rule": []}, "classes.rule", "unknown key"),
     ],
 )
@@ -319,6 +349,29 @@ def test_rules_that_this_run_cannot_judge_are_refused_before_any_work(fails, whe
     fault = fails(by="rules", rules=[{"class": "SPH", "when": "mag > 3"}, {"class": "ETD", "when": when}])
     assert (fault.key, fault.column) == ("classes.rules.1.when", column)
     assert problem in fault.problem
+
+
+@pytest.mark.parametrize(
+    ("when", "into", "key", "problem"),
+    [
+        ("median_mag > 3", "ETD", "classes.split.0.when", "'median_mag'"),
+        ("MAG + 1", "ETD", "classes.split.0.when", "true or false"),
+        ("agreement > 0.5", "ETD", "classes.split.0.when", "'agreement'"),
+        ("class = 'SPH'", "ETD", "classes.split.0.when", "'class'"),
+        ("MAG > 3", "UNC", "classes.split.0", "not kept"),
+    ],
+)
+def test_splits_that_no_object_can_meet_are_refused_before_any_work(fails, when, into, key, problem):
+    fault = fails(split=[{"class": "SPH", "when": when, "into": into}])
+    assert fault.key == key
+    assert problem in fault.problem
+
+
+def test_a_split_of_a_class_that_nothing_gives_is_noted(fails):
+    split = [{"class": "SPH", "when": "MAG > 3 AND kind = 'E'", "into": "ETD"}]
+    assert any("gives a group the class SPH" in note for note in fails.plan(split=split).notes)
+    ruled = fails.plan(by="rules", rules=[{"class": "SPH", "when": "MAG > 3"}], split=split)
+    assert not any("gives a group the class" in note for note in ruled.notes)
 
 
 @pytest.mark.parametrize(

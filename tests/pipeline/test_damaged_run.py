@@ -20,7 +20,7 @@ from pipeline.rundir import arrays, group_labels
 from pipeline.rundir.group_labels import Decision
 from pipeline.rundir.run_directory import RunDirectory, differences, is_synthetic
 from pipeline.rundir.status import slice_names, status
-from pipeline.stages import classify
+from pipeline.stages.object_classes import ObjectClasses
 from tests.conftest import TinyRelease
 from tests.fuzz import fuzz
 from tests.survey.conftest import tuningfork
@@ -143,7 +143,7 @@ def test_parts_and_models_that_are_cut_or_garbage(tmp_path, data, cut):
             lambda: madeof.read(parts.url(folder, "part")),
             lambda: parts.read(folder, "part"),
             lambda: arrays.load(f"{folder}/cut.safetensors"),
-            lambda: classify.names_of(f"{folder}/cut.safetensors"),
+            lambda: ObjectClasses.read(f"{folder}/cut.safetensors"),
         ):
             with pytest.raises(CorruptFile):
                 read()

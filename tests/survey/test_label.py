@@ -13,7 +13,6 @@ from catalogs import parts, views
 from catalogs.errors import Refused
 from pipeline.cli import printing
 from pipeline.results.label import label
-from pipeline.stages.classify import names_of
 from tests.conftest import TinyRelease
 from tests.survey.conftest import Runner, files_of, objects_of, write_toml
 
@@ -56,6 +55,10 @@ def classes_in(out: Path) -> list[dict]:
     return json.loads((out / "models" / "classes.json").read_text())["groups"]
 
 
+def names_in(out: Path) -> list[str | None]:
+    return [group["class"] for group in classes_in(out)]
+
+
 def test_objects_have_the_class_of_their_group(ended):
     _, _, out = ended
     groups = classes_in(out)
@@ -92,7 +95,7 @@ def test_person_s_names_reach_the_catalog_and_every_later_run(again, runner, tmp
     label(str(out), named(tmp_path, text))
     assert {p: p.stat().st_mtime_ns for p in votes} == votes
     label(str(out), named(tmp_path, '[groups]\n1 = "ETD"\n'), author="Allan")
-    assert names_of(str(out / "models" / "classes.json"))[:2] == ["SPH", "ETD"]
+    assert names_in(out)[:2] == ["SPH", "ETD"]
     first, second = classes_in(out)[:2]
     assert (first["by"], first["author"], first["notes"]) == ("label", "Edwin", "smooth [round] ones")
     assert (second["by"], second["author"]) == ("label", "Allan")
@@ -117,7 +120,31 @@ def test_servers_that_encoded_a_run_may_be_gone_when_it_is_labelled(again, tmp_p
     gone = {"served_by": "tritonserver", "endpoints": ["grpc://localhost:9"], "gpus": 1}
     served = write_toml({**values, "encode": {**values["encode"], **gone}}, tiny.folder / "served.toml")
     label(str(out), named(tmp_path, 'author = "E"\n[groups]\n0 = "SPH"'), config=served)
-    assert names_of(str(out / "models" / "classes.json"))[0] == "SPH"
+    assert names_in(out)[0] == "SPH"
+
+
+def test_groups_that_a_person_merges_are_one_class_whose_votes_count_together(again, runner, tmp_path):
+    tiny, values, out = again
+    values = {
+        **values,
+        "vote": {"keep": 0.5},
+        "classes": {"split": [{"class": "SPH", "when": "gini > 0.5", "into": "ETD"}]},
+    }
+    runner(values, tiny.folder, out)
+    config = write_toml(values, tiny.folder / "merged.toml")
+    label(str(out), named(tmp_path, 'author = "E"\n[merge]\nSPH = [0, 1, 2]\n'), config=config)
+    assert names_in(out) == ["SPH", "SPH", "SPH", None]
+    objects = objects_of(out).to_pandas()
+    shown = json.loads((out / "models" / "classes.json").read_text())
+    merged = objects[objects["group"].isin([0, 1, 2])]
+    assert (merged["kept"] == (merged["class_share"] >= np.float32(shown["threshold"]))).all()
+    assert [g["kept"] for g in shown["groups"]] == [
+        (objects["kept"] & (objects["group"] == g)).sum() for g in range(4)
+    ]
+    split = merged[merged["kept"].astype(bool)]
+    assert (split["class"] == np.where(split["gini"] > 0.5, "ETD", "SPH")).all()
+    assert shown["split"][0]["objects"] == (split["gini"] > 0.5).sum()
+    assert set(merged["class"]) == {"SPH", "ETD", "UNC"}
 
 
 @pytest.mark.slow
@@ -148,6 +175,13 @@ def test_labels_are_not_put_on_the_groups_of_another_fit(again, runner, tmp_path
         ('author = "E"\n[groups.0]\nclass = "SPH"\nnote = "x"', "unknown key"),
         ('author = "E"\nfit = "0123"\n[groups]\n0 = "SPH"', "another fit"),
         ('author = "E"\ngroup = 3\n[groups]\n0 = "SPH"', "unknown key"),
+        ('author = "E"\n[merge]\nSPH = 3', "must be a list of groups"),
+        ('author = "E"\n[merge]\nSPH = []', "must be a list of groups"),
+        ('author = "E"\n[merge]\nSPH = [true]', "must be a list of groups"),
+        ('author = "E"\n[merge]\nSPH = [0, 4]', "no such group"),
+        ('author = "E"\n[merge]\nSPH = [0]\nETD = [1, 0]', "has a class in this file already"),
+        ('author = "E"\n[groups]\n0 = "SPH"\n[merge]\nSPH = [0]', "has a class in this file already"),
+        ('author = "E"\n[merge]\n3 = [0]', "never a number"),
     ],
 )
 def test_names_that_cannot_be_meant_are_refused_and_nothing_is_kept(ended, tmp_path, text, problem):

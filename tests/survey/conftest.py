@@ -41,11 +41,16 @@ def write_toml(values: dict[str, Any], path: Path) -> Path:
     """Write a config file."""
 
     def section(keys: dict[str, Any], name: str) -> str:
-        plain = [f"{k} = {json.dumps(v)}\n" for k, v in keys.items() if not isinstance(v, dict)]
-        text = (f"[{name}]\n" if name else "") + "".join(plain)
-        return text + "".join(
-            section(v, f"{name}.{k}".lstrip(".")) for k, v in keys.items() if isinstance(v, dict)
-        )
+        plain, text = "", ""
+        for key, value in keys.items():
+            inner = f"{name}.{key}".lstrip(".")
+            if isinstance(value, dict):
+                text += f"[{inner}]\n" + section(value, inner)
+            elif isinstance(value, list) and value and isinstance(value[0], dict):
+                text += "".join(f"[[{inner}]]\n" + section(each, inner) for each in value)
+            else:
+                plain += f"{key} = {json.dumps(value)}\n"
+        return plain + text
 
     path.write_text(section(values, ""), encoding="utf-8")
     return path

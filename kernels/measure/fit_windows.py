@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from kernels.measure.binning import bin_factor
 from kernels.measure.sersic import SersicFit, fit
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = ["Optics", "fit_in_windows"]
 
 _SMALLEST, _STEP = 64, 32  # pixels a side
 _EXTENT = 2.0  # Petrosian radii to either side
+_FEWEST, _PIXELS = 32, 1 << 22  # stamps that are copied at a time, at least, and their pixels, at most
 _SKY_PIXELS = 400.0  # the sky's level is known to be zero within a twentieth of the noise
 
 
@@ -79,8 +81,9 @@ def fit_in_windows(
     centre : (n, 2) float tensor
         x, y in pixels; NaN where there is nothing to fit.
     size, reach : (n,) float tensor
-        Half-light radius of circles, and Petrosian radius along the major axis, pixels. The window reaches two of the latter to either side, and has 64, 96,
-        128... pixels a side; it is the whole stamp where that is smaller, or the radius unknown.
+        Half-light radius of circles, and Petrosian radius along the major axis, pixels. The fit is made on binned pixels by the former
+        (`kernels.measure.binning`). The window reaches two of the latter to either side, and has 64, 96,
+        128... binned pixels a side; it is the whole stamp where that is smaller, or the radius unknown.
     shape : Ellipse
 
     Returns
@@ -91,25 +94,18 @@ def fit_in_windows(
     sides, without = images.shape[1:], optics.missing(size)
     centre = torch.where(without[:, None], torch.nan, centre)
     ratio, angle = shape.ratio.nan_to_num(0.8), shape.angle.nan_to_num(0.0)
-    wanted = (2 * _EXTENT * reach.nan_to_num(torch.inf)).clamp(min=_SMALLEST, max=10 * max(sides))
-    window = (wanted / _STEP).ceil().long() * _STEP
+    factor = bin_factor(size, min(sides))
+    wanted = (2 * _EXTENT * reach.nan_to_num(torch.inf)).clamp(max=10 * max(sides))
+    window = (torch.maximum(wanted, _SMALLEST * factor) / (_STEP * factor)).ceil().long() * _STEP * factor
     window = torch.where((window < min(sides)) & centre.isfinite().all(dim=1), window, 0)
     found: dict[str, torch.Tensor] = {}
-    for side, places, psf in _alike(window, optics):
-        here, no_data, sigma = images[places], masked[places], noise[places]
-        corner = torch.zeros_like(places)[:, None].expand(-1, 2)
-        if side:
-            near = centre[places].round().long() - side // 2
-            corner = torch.stack([near[:, k].clamp(0, sides[1 - k] - side) for k in (0, 1)], dim=1)
-            line = torch.arange(side, device=corner.device)
-            rows, columns = corner[:, 1, None, None] + line[:, None], corner[:, 0, None, None] + line
-            here, no_data = (values[places[:, None, None], rows, columns] for values in (images, masked))
-            if noise.ndim > 1:
-                sigma = noise[places[:, None, None], rows, columns]
+    for side, binning, places, psf in _alike(window, factor, optics, sides):
+        height, width = (side, side) if side else (length - length % binning for length in sides)
+        corner = _corners(centre[places], sides, (height, width))
         part = fit(
-            here,
-            sigma,
-            no_data,
+            _cut(images, places, corner, height, width),
+            noise[places] if noise.ndim == 1 else _cut(noise, places, corner, height, width),
+            _cut(masked, places, corner, height, width),
             psf,
             centre[places] - corner,
             size[places] / ratio[places].sqrt(),
@@ -117,6 +113,7 @@ def fit_in_windows(
             angle[places],
             optics.gain,
             _SKY_PIXELS,
+            binning,
         )
         for field in fields(part):
             values = getattr(part, field.name)
@@ -125,14 +122,36 @@ def fit_in_windows(
     return SersicFit(**found)
 
 
+def _corners(centre: torch.Tensor, sides: torch.Size, box: tuple[int, int]) -> torch.Tensor:
+    """The first pixels (n, 2), x and y, of boxes of so many rows and columns within stamps: about the centres (n, 2), as far as there is room."""
+    middle = centre.nan_to_num(0.0).round().long()
+    return torch.stack(
+        [(middle[:, k] - box[1 - k] // 2).clamp(0, sides[1 - k] - box[1 - k]) for k in (0, 1)], 1
+    )
+
+
+def _cut(
+    values: torch.Tensor, places: torch.Tensor, corner: torch.Tensor, height: int, width: int
+) -> torch.Tensor:
+    """Boxes (n, height, width) of some of the stamps."""
+    boxes = zip(places.tolist(), corner.tolist(), strict=True)
+    return torch.stack([values[place, y : y + height, x : x + width] for place, (x, y) in boxes])
+
+
 def _alike(
-    window: torch.Tensor, optics: Optics
-) -> Iterator[tuple[int, torch.Tensor, torch.Tensor | Sequence[PSF] | None]]:
-    """Windows' sides, the stamps that are fitted on them together, and their PSFs: on one grid, which follows from each stamp alone."""
-    together: dict[tuple[int, float], list[int]] = {}
+    window: torch.Tensor, factor: torch.Tensor, optics: Optics, sides: torch.Size
+) -> Iterator[tuple[int, int, torch.Tensor, torch.Tensor | Sequence[PSF] | None]]:
+    """Windows' sides, how many pixels are binned, the stamps that are fitted together, and their PSFs: on one grid, which follows from each stamp alone.
+
+    Only so many stamps at a time as a copy of is small.
+    """
+    together: dict[tuple[int, int, float], list[int]] = {}
     psfs = optics.psfs or (None,) * len(window)
-    for place, (side, psf) in enumerate(zip(window.tolist(), psfs, strict=True)):
-        together.setdefault((side, 0.0 if psf is None else psf.reach), []).append(place)
-    for (side, _), places in sorted(together.items()):
-        each = [psf for place in places if (psf := psfs[place]) is not None]
-        yield side, torch.tensor(places, device=window.device), each or optics.psf
+    for place, (side, binning, psf) in enumerate(zip(window.tolist(), factor.tolist(), psfs, strict=True)):
+        together.setdefault((side, binning, 0.0 if psf is None else psf.reach), []).append(place)
+    for (side, binning, _), all_places in sorted(together.items()):
+        most = max(_FEWEST, _PIXELS // (side**2 or sides.numel()))
+        for first in range(0, len(all_places), most):
+            places = all_places[first : first + most]
+            each = [psf for place in places if (psf := psfs[place]) is not None]
+            yield side, binning, torch.tensor(places, device=window.device), each or optics.psf

@@ -10,12 +10,19 @@ from torch.nn import functional
 
 from kernels.measure.profiles import LARGEST_N, SMALLEST_N, Camera
 
-__all__ = ["CHUNK", "THINNEST", "Limits", "Pixels", "Remainder", "search"]
+__all__ = ["THINNEST", "Limits", "Pixels", "Remainder", "chunk", "search"]
 
 THINNEST = 0.05  # axis ratio
 _SMALLEST = 0.1  # radius in pixels
-CHUNK = 32  # stamps at a time: what a processor's cache holds
+_MOST, _LEAST, _PIXELS = (
+    32,
+    4,
+    32 * 64**2,
+)  # stamps at a time, and their pixels: what a processor's cache holds
 _FREE = 8  # parameters
+_ALIGNED = (
+    16  # values: where rows begin at other places of a cache line, products of matrices have other bits
+)
 _LONGEST = (2.0, 2.0, 0.7, 0.5, 0.7, 0.7)  # steps
 _STILL, _LEVEL = 5e-4, 1e-3  # a step, and a gain in chi2 over the reduced chi2, that end the search
 
@@ -29,7 +36,7 @@ class Limits:
     thin: float = -math.log(THINNEST)
 
     @classmethod
-    def around(cls, centre: torch.Tensor, sides: torch.Size) -> Limits:
+    def around(cls, centre: torch.Tensor, sides: tuple[int, int]) -> Limits:
         away = torch.full_like(centre, max(sides) / 4)
         edges = [(math.log(_SMALLEST), math.log(max(sides))), (math.log(SMALLEST_N), math.log(LARGEST_N))]
         rest = [
@@ -107,7 +114,7 @@ class Pixels:
     def remainder(self, shape: torch.Tensor) -> Remainder:
         """The same for shapes (n, 6)."""
         found = []
-        for part in torch.arange(len(shape), device=shape.device).split(CHUNK):
+        for part in torch.arange(len(shape), device=shape.device).split(chunk(self.light.shape[1])):
             some = self.rows(part)
             found.append(some.compare(some.camera.render(shape[part])[:, 0].flatten(1)))
         return Remainder(
@@ -134,6 +141,11 @@ class Remainder:
         return Remainder(flux, sky, left, chi2)
 
 
+def chunk(pixels: int) -> int:
+    """How many stamps of so many pixels are worked on at a time."""
+    return max(_LEAST, min(_MOST, _PIXELS // max(1, pixels)))
+
+
 def search(
     pixels: Pixels, shape: torch.Tensor, limits: Limits, rounds: int, steps: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -147,7 +159,7 @@ def search(
         moving = (~rests).nonzero()[:, 0]
         if not len(moving):
             break
-        for part in moving.split(CHUNK):
+        for part in moving.split(chunk(pixels.light.shape[1])):
             found = _round(pixels.rows(part), limits.rows(part), shape[part], damping[part], steps)
             shape[part], damping[part], rests[part] = found
     return shape, rests
@@ -185,6 +197,8 @@ def _round(
 
 def _curvature(images: torch.Tensor, weights: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
     """Curvature (n, 6, 6) of half chi-squared for unit flux, when flux and sky follow; of images (n, 7, p) of a model and its slopes."""
+    odd = (0, -images.shape[2] % _ALIGNED)
+    images, weights = functional.pad(images, odd), functional.pad(weights, odd)
     weighted = images * weights[:, None]
     # one alone twice: a batch of one is multiplied by another routine, with other bits
     pair = (max(2, len(images)), -1, -1)

@@ -31,11 +31,17 @@ def profile_scale(n: np.ndarray) -> np.ndarray:
 
 
 def camera(
-    height: int, width: int, psf: torch.Tensor | None, device: torch.device, *, binned: bool = False
+    height: int,
+    width: int,
+    psf: torch.Tensor | None,
+    device: torch.device,
+    *,
+    binning: int = 1,
+    limit: float = 2 * math.pi,
 ) -> Camera:
     """A `Camera`, made once for all calls with the same PSF."""
     pixels = None if psf is None else (psf.double().numpy(force=True).tobytes(), tuple(psf.shape))
-    return _camera(height, width, pixels, device, binned)
+    return _camera(height, width, pixels, device, binning, limit)
 
 
 def camera_of_each(
@@ -45,23 +51,25 @@ def camera_of_each(
     farthest: float,
     device: torch.device,
     *,
-    binned: bool = False,
+    binning: int = 1,
+    limit: float = 2 * math.pi,
 ) -> Camera:
     """A `Camera` that sees each stamp through a PSF of its own; the grid is made once for all calls with the same `farthest` wave number."""
-    return _camera(height, width, None, device, binned, farthest).through(psfs)
+    return _camera(height, width, None, device, binning, limit, farthest).through(psfs)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=128)
 def _camera(
     height: int,
     width: int,
     pixels: tuple[bytes, tuple[int, int]] | None,
     device: torch.device,
-    binned: bool,
+    binning: int,
+    limit: float,
     farthest: float | None = None,
 ) -> Camera:
     psf = None if pixels is None else torch.from_numpy(np.frombuffer(pixels[0]).reshape(pixels[1]).copy())
-    return Camera(height, width, psf, device, binned=binned, farthest=farthest)
+    return Camera(height, width, psf, device, binning=binning, limit=limit, farthest=farthest)
 
 
 class Camera:
@@ -81,8 +89,10 @@ class Camera:
         square pixels alone; what a core holds beyond twice the Nyquist frequency is then lost.
     device
         Where images are made.
-    binned : bool
-        Means of 2 x 2 pixels are rendered; an odd last row or column is left out. Nothing beyond 0.7 of the Nyquist frequency is looked at.
+    binning : int
+        Means of so many pixels a side are rendered; rows and columns that are left over are left out.
+    limit : float
+        Nothing beyond this wave number of the binned pixels is looked at.
     farthest : float, optional
         The wave number up to which is looked; by default the PSF's `reach`.
     """
@@ -94,18 +104,17 @@ class Camera:
         psf: torch.Tensor | None,
         device: torch.device,
         *,
-        binned: bool = False,
+        binning: int = 1,
+        limit: float = 2 * math.pi,
         farthest: float | None = None,
     ) -> None:
-        step = 2 if binned else 1
-        farthest = reach(psf) if farthest is None else farthest
-        if binned:
-            farthest = min(farthest, 0.7 * math.pi)
+        farthest = min(reach(psf) if farthest is None else farthest, limit / binning)
         kx, wx = waves(width, farthest)
         ky, wy = waves(height, farthest)
         ky, wy = ky[ky > 0], 2 * wy[ky > 0]  # the other half is the conjugate
-        self._waves, self._parts, self._binned = (ky, kx), wy[:, None] * wx / (2 * math.pi) ** 2, binned
-        x, y = (torch.arange(size // step) * step + (step - 1) / 2 for size in (width, height))
+        self.sides = (height, width)
+        self._waves, self._parts, self._binning = (ky, kx), wy[:, None] * wx / (2 * math.pi) ** 2, binning
+        x, y = (torch.arange(size // binning) * binning + (binning - 1) / 2 for size in (width, height))
         # places are counted from the middle of the stamp, so that phases stay small
         self._middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=torch.float64, device=device)
         x, y = x - (width - 1) / 2, y - (height - 1) / 2
@@ -135,8 +144,8 @@ class Camera:
         """What is left (ky, 2, kx) float32 of each wave that a PSF leaves so much of, times the part of the integral that it stands for."""
         ky, kx = self._waves
         response = seen * self._parts
-        if self._binned:
-            response = response * torch.cos(ky / 2)[:, None] * torch.cos(kx / 2)
+        if self._binning > 1:
+            response = response * _mean_of(self._binning, ky)[:, None] * _mean_of(self._binning, kx)
         return torch.stack([response.real, response.imag], dim=1).float()
 
     def through(self, psfs: Sequence[torch.Tensor]) -> Camera:
@@ -221,6 +230,11 @@ class Camera:
         c, s = cy * cx - sy * sx, sy * cx + cy * sx
         real, imaginary = self._response.unbind(-2)
         return torch.stack([real * c + imaginary * s, imaginary * c - real * s], dim=2)
+
+
+def _mean_of(pixels: int, k: torch.Tensor) -> torch.Tensor:
+    """What is left of waves (k,) in the mean of so many points a pixel apart."""
+    return (k[:, None] * (torch.arange(pixels) - (pixels - 1) / 2)).cos().mean(dim=1)
 
 
 def _mix(shares: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:

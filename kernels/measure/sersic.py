@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from kernels.measure.least_squares import CHUNK, THINNEST, Limits, Pixels, search
+from kernels.measure.binning import binned
+from kernels.measure.least_squares import THINNEST, Limits, Pixels, chunk, search
 from kernels.measure.profiles import Camera, camera, camera_of_each
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _BATCH = 256  # stamps at a time: memory stays flat
 _STARTS = (0.7, 1.5, 3.0, 5.0)  # n
 _SHRINK = 0.8  # of the first radius, which the PSF has widened
 _FEWEST = 16  # pixels
+_COARSE, _FINE = 1.4 * math.pi, 2 * math.pi  # wave numbers of the pixels that are looked at
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def fit(
     angle: torch.Tensor,
     gain: float | None = None,
     sky_pixels: float = 0.0,
+    binning: int = 1,
 ) -> SersicFit:
     """Fit Sérsic profiles (Sérsic 1963, BAAA 6, 41; 1968; Graham & Driver 2005, PASA 22, 118) as GALFIT does (Peng et al. 2002, AJ 124, 266).
 
@@ -90,6 +93,9 @@ def fit(
     sky_pixels : float
         How well the sky's level is known to be zero: as if from so many more pixels that hold nothing else. 0 leaves it free, and then large galaxies
         whose wings fill the stamp have fits of any size.
+    binning : int
+        The pixels that are fitted are means of so many a side, and the profile is their mean too: what a large object's pixels know of it is in these
+        (`kernels.measure.binning`).
 
     Returns
     -------
@@ -107,17 +113,26 @@ def fit(
         good &= (noise > 0) & noise.isfinite()
         noise, weights = _relative(noise.double(), good)
     possible = start.isfinite().all(dim=1) & noise.isfinite() & (r_e > 0) & (ratio > 0)
-    possible &= good.flatten(1).sum(dim=1) >= _FEWEST
+    counted = good.float() if weights is None else weights
+    if binning > 1:
+        images, counted = binned(images, counted, binning, start[:, :2], start[:, 2])
+        noise, sky_pixels = noise / binning, sky_pixels / binning**2
+        gain = None if gain is None else gain * binning**2
+    possible &= (counted > 0).flatten(1).sum(dim=1) >= _FEWEST
     places = possible.nonzero()[:, 0]
     result = {field.name: blank.clone() for field in fields(SersicFit)}
     result["centre"] = torch.stack([blank, blank], dim=1)
     result["converged"], result["at_limit"] = torch.zeros_like(possible), torch.zeros_like(possible)
     if len(places):
-        cameras = [_camera(height, width, psf, device, binned) for binned in (True, False)]
+        cameras = [
+            _camera(height, width, psf, device, 2 * binning, _COARSE),
+            _camera(height, width, psf, device, binning, _FINE),
+        ]
         for part in places.split(_BATCH):
             seen_by = [each.rows(part) for each in cameras]
-            counted = good[part].float() if weights is None else weights[part]
-            found = _fit(seen_by, images[part], noise[part].double(), counted, start[part], gain, sky_pixels)
+            found = _fit(
+                seen_by, images[part], noise[part].double(), counted[part], start[part], gain, sky_pixels
+            )
             for name, values in found.items():
                 result[name][part] = values
     return SersicFit(**result)
@@ -128,12 +143,14 @@ def _camera(
     width: int,
     psf: torch.Tensor | Sequence[PSF] | None,
     device: torch.device,
-    binned: bool,
+    binning: int,
+    limit: float,
 ) -> Camera:
     if psf is None or isinstance(psf, torch.Tensor):
-        return camera(height, width, psf, device, binned=binned)
+        return camera(height, width, psf, device, binning=binning, limit=limit)
     (farthest,) = {one.reach for one in psf}
-    return camera_of_each(height, width, [one.image for one in psf], farthest, device, binned=binned)
+    images = [one.image for one in psf]
+    return camera_of_each(height, width, images, farthest, device, binning=binning, limit=limit)
 
 
 def _relative(noise: torch.Tensor, good: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -156,8 +173,10 @@ def _fit(
     light = torch.where(weights > 0, images, 0.0).double()
     scale = light.abs().amax(dim=(1, 2)).clamp(min=torch.finfo(torch.float32).tiny)
     light = (light / scale[:, None, None]).float()
-    limits = Limits.around(start[:, :2], light.shape[1:])
-    coarse = Pixels.of(cameras[0], functional.avg_pool2d(light, 2), _binned(weights), sky_pixels / 4)
+    limits = Limits.around(start[:, :2], cameras[0].sides)
+    coarse = Pixels.of(
+        cameras[0], functional.avg_pool2d(light, 2), _weights_of_fours(weights), sky_pixels / 4
+    )
     shape = _best_start(coarse, start, limits)
     shape, _ = search(coarse, shape, limits, rounds=6, steps=2)
     if gain is not None:
@@ -185,7 +204,7 @@ def _fit(
     return found | {"converged": converged & lit & ~at_limit, "at_limit": at_limit & lit}
 
 
-def _binned(weights: torch.Tensor) -> torch.Tensor:
+def _weights_of_fours(weights: torch.Tensor) -> torch.Tensor:
     """Weights (n, y, x) of means of 2 x 2 pixels, over that of the mean of pixels of weight one; zero where one of the four does not count."""
     least, most = -functional.max_pool2d(-weights, 2), functional.max_pool2d(weights, 2)
     harmonic = 1 / functional.avg_pool2d(1 / weights, 2)
@@ -202,7 +221,7 @@ def _with_photons(
 ) -> torch.Tensor:
     """Weights (n, y, x) that take photon noise into account where the sky's variance (n,), in electrons of the scaled light, is known."""
     flux = Pixels.of(camera, light, weights, known).remainder(shape).flux.clamp(min=0)
-    parts = torch.arange(len(shape), device=shape.device).split(CHUNK)
+    parts = torch.arange(len(shape), device=shape.device).split(chunk(light[0].numel()))
     photons = torch.cat([camera.rows(part).render(shape[part])[:, 0] for part in parts]).clamp_(min=0)
     photons *= (flux / sky).float()[:, None, None]
     photons = torch.where(weights > 0, photons * weights, photons)  # over the noise of each pixel

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.config.file import Config
     from pipeline.rundir.group_labels import Label
 
-VALUES_VERSION = 5
+VALUES_VERSION = 6
 """Raise this when equal configs begin to give other catalog values, so that old parts are not mixed with new."""
 
 

@@ -77,12 +77,32 @@ def sky_asymmetry(images: torch.Tensor, sky: torch.Tensor, noise: torch.Tensor |
 
     Where the noise (n, y, x) of each pixel is known, over the mean noise of these differences.
     """
-    both = sky & sky.flip(1, 2)
-    left = torch.where(both, (images - images.flip(1, 2)).abs(), 0.0).double().sum(dim=(1, 2))
-    if noise is None:
-        return left / both.sum(dim=(1, 2))
-    spread = torch.where(both, torch.hypot(noise, noise.flip(1, 2)), 0.0).double().sum(dim=(1, 2))
-    return left / spread
+    found = np.zeros((len(images), 2))
+    _turned_sky(
+        images.float().numpy(force=True),
+        sky.numpy(force=True),
+        (images[:0] if noise is None else noise).double().numpy(force=True),
+        found,
+    )
+    left, area = torch.from_numpy(found).to(images.device).unbind(1)
+    return left / area
+
+
+@compiled
+def _turned_sky(images: Any, sky: Any, noise: Any, found: Any) -> None:
+    """Fill in, for pixels of the sky that are turned to such, the sum of what is left, and the area, or the noise of the differences."""
+    n, height, width = images.shape
+    for i in range(n):
+        for y in range(height):
+            image, turned = images[i, y], images[i, height - 1 - y, ::-1]
+            here, there = sky[i, y], sky[i, height - 1 - y, ::-1]
+            for x in range(width):
+                if here[x] and there[x]:
+                    found[i, 0] += abs(image[x] - turned[x])
+                    if len(noise):
+                        found[i, 1] += np.hypot(noise[i, y, x], noise[i, height - 1 - y, width - 1 - x])
+                    else:
+                        found[i, 1] += 1
 
 
 @compiled

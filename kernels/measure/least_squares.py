@@ -85,13 +85,12 @@ class Pixels:
     freedom: torch.Tensor
 
     @classmethod
-    def of(cls, camera: Camera, light: torch.Tensor, weights: torch.Tensor, known: float) -> Pixels:
+    def of(cls, camera: Camera, light: torch.Tensor, weights: torch.Tensor, known: torch.Tensor) -> Pixels:
         light, weights = light.flatten(1), weights.flatten(1)
-        pixels = torch.full((len(light),), known, dtype=torch.float64, device=light.device)
-        total = (weights.sum(dim=1).double() + pixels).clamp(min=1e-30)
+        total = (weights.sum(dim=1).double() + known).clamp(min=1e-30)
         level = (weights * light).sum(dim=1).double() / total
         freedom = ((weights > 0).sum(dim=1) - _FREE).clamp(min=1)
-        return cls(camera, light - level[:, None].float(), weights, pixels, total, level, freedom)
+        return cls(camera, light - level[:, None].float(), weights, known, total, level, freedom)
 
     def rows(self, kept: torch.Tensor) -> Pixels:
         return Pixels(

@@ -17,6 +17,7 @@ from kernels.measure.multimode import multimode
 from kernels.measure.quantities import QUANTITIES
 from kernels.measure.regions import petrosian_region
 from kernels.measure.shapes import Ellipse, ellipse
+from kernels.measure.signal import light_in, sn_per_pixel
 from kernels.measure.smoothness import smoothness
 from kernels.measure.surroundings import EXTENT, area_radius, astray, blend_fraction, surroundings
 from kernels.segmentation.noise import deviation, frame
@@ -152,9 +153,10 @@ def _measure(
     elliptical = grow(images, masked, centre, shape.ratio, shape.angle).petrosian()
     r20, r50, r80 = (circles.radius(share, EXTENT * circular) for share in (0.2, 0.5, 0.8))
     region = petrosian_region(images, masked, centre, elliptical, shape.ratio, shape.angle)
-    sn = _sn_per_pixel(images, region.pixels, noise, unit * optics.gain if optics.gain else None)
+    sn = sn_per_pixel(images, region.pixels, noise, unit * optics.gain if optics.gain else None)
+    sn = torch.where((noise > 0).flatten(1).any(dim=1), sn, torch.nan)
     flux = circles.within(EXTENT * circular)[0]
-    own = torch.where(segments.central, images, 0.0).double().sum(dim=(1, 2))
+    own = light_in(images, segments.central)
 
     found = {
         "sn_pixel": sn,
@@ -266,17 +268,6 @@ def _unit(images: torch.Tensor) -> torch.Tensor:
     """The power of two (n,) float64 below the largest value: over it no float32 overflows, and no digit changes."""
     _, exponent = np.frexp(images.abs().amax(dim=(1, 2)).numpy(force=True))
     return torch.from_numpy(np.ldexp(1.0, (exponent - 1).clip(min=-126))).to(images.device)
-
-
-def _sn_per_pixel(
-    images: torch.Tensor, region: torch.Tensor, noise: torch.Tensor, gain: torch.Tensor | None
-) -> torch.Tensor:
-    """Mean S/N (n,) of a region's pixels that are not negative (Lotz et al. 2004, eq. 5); NaN where there are none, or no noise (n, y, x) or (n, 1, 1)."""
-    counted = region & (images >= 0)
-    light = torch.where(counted, images, 0.0).double()
-    variance = torch.where(counted, noise, 1.0) ** 2 + (0.0 if gain is None else light / gain[:, None, None])
-    mean = (light / variance.sqrt()).sum(dim=(1, 2)) / counted.sum(dim=(1, 2))
-    return torch.where(mean.isfinite() & (noise > 0).flatten(1).any(dim=1), mean, torch.nan)
 
 
 def _any_missing(found: Mapping[str, torch.Tensor], no_radius: torch.Tensor) -> torch.Tensor:

@@ -31,17 +31,11 @@ def profile_scale(n: np.ndarray) -> np.ndarray:
 
 
 def camera(
-    height: int,
-    width: int,
-    psf: torch.Tensor | None,
-    device: torch.device,
-    *,
-    binning: int = 1,
-    limit: float = 2 * math.pi,
+    height: int, width: int, psf: torch.Tensor | None, device: torch.device, *, binned: bool = False
 ) -> Camera:
     """A `Camera`, made once for all calls with the same PSF."""
     pixels = None if psf is None else (psf.double().numpy(force=True).tobytes(), tuple(psf.shape))
-    return _camera(height, width, pixels, device, binning, limit)
+    return _camera(height, width, pixels, device, binned)
 
 
 def camera_of_each(
@@ -51,25 +45,28 @@ def camera_of_each(
     farthest: float,
     device: torch.device,
     *,
-    binning: int = 1,
-    limit: float = 2 * math.pi,
+    binned: bool = False,
+    factors: Sequence[int] | None = None,
 ) -> Camera:
-    """A `Camera` that sees each stamp through a PSF of its own; the grid is made once for all calls with the same `farthest` wave number."""
-    return _camera(height, width, None, device, binning, limit, farthest).through(psfs)
+    """A `Camera` that sees each stamp through a PSF of its own; the grid is made once for all calls with the same `farthest` wave number.
+
+    `factors` says how many of the PSF's pixels a side are one of the stamp's, its mean; one, by default.
+    """
+    seen_through = _camera(height, width, None, device, binned, farthest)
+    return seen_through.through(psfs, factors or [1] * len(psfs))
 
 
-@functools.lru_cache(maxsize=128)
+@functools.lru_cache(maxsize=64)
 def _camera(
     height: int,
     width: int,
     pixels: tuple[bytes, tuple[int, int]] | None,
     device: torch.device,
-    binning: int,
-    limit: float,
+    binned: bool,
     farthest: float | None = None,
 ) -> Camera:
     psf = None if pixels is None else torch.from_numpy(np.frombuffer(pixels[0]).reshape(pixels[1]).copy())
-    return Camera(height, width, psf, device, binning=binning, limit=limit, farthest=farthest)
+    return Camera(height, width, psf, device, binned=binned, farthest=farthest)
 
 
 class Camera:
@@ -89,10 +86,8 @@ class Camera:
         square pixels alone; what a core holds beyond twice the Nyquist frequency is then lost.
     device
         Where images are made.
-    binning : int
-        Means of so many pixels a side are rendered; rows and columns that are left over are left out.
-    limit : float
-        Nothing beyond this wave number of the binned pixels is looked at.
+    binned : bool
+        Means of 2 x 2 pixels are rendered; an odd last row or column is left out. Nothing beyond 0.7 of the Nyquist frequency is looked at.
     farthest : float, optional
         The wave number up to which is looked; by default the PSF's `reach`.
     """
@@ -104,21 +99,22 @@ class Camera:
         psf: torch.Tensor | None,
         device: torch.device,
         *,
-        binning: int = 1,
-        limit: float = 2 * math.pi,
+        binned: bool = False,
         farthest: float | None = None,
     ) -> None:
-        farthest = min(reach(psf) if farthest is None else farthest, limit / binning)
+        step = 2 if binned else 1
+        farthest = reach(psf) if farthest is None else farthest
+        if binned:
+            farthest = min(farthest, 0.7 * math.pi)
         kx, wx = waves(width, farthest)
         ky, wy = waves(height, farthest)
         ky, wy = ky[ky > 0], 2 * wy[ky > 0]  # the other half is the conjugate
-        self.sides = (height, width)
-        self._waves, self._parts, self._binning = (ky, kx), wy[:, None] * wx / (2 * math.pi) ** 2, binning
-        x, y = (torch.arange(size // binning) * binning + (binning - 1) / 2 for size in (width, height))
+        self._waves, self._parts, self._binned = (ky, kx), wy[:, None] * wx / (2 * math.pi) ** 2, binned
+        x, y = (torch.arange(size // step) * step + (step - 1) / 2 for size in (width, height))
         # places are counted from the middle of the stamp, so that phases stay small
         self._middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=torch.float64, device=device)
         x, y = x - (width - 1) / 2, y - (height - 1) / 2
-        seen = pixel(ky, kx) if psf is None else transform(psf, *turns(ky, kx, psf.shape))
+        seen = pixel(ky, kx) if psf is None else self._seen(psf, 1)
         self._response = self._filter(seen).to(device)  # (ky, 2, kx), or (n, ky, 2, kx)
         self._kx, self._ky = kx.double().to(device), ky.double().to(device)
         phase = kx[:, None] * x
@@ -144,16 +140,26 @@ class Camera:
         """What is left (ky, 2, kx) float32 of each wave that a PSF leaves so much of, times the part of the integral that it stands for."""
         ky, kx = self._waves
         response = seen * self._parts
-        if self._binning > 1:
-            response = response * _mean_of(self._binning, ky)[:, None] * _mean_of(self._binning, kx)
+        if self._binned:
+            response = response * torch.cos(ky / 2)[:, None] * torch.cos(kx / 2)
         return torch.stack([response.real, response.imag], dim=1).float()
 
-    def through(self, psfs: Sequence[torch.Tensor]) -> Camera:
-        """The same grid with a PSF for each stamp."""
-        phases = {shape: turns(*self._waves, shape) for shape in {psf.shape for psf in psfs}}
-        distinct = {id(psf): psf for psf in psfs}  # a tile's objects share theirs
-        each = {key: self._filter(transform(psf, *phases[psf.shape])) for key, psf in distinct.items()}
-        return self._with(torch.stack([each[id(psf)] for psf in psfs]))
+    def through(self, psfs: Sequence[torch.Tensor], factors: Sequence[int]) -> Camera:
+        """The same grid with a PSF for each stamp, so many of whose pixels a side are one of the stamp's."""
+        # a tile's objects share theirs
+        distinct = {(id(psf), factor): psf for psf, factor in zip(psfs, factors, strict=True)}
+        each = {key: self._filter(self._seen(psf, key[1])) for key, psf in distinct.items()}
+        return self._with(
+            torch.stack([each[id(psf), factor] for psf, factor in zip(psfs, factors, strict=True)])
+        )
+
+    def _seen(self, psf: torch.Tensor, factor: int) -> torch.Tensor:
+        """Transform (ky, kx) complex128 of a PSF in the mean of so many of its pixels."""
+        ky, kx = (k / factor for k in self._waves)
+        seen = transform(psf, *turns(ky, kx, psf.shape))
+        if factor > 1:
+            seen = seen * _mean_of(factor, ky)[:, None] * _mean_of(factor, kx)
+        return seen
 
     def rows(self, kept: torch.Tensor) -> Camera:
         """The camera of some of the stamps."""
@@ -232,9 +238,9 @@ class Camera:
         return torch.stack([real * c + imaginary * s, imaginary * c - real * s], dim=2)
 
 
-def _mean_of(pixels: int, k: torch.Tensor) -> torch.Tensor:
-    """What is left of waves (k,) in the mean of so many points a pixel apart."""
-    return (k[:, None] * (torch.arange(pixels) - (pixels - 1) / 2)).cos().mean(dim=1)
+def _mean_of(points: int, k: torch.Tensor) -> torch.Tensor:
+    """What is left of waves (k,) in the mean of so many points, one apart."""
+    return (k[:, None] * (torch.arange(points) - (points - 1) / 2)).cos().mean(dim=1)
 
 
 def _mix(shares: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:

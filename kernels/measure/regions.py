@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kernels.compiled import compiled
+from kernels.compiled import compiled, summing
 from kernels.measure.flood import flood
 
 __all__ = ["PetrosianRegion", "blur", "petrosian_region"]
@@ -100,8 +100,8 @@ def _ring(
     height, width = smooth.shape
     c, s = np.cos(angle), np.sin(angle)
     total, area, peak, top = 0.0, 0.0, -np.inf, 0
-    for y in range(height):
-        for x in range(width):
+    for y in range(max(int(y0 - radius) - 2, 0), min(int(y0 + radius) + 3, height)):
+        for x in range(max(int(x0 - radius) - 2, 0), min(int(x0 + radius) + 3, width)):
             along = c * (x - x0) + s * (y - y0)
             across = (c * (y - y0) - s * (x - x0)) / ratio
             away = np.sqrt(along * along + across * across) - radius
@@ -134,7 +134,7 @@ def blur(image: Any, sigma: float, smooth: Any) -> None:
         _add_along(row, weights[reach - far : reach + far + 1], smooth[y])
 
 
-@compiled
+@summing
 def _add_up(lines: Any, weights: Any, total: Any) -> None:
     """Add lines (k, x) with weights (k,) to their total (x,): four at a time, as each term costs less than reading and writing the sum."""
     count = len(weights)
@@ -149,7 +149,7 @@ def _add_up(lines: Any, weights: Any, total: Any) -> None:
             total[x] += a * first[x]
 
 
-@compiled
+@summing
 def _add_along(line: Any, weights: Any, total: Any) -> None:
     """The same for a line (x + k - 1,) that is shifted from weight to weight."""
     count, size = len(weights), total.size

@@ -9,22 +9,21 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from kernels.measure.binning import binned
 from kernels.measure.least_squares import THINNEST, Limits, Pixels, chunk, search
 from kernels.measure.profiles import Camera, camera, camera_of_each
+from kernels.measure.transfer import PIXEL_REACH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernels.measure.psf import PSF
 
-__all__ = ["SersicFit", "fit"]
+__all__ = ["SersicFit", "fit", "fit_weighted", "weighted"]
 
 _BATCH = 256  # stamps at a time: memory stays flat
 _STARTS = (0.7, 1.5, 3.0, 5.0)  # n
 _SHRINK = 0.8  # of the first radius, which the PSF has widened
 _FEWEST = 16  # pixels
-_COARSE, _FINE = 1.4 * math.pi, 2 * math.pi  # wave numbers of the pixels that are looked at
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,6 @@ def fit(
     angle: torch.Tensor,
     gain: float | None = None,
     sky_pixels: float = 0.0,
-    binning: int = 1,
 ) -> SersicFit:
     """Fit Sérsic profiles (Sérsic 1963, BAAA 6, 41; 1968; Graham & Driver 2005, PASA 22, 118) as GALFIT does (Peng et al. 2002, AJ 124, 266).
 
@@ -93,9 +91,6 @@ def fit(
     sky_pixels : float
         How well the sky's level is known to be zero: as if from so many more pixels that hold nothing else. 0 leaves it free, and then large galaxies
         whose wings fill the stamp have fits of any size.
-    binning : int
-        The pixels that are fitted are means of so many a side, and the profile is their mean too: what a large object's pixels know of it is in these
-        (`kernels.measure.binning`).
 
     Returns
     -------
@@ -103,35 +98,66 @@ def fit(
         NaN, neither converged nor at a limit, where a start or the noise is not finite, fewer than 16 pixels count, or there is no positive
         flux. A stamp's fit does not depend on the others.
     """
+    noise, weights = weighted(images, noise, masked)
+    return fit_weighted(images, noise, weights, psf, centre, r_e, ratio, angle, gain, sky_pixels)
+
+
+def weighted(
+    images: torch.Tensor, noise: torch.Tensor, masked: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The noise (n,) of stamps, in a pixel of weight one, and their pixels' weights (n, y, x) float32: zero where a pixel does not count. Arguments as of `fit`."""
+    good = ~masked & images.isfinite()
+    if noise.ndim == 1:
+        return noise, good.float()
+    good &= (noise > 0) & noise.isfinite()
+    return _relative(noise.double(), good)
+
+
+def fit_weighted(
+    images: torch.Tensor,
+    noise: torch.Tensor,
+    weights: torch.Tensor,
+    psf: torch.Tensor | Sequence[PSF] | None,
+    centre: torch.Tensor,
+    r_e: torch.Tensor,
+    ratio: torch.Tensor,
+    angle: torch.Tensor,
+    gain: float | None = None,
+    sky_pixels: float = 0.0,
+    factors: torch.Tensor | None = None,
+) -> SersicFit:
+    """The same, where the weights of pixels are known.
+
+    Parameters
+    ----------
+    noise : (n,) float tensor
+        Standard deviation of the sky in a pixel of weight one.
+    weights : (n, y, x) float32 tensor
+    factors : (n,) int64 tensor, optional
+        Each pixel is the mean of so many a side of the image that PSF, gain and `sky_pixels` are of; all other numbers are of these pixels.
+    """
     height, width = images.shape[1:]
     device = images.device
     blank = torch.full((len(images),), torch.nan, dtype=torch.float64, device=device)
     start = torch.stack([*centre.double().unbind(1), r_e.double(), ratio.double(), angle.double()], dim=1)
-    good = ~masked & images.isfinite()
-    weights = None
-    if noise.ndim > 1:
-        good &= (noise > 0) & noise.isfinite()
-        noise, weights = _relative(noise.double(), good)
     possible = start.isfinite().all(dim=1) & noise.isfinite() & (r_e > 0) & (ratio > 0)
-    counted = good.float() if weights is None else weights
-    if binning > 1:
-        images, counted = binned(images, counted, binning, start[:, :2], start[:, 2])
-        noise, sky_pixels = noise / binning, sky_pixels / binning**2
-        gain = None if gain is None else gain * binning**2
-    possible &= (counted > 0).flatten(1).sum(dim=1) >= _FEWEST
+    possible &= (weights > 0).flatten(1).sum(dim=1) >= _FEWEST
     places = possible.nonzero()[:, 0]
     result = {field.name: blank.clone() for field in fields(SersicFit)}
     result["centre"] = torch.stack([blank, blank], dim=1)
     result["converged"], result["at_limit"] = torch.zeros_like(possible), torch.zeros_like(possible)
     if len(places):
-        cameras = [
-            _camera(height, width, psf, device, 2 * binning, _COARSE),
-            _camera(height, width, psf, device, binning, _FINE),
-        ]
+        area = torch.ones_like(blank) if factors is None else factors.double() ** 2
+        cameras = [_camera(height, width, psf, factors, device, binned) for binned in (True, False)]
         for part in places.split(_BATCH):
-            seen_by = [each.rows(part) for each in cameras]
             found = _fit(
-                seen_by, images[part], noise[part].double(), counted[part], start[part], gain, sky_pixels
+                [each.rows(part) for each in cameras],
+                images[part],
+                noise[part].double(),
+                weights[part],
+                start[part],
+                None if gain is None else gain * area[part],
+                sky_pixels / area[part],
             )
             for name, values in found.items():
                 result[name][part] = values
@@ -142,15 +168,16 @@ def _camera(
     height: int,
     width: int,
     psf: torch.Tensor | Sequence[PSF] | None,
+    factors: torch.Tensor | None,
     device: torch.device,
-    binning: int,
-    limit: float,
+    binned: bool,
 ) -> Camera:
     if psf is None or isinstance(psf, torch.Tensor):
-        return camera(height, width, psf, device, binning=binning, limit=limit)
-    (farthest,) = {one.reach for one in psf}
+        return camera(height, width, psf, device, binned=binned)
+    (farthest,) = {one.reach for one in psf} if factors is None else {PIXEL_REACH}
+    each = None if factors is None else factors.tolist()
     images = [one.image for one in psf]
-    return camera_of_each(height, width, images, farthest, device, binning=binning, limit=limit)
+    return camera_of_each(height, width, images, farthest, device, binned=binned, factors=each)
 
 
 def _relative(noise: torch.Tensor, good: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -166,14 +193,14 @@ def _fit(
     noise: torch.Tensor,
     weights: torch.Tensor,
     start: torch.Tensor,
-    gain: float | None,
-    sky_pixels: float,
+    gain: torch.Tensor | None,
+    sky_pixels: torch.Tensor,
 ) -> dict[str, torch.Tensor]:
     """The fields of `SersicFit` for stamps that can be fitted; weights (n, y, x) are one where the noise is that of the stamp."""
     light = torch.where(weights > 0, images, 0.0).double()
     scale = light.abs().amax(dim=(1, 2)).clamp(min=torch.finfo(torch.float32).tiny)
     light = (light / scale[:, None, None]).float()
-    limits = Limits.around(start[:, :2], cameras[0].sides)
+    limits = Limits.around(start[:, :2], light.shape[1:])
     coarse = Pixels.of(
         cameras[0], functional.avg_pool2d(light, 2), _weights_of_fours(weights), sky_pixels / 4
     )
@@ -217,7 +244,7 @@ def _with_photons(
     light: torch.Tensor,
     weights: torch.Tensor,
     sky: torch.Tensor,
-    known: float,
+    known: torch.Tensor,
 ) -> torch.Tensor:
     """Weights (n, y, x) that take photon noise into account where the sky's variance (n,), in electrons of the scaled light, is known."""
     flux = Pixels.of(camera, light, weights, known).remainder(shape).flux.clamp(min=0)

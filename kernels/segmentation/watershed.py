@@ -50,10 +50,11 @@ def part(light: Any, noise: Any, region: Any, saddle: Any, beyond: Any) -> int:
     for place in places:
         regions[place] = _steepest(values, place, width)
     _settle(regions, places)
-    while _merge(values, regions, places, saddle, beyond, width, levels):
-        pass
+    borders = _borders(regions, places, width)
+    while _merge(values, regions, places, saddle, beyond, borders, levels):
+        borders = _still(borders, regions)
     own = _central(regions, places, height, width)
-    while _absorb(values, regions, places, saddle, own, width):
+    while _absorb(values, regions, places, saddle, own, borders):
         pass
     return own
 
@@ -139,9 +140,36 @@ def _settle(regions: Any, places: Any) -> None:
 
 
 @compiled
-def _merge(values: Any, regions: Any, places: Any, saddle: Any, beyond: Any, width: int, noise: Any) -> bool:
+def _borders(regions: Any, places: Any, width: int) -> Any:
+    """Pairs (k, 2) of places that touch and are of two regions, in the places' order."""
+    pairs = np.empty((4 * places.size, 2), np.int32)
+    count = 0
+    for place in places:
+        for step in (1, width - 1, width, width + 1):
+            other = regions[place + step]
+            if other >= 0 and other != regions[place]:
+                pairs[count, 0], pairs[count, 1] = place, place + step
+                count += 1
+    return pairs[:count]
+
+
+@compiled
+def _still(borders: Any, regions: Any) -> Any:
+    """The borders that still are some, in their order."""
+    count = 0
+    for k in range(len(borders)):
+        if regions[borders[k, 0]] != regions[borders[k, 1]]:
+            borders[count, 0], borders[count, 1] = borders[k, 0], borders[k, 1]
+            count += 1
+    return borders[:count]
+
+
+@compiled
+def _merge(
+    values: Any, regions: Any, places: Any, saddle: Any, beyond: Any, borders: Any, noise: Any
+) -> bool:
     """Let regions be a part of the one beyond their highest saddle, if they are; whether any was."""
-    _saddles(values, regions, places, saddle, beyond, width)
+    _saddles(values, regions, places, saddle, beyond, borders)
     found = False
     for place in places:
         if regions[place] != place or saddle[place] == -np.inf:
@@ -157,20 +185,19 @@ def _merge(values: Any, regions: Any, places: Any, saddle: Any, beyond: Any, wid
 
 
 @compiled
-def _saddles(values: Any, regions: Any, places: Any, saddle: Any, beyond: Any, width: int) -> None:
+def _saddles(values: Any, regions: Any, places: Any, saddle: Any, beyond: Any, borders: Any) -> None:
     """Fill in, at each region's peak, its highest saddle to another one, and to which; -inf where it touches none."""
     for place in places:
         saddle[place], beyond[place] = -np.inf, -1
-    for place in places:
-        own = regions[place]
-        for step in (1, width - 1, width, width + 1):
-            other = regions[place + step]
-            if other >= 0 and other != own:
-                lower = min(values[place], values[place + step])
-                if lower > saddle[own]:
-                    saddle[own], beyond[own] = lower, other
-                if lower > saddle[other]:
-                    saddle[other], beyond[other] = lower, own
+    for k in range(len(borders)):
+        one, two = borders[k]
+        own, other = regions[one], regions[two]
+        if own != other:
+            lower = min(values[one], values[two])
+            if lower > saddle[own]:
+                saddle[own], beyond[own] = lower, other
+            if lower > saddle[other]:
+                saddle[other], beyond[other] = lower, own
 
 
 @compiled
@@ -192,9 +219,9 @@ def _central(regions: Any, places: Any, height: int, width: int) -> int:
 
 
 @compiled
-def _absorb(values: Any, regions: Any, places: Any, saddle: Any, own: int, width: int) -> bool:
+def _absorb(values: Any, regions: Any, places: Any, saddle: Any, own: int, borders: Any) -> bool:
     """Give regions to the object that are a part of it; whether there were any."""
-    light = _touching(values, regions, places, saddle, own, width)
+    light = _touching(values, regions, places, saddle, own, borders)
     if light < 0:
         return False
     above = np.zeros(values.size)
@@ -211,18 +238,17 @@ def _absorb(values: Any, regions: Any, places: Any, saddle: Any, own: int, width
 
 
 @compiled
-def _touching(values: Any, regions: Any, places: Any, saddle: Any, own: int, width: int) -> float:
+def _touching(values: Any, regions: Any, places: Any, saddle: Any, own: int, borders: Any) -> float:
     """Fill in, at each region's peak, its highest saddle to the object's region, -inf where it does not touch it; the object's light, -1 if none does."""
-    for place in places:
-        saddle[place] = -np.inf
     light, touched = 0.0, False
     for place in places:
-        if regions[place] != own:
-            continue
-        light += values[place]
-        for step in (-width - 1, -width, 1 - width, -1, 1, width - 1, width, width + 1):
-            other = regions[place + step]
-            if other >= 0 and other != own:
-                saddle[other] = max(saddle[other], min(values[place], values[place + step]))
-                touched = True
+        saddle[place] = -np.inf
+        if regions[place] == own:
+            light += values[place]
+    for k in range(len(borders)):
+        one, two = borders[k]
+        if (regions[one] == own) != (regions[two] == own):
+            other = regions[two] if regions[one] == own else regions[one]
+            saddle[other] = max(saddle[other], min(values[one], values[two]))
+            touched = True
     return light if touched else -1.0

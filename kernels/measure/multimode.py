@@ -157,13 +157,20 @@ def _region(light: Any, order: Any) -> Any:
     flood(seed, above)
     if level == 0:
         return seed[0]
+    lines = np.zeros(
+        (2, width), np.int8
+    )  # of each column, how many of three rows are inside; and of three columns
     for y in range(height):
-        for x in range(width):
-            inside = 0
-            for to_y in range(max(y - 1, 0), min(y + 2, height)):
-                for to_x in range(max(x - 1, 0), min(x + 2, width)):
-                    inside += seed[0, to_y, to_x]
-            above[0, y, x] = inside >= 5
+        lines[0] = 0
+        for to_y in range(max(y - 1, 0), min(y + 2, height)):
+            for x in range(width):
+                lines[0, x] += seed[0, to_y, x]
+        lines[1] = lines[0]
+        for x in range(1, width):
+            lines[1, x] += lines[0, x - 1]
+        for x in range(width - 1):
+            lines[1, x] += lines[0, x + 1]
+        above[0, y] = lines[1] >= 5
     above[0, top // width, top % width] = True
     seed[:] = False
     seed[0, top // width, top % width] = True

@@ -236,14 +236,13 @@ def _spread(noise: Any, counted: Any, part: Any, box: Any, twice_x: float, twice
 
 @compiled
 def _disc(x0: float, y0: float, radius: float, counted: Any, part: Any) -> tuple[int, int, int, int]:
-    """Fill in the parts of pixels that count and lie within a circle, by the distance of their middles from the edge; and say in which box.
+    """Fill in, within a box, the parts of pixels that count and lie within a circle, by the distance of their middles from the edge; and say in which box.
 
     Columns from, to, and rows.
     """
     height, width = part.shape
     left, right = max(0, int(x0 - radius) - 1), min(width, int(x0 + radius) + 2)
     top, bottom = max(0, int(y0 - radius) - 1), min(height, int(y0 + radius) + 2)
-    part[:] = 0
     for y in range(top, bottom):
         for x in range(left, right):
             distance = np.sqrt((x - x0) ** 2 + (y - y0) ** 2)

@@ -110,6 +110,16 @@ def _root(parent: Any, place: int) -> int:
 
 
 @compiled
+def _join(parent: Any, root: int, pixels: int, other: int, more: int) -> tuple[int, int]:
+    """Let the smaller of two regions be a part of the larger one: the root of both, and their pixels."""
+    if more > pixels:
+        parent[root] = other
+        return other, pixels + more
+    parent[other] = root
+    return root, pixels + more
+
+
+@compiled
 def _brightest_first(light: Any) -> Any:
     """Places of the pixels with light; of equal ones the first comes first: sorted by eleven bits at a time (radix sort), as bits of positive floats are ordered as they are."""
     values = light.ravel()
@@ -188,14 +198,14 @@ def _faintest(light: Any, order: Any) -> float:
     total, count = np.zeros(framed), np.zeros(framed, np.int32)
     for pixel in order:
         place, value = _framed(pixel, width), values[pixel]
-        parent[place], total[place], count[place] = place, value, 1
+        parent[place], root, light_in, pixels = place, place, float(value), 1
         for step in (-wide - 1, -wide, 1 - wide, -1, 1, wide - 1, wide, wide + 1):
             if parent[place + step] >= 0:
                 other = _root(parent, place + step)
-                if other != place:
-                    parent[other] = place
-                    total[place] += total[other]
-                    count[place] += count[other]
+                if other != root:
+                    light_in += total[other]
+                    root, pixels = _join(parent, root, pixels, other, count[other])
+        total[root], count[root] = light_in, pixels
         main = _root(parent, top)
         if value <= _FAINTEST * total[main] / count[main]:
             return value
@@ -212,15 +222,14 @@ def _multimode(light: Any, order: Any) -> float:
     first, second, most, answer = 0, 0, 0.0, 0.0
     for k in range(len(order)):
         place, value = _framed(order[k], width), values[order[k]]
-        parent[place], grown = place, 1
+        parent[place], root, grown = place, place, 1
         for step in (-wide - 1, -wide, 1 - wide, -1, 1, wide - 1, wide, wide + 1):
             if parent[place + step] >= 0:
                 other = _root(parent, place + step)
-                if other != place:
-                    parent[other] = place
+                if other != root:
                     of_area[area[other]] -= 1
-                    grown += area[other]
-        area[place] = grown
+                    root, grown = _join(parent, root, grown, other, area[other])
+        area[root] = grown
         of_area[grown] += 1
         if grown < first:
             second = max(second, grown)

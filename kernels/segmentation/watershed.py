@@ -137,7 +137,9 @@ def _settle(regions: Any, places: Any) -> None:
         peak = regions[place]
         while regions[peak] != peak:
             peak = regions[peak]
-        regions[place] = peak
+        step = place
+        while regions[step] != peak:  # and all on the way
+            regions[step], step = peak, regions[step]
 
 
 @compiled

@@ -43,7 +43,7 @@ def compared(objects: int) -> list[list[object]]:
     """Rows of the table: median error and scatter (1.4826 MAD) of both fits."""
     rows: list[list[object]] = []
     for side in SIDES:
-        stamps = sersics(objects, seed=side, size=side)
+        stamps = sersics(objects, side, side, (side / 16, side / 8))
         found, seconds = {}, {}
         for what in ("binned pixels", "pixels"):
             everything = bin_factor if what == "binned pixels" else _one

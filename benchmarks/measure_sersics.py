@@ -20,15 +20,15 @@ _PRECISE = galsim.GSParams(folding_threshold=2e-3, maximum_fft_size=2**15)
 _EXTENT = 1.5  # Petrosian radii
 
 
-def sersics(count: int, seed: int = 0, size: int = SIZE) -> StampSet:
-    """Round to thin profiles of n 0.5 to 6 and r_e of a 64th to a 16th of the stamp's side, 2 to 8 pixels of 128; S/N per pixel 1 to 50, through a Moffat PSF.
+def sersics(count: int, seed: int = 0, size: int = SIZE, radii: tuple[float, float] = (2.0, 8.0)) -> StampSet:
+    """Round to thin profiles of n 0.5 to 6 and r_e 2 to 8 pixels, or others, S/N per pixel 1 to 50, through a Moffat PSF.
 
     S/N is that of Lotz et al. (2004) in the Petrosian region of the image without noise: the flux is set so that it is what was drawn. Noise is the sky's and the
     photons'.
     """
     draw = np.random.default_rng(seed)
     n = np.exp(draw.uniform(np.log(0.5), np.log(6), count))
-    r_e = np.exp(draw.uniform(np.log(2), np.log(8), count)) * size / SIZE
+    r_e = np.exp(draw.uniform(*np.log(radii), count))
     ratio, angle = draw.uniform(0.2, 1, count), draw.uniform(-np.pi / 2, np.pi / 2, count)
     off = draw.uniform(-0.5, 0.5, (count, 2))
     sn = np.exp(draw.uniform(np.log(_LOW), np.log(_HIGH), count))

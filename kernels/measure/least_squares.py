@@ -36,7 +36,7 @@ class Limits:
     thin: float = -math.log(THINNEST)
 
     @classmethod
-    def around(cls, centre: torch.Tensor, sides: tuple[int, int]) -> Limits:
+    def around(cls, centre: torch.Tensor, sides: torch.Size) -> Limits:
         away = torch.full_like(centre, max(sides) / 4)
         edges = [(math.log(_SMALLEST), math.log(max(sides))), (math.log(SMALLEST_N), math.log(LARGEST_N))]
         rest = [

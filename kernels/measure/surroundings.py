@@ -56,10 +56,10 @@ def surroundings(
     low, high = centre - EXTENT * radius[:, None], centre + EXTENT * radius[:, None]
     last = torch.tensor([width - 1, height - 1], device=bad.device)
     counts = np.zeros((len(bad), 5), np.int64)
-    planes = (segments.central, segments.others, bad)
     place = torch.cat([centre, radius[:, None]], dim=1).double()
-    _count(*(plane.numpy(force=True) for plane in planes), place.numpy(force=True), counts)
-    circle, covered, on_object, lost, close = torch.from_numpy(counts).to(bad.device).unbind(1)
+    central, others, lost = (plane.numpy(force=True) for plane in (segments.central, segments.others, bad))
+    _count(central, others, lost, place.numpy(force=True), counts)
+    circle, covered, on_object, spoilt, close = torch.from_numpy(counts).to(bad.device).unbind(1)
     at_middle = _middle(segments.central).flatten(1).any(dim=1)
     size = torch.where(half_light.isfinite(), half_light, area_radius(segments.central))
     return {
@@ -71,7 +71,7 @@ def surroundings(
         MeasureFlag.NEIGHBOUR: (close > 0)
         | (covered > _CROWDED * circle)
         | ((foreign > _FOREIGN) & segments.others.flatten(1).any(dim=1)),
-        MeasureFlag.BAD_PIXELS: lost > 0,
+        MeasureFlag.BAD_PIXELS: spoilt > 0,
     }
 
 

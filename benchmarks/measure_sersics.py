@@ -16,27 +16,27 @@ from kernels.measure.shapes import ellipse
 
 SIZE, FWHM, BETA, SKY_NOISE, GAIN = 128, 3.4, 3.0, 3.8, 3.0  # as `tuningfork simulate`'s band i
 _LOW, _HIGH = 1.0, 50.0  # S/N per pixel
-_PRECISE = galsim.GSParams(folding_threshold=2e-3, maximum_fft_size=2**14)
+_PRECISE = galsim.GSParams(folding_threshold=2e-3, maximum_fft_size=2**15)
 _EXTENT = 1.5  # Petrosian radii
 
 
-def sersics(count: int, seed: int = 0) -> StampSet:
-    """Round to thin profiles of n 0.5 to 6 and r_e 2 to 8 pixels, S/N per pixel 1 to 50, through a Moffat PSF.
+def sersics(count: int, seed: int = 0, size: int = SIZE, radii: tuple[float, float] = (2.0, 8.0)) -> StampSet:
+    """Round to thin profiles of n 0.5 to 6 and r_e 2 to 8 pixels, or others, S/N per pixel 1 to 50, through a Moffat PSF.
 
     S/N is that of Lotz et al. (2004) in the Petrosian region of the image without noise: the flux is set so that it is what was drawn. Noise is the sky's and the
     photons'.
     """
     draw = np.random.default_rng(seed)
     n = np.exp(draw.uniform(np.log(0.5), np.log(6), count))
-    r_e = np.exp(draw.uniform(np.log(2), np.log(8), count))
+    r_e = np.exp(draw.uniform(*np.log(radii), count))
     ratio, angle = draw.uniform(0.2, 1, count), draw.uniform(-np.pi / 2, np.pi / 2, count)
     off = draw.uniform(-0.5, 0.5, (count, 2))
     sn = np.exp(draw.uniform(np.log(_LOW), np.log(_HIGH), count))
     psf = galsim.Moffat(beta=BETA, fwhm=FWHM, gsparams=_PRECISE)
     clean = np.stack(
-        [profile(n[i], r_e[i], ratio[i], angle[i], off[i], psf) for i in range(count)]
+        [profile(n[i], r_e[i], ratio[i], angle[i], off[i], psf, size) for i in range(count)]
     )  # of flux 1, to infinity
-    centre = torch.from_numpy((SIZE - 1) / 2 + off)
+    centre = torch.from_numpy((size - 1) / 2 + off)
     images = torch.from_numpy(clean)
     no_mask = torch.zeros_like(images, dtype=torch.bool)
     shape = ellipse(images, ~no_mask, centre)
@@ -64,12 +64,18 @@ def sersics(count: int, seed: int = 0) -> StampSet:
 
 
 def profile(
-    n: float, r_e: float, ratio: float, angle: float, off: np.ndarray, psf: galsim.Moffat
+    n: float,
+    r_e: float,
+    ratio: float,
+    angle: float,
+    off: np.ndarray,
+    psf: galsim.Moffat,
+    size: int = SIZE,
 ) -> np.ndarray:
     round_one = galsim.Sersic(n, half_light_radius=r_e * np.sqrt(ratio), gsparams=_PRECISE)
     thin = round_one.shear(q=ratio, beta=angle * galsim.radians).shift(*off)
     seen = galsim.Convolve(thin, psf, gsparams=_PRECISE)
-    return seen.drawImage(nx=SIZE, ny=SIZE, scale=1, dtype=np.float32).array
+    return seen.drawImage(nx=size, ny=size, scale=1, dtype=np.float32).array
 
 
 def _truth(

@@ -1,4 +1,9 @@
-"""How long measuring takes, ours and statmorph's, on the same stamps of the simulated survey, on one core."""
+"""How long measuring takes, ours and statmorph's, on the same stamps, on one core: those of the simulated survey, and large ones of single Sérsic profiles.
+
+    python -m benchmarks.measure_speed
+
+writes benchmarks/results/measure_speed.csv and the table in docs/measurement.md; `python -m benchmarks.measure` does, too.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
+from benchmarks.common import write_csv
 from benchmarks.measure_peer import WithFit, WithoutFit, prepared
+from benchmarks.measure_sersics import sersics
 from benchmarks.measure_stamps import survey
+from benchmarks.science import write_tables
 from kernels.measure.morphology import measure
 from kernels.measure.quantities import QUANTITIES
 
@@ -20,9 +29,11 @@ if TYPE_CHECKING:
     from benchmarks.measure_stamps import StampSet
 
 COLUMNS = ("stamp_px", "Sérsic_fit", "stamps_a_call", "ms_a_stamp", "statmorph_ms_a_stamp", "ratio")
-SIDES = (64, 128)
-STAMPS, REPEATS = 64, 3
-CALLS = (32, 64, 512)
+SIDES = {64: (64, (32, 64, 512)), 128: (64, (32, 64, 512)), 256: (16, (32, 64)), 424: (8, (32, 64))}
+"""How many stamps, and how many of them (over and over) a call."""
+LARGE = 256
+"""Side of stamps that hold single large galaxies."""
+REPEATS = 3
 _NO_FIT = tuple(name for name in QUANTITIES if name != "sersic")
 
 
@@ -33,13 +44,14 @@ def timings() -> tuple[tuple[str, ...], list[list[object]]]:
     (`benchmarks.measure_peer.WithoutFit`), on the cutout that it chooses by default, which is faster for it than whole stamps.
     """
     rows: list[list[object]] = []
-    for side in SIDES:
-        stamps, arguments = _both_measure(survey(2 * STAMPS, side))
+    for side, (wanted, calls) in SIDES.items():
+        every = survey(2 * wanted, side) if side < LARGE else _large(2 * wanted, side)
+        stamps, arguments = _both_measure(every, wanted)
         for fitted, quantities, theirs in (
             ("without", _NO_FIT, WithoutFit),
             ("with", tuple(QUANTITIES), WithFit),
         ):
-            batches = {count: _repeated(stamps, count) for count in CALLS}
+            batches = {count: _repeated(stamps, count) for count in calls}
             measure(stamps.images, stamps.bad, stamps.optics, quantities)  # compiles
             times: dict[object, list[float]] = {}
             for _ in range(REPEATS):
@@ -48,17 +60,22 @@ def timings() -> tuple[tuple[str, ...], list[list[object]]]:
                     times.setdefault(count, []).append(_clock(work) / count)
                 times.setdefault(theirs, []).append(_clock(_theirs(theirs, arguments)) / len(arguments))
             slow = 1e3 * min(times[theirs])
-            for count in CALLS:
+            for count in calls:
                 quick = 1e3 * min(times[count])
                 rows.append([side, fitted, count, f"{quick:.2f}", f"{slow:.0f}", f"{slow / quick:.0f}"])
     return COLUMNS, rows
 
 
-def _both_measure(stamps: StampSet) -> tuple[StampSet, list[dict[str, object]]]:
+def _large(count: int, side: int) -> StampSet:
+    """Galaxies as large, beside their stamps, as Galaxy Zoo's."""
+    return sersics(count, size=side, radii=(side / 20, side / 10))
+
+
+def _both_measure(stamps: StampSet, wanted: int) -> tuple[StampSet, list[dict[str, object]]]:
     """The first stamps that neither refuses, and statmorph's arguments for them."""
     kept, arguments = [], []
     for place, argument in enumerate(prepared(stamps)):
-        if argument and len(kept) < STAMPS:
+        if argument and len(kept) < wanted:
             try:
                 _theirs(WithFit, [argument])()
             except (AssertionError, ValueError, IndexError):
@@ -94,3 +111,15 @@ def _clock(work: Callable[[], object]) -> float:
     start = time.process_time()
     work()
     return time.process_time() - start
+
+
+def main() -> None:
+    """Time and write."""
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        write_csv("measure_speed", *timings())
+    write_tables()
+
+
+if __name__ == "__main__":
+    main()

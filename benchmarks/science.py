@@ -33,6 +33,7 @@ def write_tables() -> None:
             "measure": _crossed("measure_statmorph", "set", _difference),
             "measure truth": _crossed("measure_truth", "S/N", _errors),
             "measure speed": _plain("measure_speed"),
+            "measure binned": _plain("measure_binned"),
             "neighbours pairs": _plain("neighbours_pairs"),
             "extents values": _plain("extents_values"),
         },

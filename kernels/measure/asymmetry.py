@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled, summing
-from kernels.elementary import hypot
 
 __all__ = ["Asymmetry", "asymmetry", "sky_asymmetry"]
 
@@ -78,12 +77,32 @@ def sky_asymmetry(images: torch.Tensor, sky: torch.Tensor, noise: torch.Tensor |
 
     Where the noise (n, y, x) of each pixel is known, over the mean noise of these differences.
     """
-    both = sky & sky.flip(1, 2)
-    left = torch.where(both, (images - images.flip(1, 2)).abs(), 0.0).double().sum(dim=(1, 2))
-    if noise is None:
-        return left / both.sum(dim=(1, 2))
-    spread = torch.where(both, hypot(noise, noise.flip(1, 2)), 0.0).double().sum(dim=(1, 2))
-    return left / spread
+    found = np.zeros((len(images), 2))
+    _turned_sky(
+        images.float().numpy(force=True),
+        sky.numpy(force=True),
+        (images[:0] if noise is None else noise).double().numpy(force=True),
+        found,
+    )
+    left, area = torch.from_numpy(found).to(images.device).unbind(1)
+    return left / area
+
+
+@compiled
+def _turned_sky(images: Any, sky: Any, noise: Any, found: Any) -> None:
+    """Fill in, for pixels of the sky that are turned to such, the sum of what is left, and the area, or the noise of the differences."""
+    n, height, width = images.shape
+    for i in range(n):
+        for y in range(height):
+            image, turned = images[i, y], images[i, height - 1 - y, ::-1]
+            here, there = sky[i, y], sky[i, height - 1 - y, ::-1]
+            for x in range(width):
+                if here[x] and there[x]:
+                    found[i, 0] += abs(image[x] - turned[x])
+                    if len(noise):
+                        found[i, 1] += np.hypot(noise[i, y, x], noise[i, height - 1 - y, width - 1 - x])
+                    else:
+                        found[i, 1] += 1
 
 
 @compiled
@@ -217,14 +236,13 @@ def _spread(noise: Any, counted: Any, part: Any, box: Any, twice_x: float, twice
 
 @compiled
 def _disc(x0: float, y0: float, radius: float, counted: Any, part: Any) -> tuple[int, int, int, int]:
-    """Fill in the parts of pixels that count and lie within a circle, by the distance of their middles from the edge; and say in which box.
+    """Fill in, within a box, the parts of pixels that count and lie within a circle, by the distance of their middles from the edge; and say in which box.
 
     Columns from, to, and rows.
     """
     height, width = part.shape
     left, right = max(0, int(x0 - radius) - 1), min(width, int(x0 + radius) + 2)
     top, bottom = max(0, int(y0 - radius) - 1), min(height, int(y0 + radius) + 2)
-    part[:] = 0
     for y in range(top, bottom):
         for x in range(left, right):
             distance = np.sqrt((x - x0) ** 2 + (y - y0) ** 2)

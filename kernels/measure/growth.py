@@ -129,28 +129,39 @@ def grow(
 def _curves(light: Any, masked: Any, shape: Any, curves: Any) -> None:
     """Fill curves (2, n, bins), flux and area."""
     n, height, width = light.shape
-    bins = curves.shape[2]
+    bins, place = curves.shape[2], np.empty(width)
     for i in range(n):
         x0, y0, ratio, angle = shape[i]
         if not np.isfinite(shape[i].sum()) or ratio <= 0:
             continue
         c, s = np.cos(angle), np.sin(angle)
-        rim, core = np.zeros((2, bins)), np.zeros((2, bins))
+        rim, core = np.zeros((bins, 2)), np.zeros((bins, 2))
         for y in range(height):
+            _places(x0, y - y0, c, s, ratio, bins, place)
             for x in range(width):
                 if masked[i, y, x]:
                     continue
                 dx, dy = x - x0, y - y0
                 if abs(dx) > _CORE or abs(dy) > _CORE:
-                    _add(rim, c * dx + s * dy, (c * dy - s * dx) / ratio, light[i, y, x], 1.0)
+                    _add(rim, place[x], light[i, y, x], 1.0)
                     continue
                 for part in range(_PARTS**2):
                     px = dx + (part % _PARTS + 0.5) / _PARTS - 0.5
                     py = dy + (part // _PARTS + 0.5) / _PARTS - 0.5
                     along, across = c * px + s * py, (c * py - s * px) / ratio
-                    _add(core, along, across, light[i, y, x] / _PARTS**2, 1.0 / _PARTS**2)
+                    away = min(np.sqrt(along * along + across * across) / _STEP, bins - 2.0)
+                    _add(core, away, light[i, y, x] / _PARTS**2, 1.0 / _PARTS**2)
         for k in range(2):
-            _sum(rim[k], core[k], curves[k, i])
+            _sum(rim[:, k], core[:, k], curves[k, i])
+
+
+@compiled
+def _places(x0: float, dy: float, c: float, s: float, ratio: float, bins: int, place: Any) -> None:
+    """Fill in where the pixels of a row lie on the curve."""
+    for x in range(place.size):
+        dx = x - x0
+        along, across = c * dx + s * dy, (c * dy - s * dx) / ratio
+        place[x] = min(np.sqrt(along * along + across * across) / _STEP, bins - 2.0)
 
 
 @compiled
@@ -169,12 +180,11 @@ def _sum(rim: Any, core: Any, curve: Any) -> None:
 
 
 @compiled
-def _add(counted: Any, along: float, across: float, flux: float, area: float) -> None:
-    """Add what lies at a distance to the two bins (2, bins) next to it."""
-    place = min(np.sqrt(along * along + across * across) / _STEP, counted.shape[1] - 2.0)
+def _add(counted: Any, place: float, flux: float, area: float) -> None:
+    """Add what lies at a place of the curve to the two bins (bins, 2) next to it."""
     low = int(place)
     share = place - low
-    counted[0, low] += (1 - share) * flux
-    counted[0, low + 1] += share * flux
-    counted[1, low] += (1 - share) * area
-    counted[1, low + 1] += share * area
+    counted[low, 0] += (1 - share) * flux
+    counted[low, 1] += (1 - share) * area
+    counted[low + 1, 0] += share * flux
+    counted[low + 1, 1] += share * area

@@ -11,11 +11,12 @@ from torch.nn import functional
 from kernels.elementary import hypot
 from kernels.measure.profiles import LARGEST_N, SMALLEST_N, Camera
 
-__all__ = ["CHUNK", "THINNEST", "Limits", "Pixels", "Remainder", "search"]
+__all__ = ["THINNEST", "Limits", "Pixels", "Remainder", "chunk", "search"]
 
 THINNEST = 0.05  # axis ratio
 _SMALLEST = 0.1  # radius in pixels
-CHUNK = 32  # stamps at a time: what a processor's cache holds
+# stamps at a time, and their pixels: what a processor's cache holds
+_MOST, _LEAST, _PIXELS = 32, 4, 32 * 64**2
 _FREE = 8  # parameters
 _LINE = 16  # float32 numbers in a cache line
 _LONGEST = (2.0, 2.0, 0.7, 0.5, 0.7, 0.7)  # steps
@@ -80,13 +81,12 @@ class Pixels:
     freedom: torch.Tensor
 
     @classmethod
-    def of(cls, camera: Camera, light: torch.Tensor, weights: torch.Tensor, known: float) -> Pixels:
+    def of(cls, camera: Camera, light: torch.Tensor, weights: torch.Tensor, known: torch.Tensor) -> Pixels:
         light, weights = light.flatten(1), weights.flatten(1)
-        pixels = torch.full((len(light),), known, dtype=torch.float64, device=light.device)
-        total = (weights.sum(dim=1).double() + pixels).clamp(min=1e-30)
+        total = (weights.sum(dim=1).double() + known).clamp(min=1e-30)
         level = (weights * light).sum(dim=1).double() / total
         freedom = ((weights > 0).sum(dim=1) - _FREE).clamp(min=1)
-        return cls(camera, light - level[:, None].float(), weights, pixels, total, level, freedom)
+        return cls(camera, light - level[:, None].float(), weights, known, total, level, freedom)
 
     def rows(self, kept: torch.Tensor) -> Pixels:
         return Pixels(
@@ -109,7 +109,7 @@ class Pixels:
     def remainder(self, shape: torch.Tensor) -> Remainder:
         """The same for shapes (n, 6)."""
         found = []
-        for part in torch.arange(len(shape), device=shape.device).split(CHUNK):
+        for part in torch.arange(len(shape), device=shape.device).split(chunk(self.light.shape[1])):
             some = self.rows(part)
             found.append(some.compare(some.camera.render(shape[part])[:, 0].flatten(1)))
         return Remainder(
@@ -136,6 +136,11 @@ class Remainder:
         return Remainder(flux, sky, left, chi2)
 
 
+def chunk(pixels: int) -> int:
+    """How many stamps of so many pixels are worked on at a time."""
+    return max(_LEAST, min(_MOST, _PIXELS // max(1, pixels)))
+
+
 def search(
     pixels: Pixels, shape: torch.Tensor, limits: Limits, rounds: int, steps: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -149,7 +154,7 @@ def search(
         moving = (~rests).nonzero()[:, 0]
         if not len(moving):
             break
-        for part in moving.split(CHUNK):
+        for part in moving.split(chunk(pixels.light.shape[1])):
             found = _round(pixels.rows(part), limits.rows(part), shape[part], damping[part], steps)
             shape[part], damping[part], rests[part] = found
     return shape, rests

@@ -16,7 +16,8 @@ from kernels.measure.growth import grow
 from kernels.measure.multimode import multimode
 from kernels.measure.quantities import QUANTITIES
 from kernels.measure.regions import petrosian_region
-from kernels.measure.shapes import ellipse
+from kernels.measure.shapes import Ellipse, ellipse
+from kernels.measure.signal import light_in, sn_per_pixel
 from kernels.measure.smoothness import smoothness
 from kernels.measure.surroundings import EXTENT, area_radius, astray, blend_fraction, surroundings
 from kernels.segmentation.noise import deviation, frame
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Optics", "measure"]
 
-_CHUNK = 32  # stamps at a time: always as many, so that no result depends on its neighbours
+_MOST, _LEAST, _PIXELS = (
+    32,
+    4,
+    1 << 20,
+)  # stamps at a time: as many as hold so many pixels, always, so that no result depends on its neighbours
 _LEAST_SKY = 0.05  # of the stamp
 _LEAST_SN = 2.5
 _BLENDED = 0.2  # of the object's ellipse
@@ -84,9 +89,10 @@ def measure(
         segments = segment(
             images[:, None].float(), bad[:, None], None if noise is None else noise.total[:, None]
         )
-    for first in range(0, len(images), _CHUNK):
-        part = slice(first, first + _CHUNK)
-        short = _CHUNK - len(images[part])
+    chunk = max(_LEAST, min(_MOST, _PIXELS // max(1, images[0].numel()))) if len(images) else _MOST
+    for first in range(0, len(images), chunk):
+        part = slice(first, first + chunk)
+        short = chunk - len(images[part])
         pixels = _padded(torch.where(bad[part], 0.0, images[part].float()), short)
         owners = Segments(
             *(_padded(getattr(segments, field.name)[part], short) for field in fields(Segments))
@@ -94,15 +100,26 @@ def measure(
         known = None
         if noise is not None:
             known = NoiseMap(_padded(noise.total[part], short), _padded(noise.sky[part], short))
-        found = _measure(
-            pixels, ~_padded(~bad[part], short), owners, optics.part(first, _CHUNK), quantities, known
+        measured = _measure(
+            pixels, ~_padded(~bad[part], short), owners, optics.part(first, chunk), quantities, known
         )
-        parts.append({name: values[: _CHUNK - short] for name, values in found.items()})
+        parts.append([{name: values[: chunk - short] for name, values in each.items()} for each in measured])
     if not parts:
         empty = images.new_zeros(0, dtype=torch.float64)
         wanted = [name for quantity in ("shape", *quantities) for name in QUANTITIES[quantity]]
         return {**dict.fromkeys(wanted, empty), "measure_flags": empty.int()}
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    found, start = (
+        {name: torch.cat([each[name] for each in some]) for name in some[0]}
+        for some in zip(*parts, strict=True)
+    )
+    if "sersic" in quantities:
+        # all at once: there are few stamps to each size of window
+        sigma = start["noise"] if noise is None else noise.total
+        pixels = images if images.dtype == torch.float32 else images.float()
+        flags = found["measure_flags"]
+        fitted, noticed = _fit(pixels, sigma, segments.others | bad, optics, start)
+        found |= fitted | {"measure_flags": flags | noticed}
+    return found
 
 
 def _padded(values: torch.Tensor, rows: int) -> torch.Tensor:
@@ -117,8 +134,9 @@ def _measure(
     optics: Optics,
     quantities: Collection[str],
     known: NoiseMap | None,
-) -> dict[str, torch.Tensor]:
-    given, unit = images, _unit(images)
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The columns but those of the fit, and what the fit starts from."""
+    unit = _unit(images)
     images = images / unit.float()[:, None, None]
     sky = ~(segments.central | segments.others | bad)
     no_sky = sky.flatten(1).float().mean(dim=1) < _LEAST_SKY
@@ -135,9 +153,10 @@ def _measure(
     elliptical = grow(images, masked, centre, shape.ratio, shape.angle).petrosian()
     r20, r50, r80 = (circles.radius(share, EXTENT * circular) for share in (0.2, 0.5, 0.8))
     region = petrosian_region(images, masked, centre, elliptical, shape.ratio, shape.angle)
-    sn = _sn_per_pixel(images, region.pixels, noise, unit * optics.gain if optics.gain else None)
+    sn = sn_per_pixel(images, region.pixels, noise, unit * optics.gain if optics.gain else None)
+    sn = torch.where((noise > 0).flatten(1).any(dim=1), sn, torch.nan)
     flux = circles.within(EXTENT * circular)[0]
-    own = torch.where(segments.central, images, 0.0).double().sum(dim=(1, 2))
+    own = light_in(images, segments.central)
 
     found = {
         "sn_pixel": sn,
@@ -186,29 +205,47 @@ def _measure(
     if "cas" in quantities:
         noticed[MeasureFlag.NO_SMOOTHNESS] = ~clumps.isfinite()
         noticed[MeasureFlag.NO_SKY] |= uneven
-    if "sersic" in quantities:
-        size = torch.where(r50.isfinite(), r50, area_radius(segments.central))
-        start = torch.where(nothing[:, None], torch.nan, centre)
-        sigma = noise[:, 0, 0] * unit if known is None else known.total
-        profile = fit_in_windows(given, sigma, masked, optics, start, size, elliptical, shape)
-        found |= {
-            "sersic_n": profile.n,
-            "sersic_r_e": profile.r_e,
-            "sersic_ellipticity": 1 - profile.ratio,
-            "sersic_angle": profile.angle.rad2deg(),
-            "sersic_flux": profile.flux,
-            "sersic_sky": profile.sky,
-            "sersic_chi2": profile.chi2,
-        }
-        failed = ~profile.n.isfinite() & ~no_psf
-        noticed[MeasureFlag.OFF_CENTRE] |= astray(profile.centre, size, images.shape[1:])
-        noticed |= {
-            MeasureFlag.FIT_FAILED: failed,
-            MeasureFlag.FIT_UNCONVERGED: profile.n.isfinite() & ~profile.converged,
-            MeasureFlag.FIT_LIMIT: profile.at_limit,
-        }
+    start = {
+        "nothing": nothing,
+        "centre": torch.where(nothing[:, None], torch.nan, centre),
+        "size": torch.where(r50.isfinite(), r50, area_radius(segments.central)),
+        "reach": elliptical,
+        "ratio": shape.ratio,
+        "angle": shape.angle,
+        "noise": noise[:, 0, 0] * unit,
+    }
     found = {name: torch.where(nothing, torch.nan, values) for name, values in found.items()}
-    return {**found, "measure_flags": _bits(noticed, nothing)}
+    return {**found, "measure_flags": _bits(noticed, nothing)}, start
+
+
+def _fit(
+    images: torch.Tensor,
+    noise: torch.Tensor,
+    masked: torch.Tensor,
+    optics: Optics,
+    start: Mapping[str, torch.Tensor],
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """The columns of the fit, and its flags."""
+    nothing, centre, size = start["nothing"], start["centre"], start["size"]
+    shape = Ellipse(centre, start["ratio"], start["angle"])
+    profile = fit_in_windows(images, noise, masked, optics, centre, size, start["reach"], shape)
+    found = {
+        "sersic_n": profile.n,
+        "sersic_r_e": profile.r_e,
+        "sersic_ellipticity": 1 - profile.ratio,
+        "sersic_angle": profile.angle.rad2deg(),
+        "sersic_flux": profile.flux,
+        "sersic_sky": profile.sky,
+        "sersic_chi2": profile.chi2,
+    }
+    noticed = {
+        MeasureFlag.OFF_CENTRE: astray(profile.centre, size, images.shape[1:]),
+        MeasureFlag.FIT_FAILED: ~profile.n.isfinite() & ~optics.missing(size),
+        MeasureFlag.FIT_UNCONVERGED: profile.n.isfinite() & ~profile.converged,
+        MeasureFlag.FIT_LIMIT: profile.at_limit,
+    }
+    found = {name: torch.where(nothing, torch.nan, values) for name, values in found.items()}
+    return found, torch.where(nothing, 0, _bits(noticed, nothing))
 
 
 def _noise(
@@ -231,17 +268,6 @@ def _unit(images: torch.Tensor) -> torch.Tensor:
     """The power of two (n,) float64 below the largest value: over it no float32 overflows, and no digit changes."""
     _, exponent = np.frexp(images.abs().amax(dim=(1, 2)).numpy(force=True))
     return torch.from_numpy(np.ldexp(1.0, (exponent - 1).clip(min=-126))).to(images.device)
-
-
-def _sn_per_pixel(
-    images: torch.Tensor, region: torch.Tensor, noise: torch.Tensor, gain: torch.Tensor | None
-) -> torch.Tensor:
-    """Mean S/N (n,) of a region's pixels that are not negative (Lotz et al. 2004, eq. 5); NaN where there are none, or no noise (n, y, x) or (n, 1, 1)."""
-    counted = region & (images >= 0)
-    light = torch.where(counted, images, 0.0).double()
-    variance = torch.where(counted, noise, 1.0) ** 2 + (0.0 if gain is None else light / gain[:, None, None])
-    mean = (light / variance.sqrt()).sum(dim=(1, 2)) / counted.sum(dim=(1, 2))
-    return torch.where(mean.isfinite() & (noise > 0).flatten(1).any(dim=1), mean, torch.nan)
 
 
 def _any_missing(found: Mapping[str, torch.Tensor], no_radius: torch.Tensor) -> torch.Tensor:

@@ -65,7 +65,7 @@ def _hearts(images: Any, central: Any, found: Any) -> None:
         order = _brightest_first(light)
         region = _region(light, order)
         light[:] = np.where(region, light, np.float32(0))
-        found[i, 0] = _multimode(light, order[region.ravel()[order]])
+        found[i, 0] = _multimode(light, _those(order, region))
         smooth = np.empty_like(light)
         blur(light, _SMOOTHING, smooth)
         found[i, 1], top = _intensity(smooth)
@@ -110,11 +110,50 @@ def _root(parent: Any, place: int) -> int:
 
 
 @compiled
+def _join(parent: Any, root: int, pixels: int, other: int, more: int) -> tuple[int, int]:
+    """Let the smaller of two regions be a part of the larger one: the root of both, and their pixels."""
+    if more > pixels:
+        parent[root] = other
+        return other, pixels + more
+    parent[other] = root
+    return root, pixels + more
+
+
+@compiled
 def _brightest_first(light: Any) -> Any:
-    """Places of the pixels with light."""
+    """Places of the pixels with light; of equal ones the first comes first: sorted by eleven bits at a time (radix sort), as bits of positive floats are ordered as they are."""
     values = light.ravel()
-    places = np.flatnonzero(values > 0)
-    return places[np.argsort(-values[places], kind="mergesort")]
+    places = np.flatnonzero(values > 0).astype(np.int32)
+    bits = ~values.view(np.uint32)
+    moved = np.empty_like(places)
+    for shift in (0, 11, 22):
+        begin = np.zeros(2049, np.int64)
+        for place in places:
+            begin[((bits[place] >> np.uint32(shift)) & np.uint32(2047)) + 1] += 1
+        for k in range(2048):
+            begin[k + 1] += begin[k]
+        for place in places:
+            digit = (bits[place] >> np.uint32(shift)) & np.uint32(2047)
+            moved[begin[digit]] = place
+            begin[digit] += 1
+        places, moved = moved, places
+    return places
+
+
+@compiled
+def _those(order: Any, region: Any) -> Any:
+    """The places that lie in a region (y, x) bool, in their order."""
+    inside, some, count = region.ravel(), np.empty_like(order), 0
+    for place in order:
+        some[count] = place
+        count += inside[place]
+    return some[:count]
+
+
+@compiled
+def _framed(place: int, width: int) -> int:
+    """The place of a pixel of a stamp that has a frame of one pixel around it."""
+    return place + 2 * (place // width) + width + 3
 
 
 @compiled
@@ -128,13 +167,20 @@ def _region(light: Any, order: Any) -> Any:
     flood(seed, above)
     if level == 0:
         return seed[0]
+    lines = np.zeros(
+        (2, width), np.int8
+    )  # of each column, how many of three rows are inside; and of three columns
     for y in range(height):
-        for x in range(width):
-            inside = 0
-            for to_y in range(max(y - 1, 0), min(y + 2, height)):
-                for to_x in range(max(x - 1, 0), min(x + 2, width)):
-                    inside += seed[0, to_y, to_x]
-            above[0, y, x] = inside >= 5
+        lines[0] = 0
+        for to_y in range(max(y - 1, 0), min(y + 2, height)):
+            for x in range(width):
+                lines[0, x] += seed[0, to_y, x]
+        lines[1] = lines[0]
+        for x in range(1, width):
+            lines[1, x] += lines[0, x - 1]
+        for x in range(width - 1):
+            lines[1, x] += lines[0, x + 1]
+        above[0, y] = lines[1] >= 5
     above[0, top // width, top % width] = True
     seed[:] = False
     seed[0, top // width, top % width] = True
@@ -146,23 +192,23 @@ def _region(light: Any, order: Any) -> Any:
 def _faintest(light: Any, order: Any) -> float:
     """The level where what is added to the brightest pixel's region is faint beside the region; 0 if it never is."""
     height, width = light.shape
-    values, top = light.ravel(), order[0]
-    parent = np.full(height * width, -1, np.int64)
-    total, count = np.zeros(height * width), np.zeros(height * width, np.int64)
-    for place in order:
-        parent[place], total[place], count[place] = place, values[place], 1
-        y, x = divmod(place, width)
-        for to_y in range(max(y - 1, 0), min(y + 2, height)):
-            for to_x in range(max(x - 1, 0), min(x + 2, width)):
-                if parent[to_y * width + to_x] >= 0:
-                    other = _root(parent, to_y * width + to_x)
-                    if other != place:
-                        parent[other] = place
-                        total[place] += total[other]
-                        count[place] += count[other]
+    values, top, wide = light.ravel(), _framed(order[0], width), width + 2
+    framed = (height + 2) * wide
+    parent = np.full(framed, -1, np.int32)
+    total, count = np.zeros(framed), np.zeros(framed, np.int32)
+    for pixel in order:
+        place, value = _framed(pixel, width), values[pixel]
+        parent[place], root, light_in, pixels = place, place, float(value), 1
+        for step in (-wide - 1, -wide, 1 - wide, -1, 1, wide - 1, wide, wide + 1):
+            if parent[place + step] >= 0:
+                other = _root(parent, place + step)
+                if other != root:
+                    light_in += total[other]
+                    root, pixels = _join(parent, root, pixels, other, count[other])
+        total[root], count[root] = light_in, pixels
         main = _root(parent, top)
-        if values[place] <= _FAINTEST * total[main] / count[main]:
-            return values[place]
+        if value <= _FAINTEST * total[main] / count[main]:
+            return value
     return 0.0
 
 
@@ -170,23 +216,20 @@ def _faintest(light: Any, order: Any) -> float:
 def _multimode(light: Any, order: Any) -> float:
     """A2 / A1 where A2^2 / A1 is largest over all thresholds: regions grow together as pixels are added from the brightest down."""
     height, width = light.shape
-    values = light.ravel()
-    parent, area = np.full(height * width, -1, np.int64), np.zeros(height * width, np.int64)
+    values, wide = light.ravel(), width + 2
+    parent, area = np.full((height + 2) * wide, -1, np.int32), np.zeros((height + 2) * wide, np.int32)
     of_area = np.zeros(len(order) + 2, np.int64)  # regions of each area
     first, second, most, answer = 0, 0, 0.0, 0.0
     for k in range(len(order)):
-        place = order[k]
-        parent[place], grown = place, 1
-        y, x = divmod(place, width)
-        for to_y in range(max(y - 1, 0), min(y + 2, height)):
-            for to_x in range(max(x - 1, 0), min(x + 2, width)):
-                if parent[to_y * width + to_x] >= 0:
-                    other = _root(parent, to_y * width + to_x)
-                    if other != place:
-                        parent[other] = place
-                        of_area[area[other]] -= 1
-                        grown += area[other]
-        area[place] = grown
+        place, value = _framed(order[k], width), values[order[k]]
+        parent[place], root, grown = place, place, 1
+        for step in (-wide - 1, -wide, 1 - wide, -1, 1, wide - 1, wide, wide + 1):
+            if parent[place + step] >= 0:
+                other = _root(parent, place + step)
+                if other != root:
+                    of_area[area[other]] -= 1
+                    root, grown = _join(parent, root, grown, other, area[other])
+        area[root] = grown
         of_area[grown] += 1
         if grown < first:
             second = max(second, grown)
@@ -197,7 +240,7 @@ def _multimode(light: Any, order: Any) -> float:
         while of_area[second] <= (second == first) and second > 0:
             second -= 1
         # a threshold takes all pixels of a value
-        last_of_value = k + 1 == len(order) or values[order[k + 1]] < values[place]
+        last_of_value = k + 1 == len(order) or values[order[k + 1]] < value
         if last_of_value and second * second > most * first:
             most, answer = second * second / first, second / first
     return answer
@@ -208,16 +251,17 @@ def _intensity(smooth: Any) -> tuple[float, int]:
     """Light of the second brightest peak over that of the brightest, and the place of that one."""
     height, width = smooth.shape
     values = smooth.ravel()
-    up, light = np.arange(height * width), np.zeros(height * width)
+    up, light = np.arange(height * width).astype(np.int32), np.zeros(height * width)
     for y in range(height):
         for x in range(width):
             place = y * width + x
-            if values[place] <= 0:
+            best = values[place]
+            if best <= 0:
                 continue
             for to_y in range(max(y - 1, 0), min(y + 2, height)):
                 for to_x in range(max(x - 1, 0), min(x + 2, width)):
-                    if values[to_y * width + to_x] > values[up[place]]:
-                        up[place] = to_y * width + to_x
+                    if values[to_y * width + to_x] > best:
+                        best, up[place] = values[to_y * width + to_x], to_y * width + to_x
     for place in range(height * width):
         if values[place] > 0:
             light[_root(up, place)] += values[place]

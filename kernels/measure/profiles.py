@@ -49,9 +49,14 @@ def camera_of_each(
     device: torch.device,
     *,
     binned: bool = False,
+    factors: Sequence[int] | None = None,
 ) -> Camera:
-    """A `Camera` that sees each stamp through a PSF of its own; the grid is made once for all calls with the same `farthest` wave number."""
-    return _camera(height, width, None, device, binned, farthest).through(psfs)
+    """A `Camera` that sees each stamp through a PSF of its own; the grid is made once for all calls with the same `farthest` wave number.
+
+    `factors` says how many of the PSF's pixels a side are one of the stamp's, its mean; one, by default.
+    """
+    seen_through = _camera(height, width, None, device, binned, farthest)
+    return seen_through.through(psfs, factors or [1] * len(psfs))
 
 
 @functools.lru_cache(maxsize=64)
@@ -118,7 +123,7 @@ class Camera:
         # places are counted from the middle of the stamp, so that phases stay small
         self._middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=torch.float64, device=device)
         x, y = x - (width - 1) / 2, y - (height - 1) / 2
-        seen = pixel(ky, kx) if psf is None else transform(psf, *turns(ky, kx, psf.shape))
+        seen = pixel(ky, kx) if psf is None else self._seen(psf, 1)
         self._response = self._filter(seen).to(device)  # (ky, 2, kx), or (n, ky, 2, kx)
         self._kx, self._ky = kx.double().to(device), ky.double().to(device)
         phase = kx[:, None] * x
@@ -148,12 +153,22 @@ class Camera:
             response = response * torch.cos(ky / 2)[:, None] * torch.cos(kx / 2)
         return torch.stack([response.real, response.imag], dim=1).float()
 
-    def through(self, psfs: Sequence[torch.Tensor]) -> Camera:
-        """The same grid with a PSF for each stamp."""
-        phases = {shape: turns(*self._waves, shape) for shape in {psf.shape for psf in psfs}}
-        distinct = {id(psf): psf for psf in psfs}  # a tile's objects share theirs
-        each = {key: self._filter(transform(psf, *phases[psf.shape])) for key, psf in distinct.items()}
-        return self._with(torch.stack([each[id(psf)] for psf in psfs]))
+    def through(self, psfs: Sequence[torch.Tensor], factors: Sequence[int]) -> Camera:
+        """The same grid with a PSF for each stamp, so many of whose pixels a side are one of the stamp's."""
+        # a tile's objects share theirs
+        distinct = {(id(psf), factor): psf for psf, factor in zip(psfs, factors, strict=True)}
+        each = {key: self._filter(self._seen(psf, key[1])) for key, psf in distinct.items()}
+        return self._with(
+            torch.stack([each[id(psf), factor] for psf, factor in zip(psfs, factors, strict=True)])
+        )
+
+    def _seen(self, psf: torch.Tensor, factor: int) -> torch.Tensor:
+        """Transform (ky, kx) complex128 of a PSF in the mean of so many of its pixels."""
+        ky, kx = (k / factor for k in self._waves)
+        seen = transform(psf, *turns(ky, kx, psf.shape))
+        if factor > 1:
+            seen = seen * _mean_of(factor, ky)[:, None] * _mean_of(factor, kx)
+        return seen
 
     def rows(self, kept: torch.Tensor) -> Camera:
         """The camera of some of the stamps."""
@@ -232,6 +247,11 @@ class Camera:
         c, s = cy * cx - sy * sx, sy * cx + cy * sx
         real, imaginary = self._response.unbind(-2)
         return torch.stack([real * c + imaginary * s, imaginary * c - real * s], dim=2)
+
+
+def _mean_of(points: int, k: torch.Tensor) -> torch.Tensor:
+    """What is left of waves (k,) in the mean of so many points, one apart."""
+    return (k[:, None] * (torch.arange(points) - (points - 1) / 2)).cos().mean(dim=1)
 
 
 def _mix(shares: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kernels.compiled import compiled
+from kernels.compiled import compiled, summing
 from kernels.measure.flood import flood
 
 __all__ = ["PetrosianRegion", "blur", "petrosian_region"]
@@ -100,8 +100,8 @@ def _ring(
     height, width = smooth.shape
     c, s = np.cos(angle), np.sin(angle)
     total, area, peak, top = 0.0, 0.0, -np.inf, 0
-    for y in range(height):
-        for x in range(width):
+    for y in range(max(int(y0 - radius) - 2, 0), min(int(y0 + radius) + 3, height)):
+        for x in range(max(int(x0 - radius) - 2, 0), min(int(x0 + radius) + 3, width)):
             along = c * (x - x0) + s * (y - y0)
             across = (c * (y - y0) - s * (x - x0)) / ratio
             away = np.sqrt(along * along + across * across) - radius
@@ -120,18 +120,46 @@ def blur(image: Any, sigma: float, smooth: Any) -> None:
     reach = int(_TAILS * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
     weights = (weights / weights.sum()).astype(np.float32)
-    rows = np.zeros((height, width), np.float32)
+    far = min(reach, width - 1)
+    row = np.zeros(width + 2 * far, np.float32)
+    inside = row[far : far + width]
     for y in range(height):
-        row = rows[y]
-        for k in range(max(-reach, -y), min(reach, height - 1 - y) + 1):
-            weight, other = weights[k + reach], image[y + k]
-            for x in range(width):
-                row[x] += weight * other[x]
-    smooth[:] = 0
+        inside[:] = 0
+        first, last = max(-reach, -y), min(reach, height - 1 - y) + 1
+        _add_up(image[y + first : y + last], weights[first + reach : last + reach], inside)
+        smooth[y] = inside
     for y in range(height):
-        for k in range(max(-reach, 1 - width), min(reach, width - 1) + 1):
-            weight = weights[k + reach]
-            # slices from zero on: an index that might be negative would cost several times as much
-            row, other = smooth[y, max(0, -k) : width - max(0, k)], rows[y, max(0, k) : width - max(0, -k)]
-            for x in range(row.size):
-                row[x] += weight * other[x]
+        inside[:] = smooth[y]
+        smooth[y] = 0
+        _add_along(row, weights[reach - far : reach + far + 1], smooth[y])
+
+
+@summing
+def _add_up(lines: Any, weights: Any, total: Any) -> None:
+    """Add lines (k, x) with weights (k,) to their total (x,): four at a time, as each term costs less than reading and writing the sum."""
+    count = len(weights)
+    for k in range(0, count - 3, 4):
+        a, b, c, d = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
+        first, second, third, fourth = lines[k], lines[k + 1], lines[k + 2], lines[k + 3]
+        for x in range(total.size):
+            total[x] = total[x] + a * first[x] + b * second[x] + c * third[x] + d * fourth[x]
+    for k in range(count - count % 4, count):
+        a, first = weights[k], lines[k]
+        for x in range(total.size):
+            total[x] += a * first[x]
+
+
+@summing
+def _add_along(line: Any, weights: Any, total: Any) -> None:
+    """The same for a line (x + k - 1,) that is shifted from weight to weight."""
+    count, size = len(weights), total.size
+    for k in range(0, count - 3, 4):
+        a, b, c, d = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
+        first, second = line[k : k + size], line[k + 1 : k + 1 + size]
+        third, fourth = line[k + 2 : k + 2 + size], line[k + 3 : k + 3 + size]
+        for x in range(size):
+            total[x] = total[x] + a * first[x] + b * second[x] + c * third[x] + d * fourth[x]
+    for k in range(count - count % 4, count):
+        a, first = weights[k], line[k : k + size]
+        for x in range(size):
+            total[x] += a * first[x]

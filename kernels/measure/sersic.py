@@ -10,15 +10,16 @@ import torch
 from torch.nn import functional
 
 from kernels.elementary import atan2, hypot
-from kernels.measure.least_squares import CHUNK, THINNEST, Limits, Pixels, search
+from kernels.measure.least_squares import THINNEST, Limits, Pixels, chunk, search
 from kernels.measure.profiles import Camera, camera, camera_of_each
+from kernels.measure.transfer import PIXEL_REACH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernels.measure.psf import PSF
 
-__all__ = ["SersicFit", "fit"]
+__all__ = ["SersicFit", "fit", "fit_weighted", "weighted"]
 
 _BATCH = 256  # stamps at a time: memory stays flat
 _STARTS = (0.7, 1.5, 3.0, 5.0)  # n
@@ -98,27 +99,67 @@ def fit(
         NaN, neither converged nor at a limit, where a start or the noise is not finite, fewer than 16 pixels count, or there is no positive
         flux. A stamp's fit does not depend on the others.
     """
+    noise, weights = weighted(images, noise, masked)
+    return fit_weighted(images, noise, weights, psf, centre, r_e, ratio, angle, gain, sky_pixels)
+
+
+def weighted(
+    images: torch.Tensor, noise: torch.Tensor, masked: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The noise (n,) of stamps, in a pixel of weight one, and their pixels' weights (n, y, x) float32: zero where a pixel does not count. Arguments as of `fit`."""
+    good = ~masked & images.isfinite()
+    if noise.ndim == 1:
+        return noise, good.float()
+    good &= (noise > 0) & noise.isfinite()
+    return _relative(noise.double(), good)
+
+
+def fit_weighted(
+    images: torch.Tensor,
+    noise: torch.Tensor,
+    weights: torch.Tensor,
+    psf: torch.Tensor | Sequence[PSF] | None,
+    centre: torch.Tensor,
+    r_e: torch.Tensor,
+    ratio: torch.Tensor,
+    angle: torch.Tensor,
+    gain: float | None = None,
+    sky_pixels: float = 0.0,
+    factors: torch.Tensor | None = None,
+) -> SersicFit:
+    """The same, where the weights of pixels are known.
+
+    Parameters
+    ----------
+    noise : (n,) float tensor
+        Standard deviation of the sky in a pixel of weight one.
+    weights : (n, y, x) float32 tensor
+    factors : (n,) int64 tensor, optional
+        Each pixel is the mean of so many a side of the image that PSF, gain and `sky_pixels` are of; all other numbers are of these pixels.
+    """
     height, width = images.shape[1:]
     device = images.device
     blank = torch.full((len(images),), torch.nan, dtype=torch.float64, device=device)
     start = torch.stack([*centre.double().unbind(1), r_e.double(), ratio.double(), angle.double()], dim=1)
-    good = ~masked & images.isfinite()
-    weights = None
-    if noise.ndim > 1:
-        good &= (noise > 0) & noise.isfinite()
-        noise, weights = _relative(noise.double(), good)
     possible = start.isfinite().all(dim=1) & noise.isfinite() & (r_e > 0) & (ratio > 0)
-    possible &= good.flatten(1).sum(dim=1) >= _FEWEST
+    possible &= (weights > 0).flatten(1).sum(dim=1) >= _FEWEST
     places = possible.nonzero()[:, 0]
     result = {field.name: blank.clone() for field in fields(SersicFit)}
     result["centre"] = torch.stack([blank, blank], dim=1)
     result["converged"], result["at_limit"] = torch.zeros_like(possible), torch.zeros_like(possible)
     if len(places):
-        cameras = [_camera(height, width, psf, device, binned) for binned in (True, False)]
+        area = torch.ones_like(blank) if factors is None else factors.double() ** 2
+        cameras = [_camera(height, width, psf, factors, device, binned) for binned in (True, False)]
         for part in places.split(_BATCH):
-            seen_by = [each.rows(part) for each in cameras]
-            counted = good[part].float() if weights is None else weights[part]
-            found = _fit(seen_by, images[part], noise[part].double(), counted, start[part], gain, sky_pixels)
+            found = _fit(
+                [each.rows(part) for each in cameras],
+                images[part],
+                noise[part].double(),
+                weights[part],
+                start[part],
+                None if gain is None else gain * area[part],
+                sky_pixels / area[part],
+            )
             for name, values in found.items():
                 result[name][part] = values
     return SersicFit(**result)
@@ -128,13 +169,16 @@ def _camera(
     height: int,
     width: int,
     psf: torch.Tensor | Sequence[PSF] | None,
+    factors: torch.Tensor | None,
     device: torch.device,
     binned: bool,
 ) -> Camera:
     if psf is None or isinstance(psf, torch.Tensor):
         return camera(height, width, psf, device, binned=binned)
-    (farthest,) = {one.reach for one in psf}
-    return camera_of_each(height, width, [one.image for one in psf], farthest, device, binned=binned)
+    (farthest,) = {one.reach for one in psf} if factors is None else {PIXEL_REACH}
+    each = None if factors is None else factors.tolist()
+    images = [one.image for one in psf]
+    return camera_of_each(height, width, images, farthest, device, binned=binned, factors=each)
 
 
 def _relative(noise: torch.Tensor, good: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -150,15 +194,17 @@ def _fit(
     noise: torch.Tensor,
     weights: torch.Tensor,
     start: torch.Tensor,
-    gain: float | None,
-    sky_pixels: float,
+    gain: torch.Tensor | None,
+    sky_pixels: torch.Tensor,
 ) -> dict[str, torch.Tensor]:
     """The fields of `SersicFit` for stamps that can be fitted; weights (n, y, x) are one where the noise is that of the stamp."""
     light = torch.where(weights > 0, images, 0.0).double()
     scale = light.abs().amax(dim=(1, 2)).clamp(min=torch.finfo(torch.float32).tiny)
     light = (light / scale[:, None, None]).float()
     limits = Limits.around(start[:, :2], light.shape[1:])
-    coarse = Pixels.of(cameras[0], functional.avg_pool2d(light, 2), _binned(weights), sky_pixels / 4)
+    coarse = Pixels.of(
+        cameras[0], functional.avg_pool2d(light, 2), _weights_of_fours(weights), sky_pixels / 4
+    )
     shape = _best_start(coarse, start, limits)
     shape, _ = search(coarse, shape, limits, rounds=6, steps=2)
     if gain is not None:
@@ -186,7 +232,7 @@ def _fit(
     return found | {"converged": converged & lit & ~at_limit, "at_limit": at_limit & lit}
 
 
-def _binned(weights: torch.Tensor) -> torch.Tensor:
+def _weights_of_fours(weights: torch.Tensor) -> torch.Tensor:
     """Weights (n, y, x) of means of 2 x 2 pixels, over that of the mean of pixels of weight one; zero where one of the four does not count."""
     least, most = -functional.max_pool2d(-weights, 2), functional.max_pool2d(weights, 2)
     harmonic = 1 / functional.avg_pool2d(1 / weights, 2)
@@ -199,11 +245,11 @@ def _with_photons(
     light: torch.Tensor,
     weights: torch.Tensor,
     sky: torch.Tensor,
-    known: float,
+    known: torch.Tensor,
 ) -> torch.Tensor:
     """Weights (n, y, x) that take photon noise into account where the sky's variance (n,), in electrons of the scaled light, is known."""
     flux = Pixels.of(camera, light, weights, known).remainder(shape).flux.clamp(min=0)
-    parts = torch.arange(len(shape), device=shape.device).split(CHUNK)
+    parts = torch.arange(len(shape), device=shape.device).split(chunk(light[0].numel()))
     photons = torch.cat([camera.rows(part).render(shape[part])[:, 0] for part in parts]).clamp_(min=0)
     photons *= (flux / sky).float()[:, None, None]
     photons = torch.where(weights > 0, photons * weights, photons)  # over the noise of each pixel

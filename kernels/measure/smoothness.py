@@ -65,7 +65,7 @@ def smoothness(
 def _clumps(light: Any, masked: Any, sky: Any, place: Any, noise: Any, found: Any) -> None:
     n, height, width = light.shape
     sums = np.zeros((height + 1, width + 1))
-    lit = np.zeros((height + 1, width + 1), np.int64)
+    lit = np.zeros((height + 1, width + 1), np.int32)
     for i in range(n):
         x0, y0, radius = place[i]
         box = int(_BOX * radius) if np.isfinite(place[i].sum()) else 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
+from kernels.compiled import compiled
 from kernels.elementary import hypot
 from kernels.measure.flags import MeasureFlag
-from kernels.segmentation.noise import near
 
 if TYPE_CHECKING:
     from kernels.measure.shapes import Ellipse
@@ -53,27 +54,63 @@ def surroundings(
     dict of `MeasureFlag` to (n,) bool tensor
     """
     _, height, width = bad.shape
-    x, y = (torch.arange(side, device=bad.device) for side in (width, height))
-    distance = hypot(x - centre[:, :1, None], y[:, None] - centre[:, 1:, None])
-    circle = distance <= (EXTENT * radius)[:, None, None]
     low, high = centre - EXTENT * radius[:, None], centre + EXTENT * radius[:, None]
     last = torch.tensor([width - 1, height - 1], device=bad.device)
-    close = near(segments.central, _CLOSE, beyond=False) & segments.others
-    covered = (circle & segments.others).sum(dim=(1, 2)) > _CROWDED * circle.sum(dim=(1, 2))
-    on_object = (segments.central & (distance <= 1)).flatten(1).any(dim=1)
+    counts = np.zeros((len(bad), 5), np.int64)
+    place = torch.cat([centre, radius[:, None]], dim=1).double()
+    central, others, lost = (plane.numpy(force=True) for plane in (segments.central, segments.others, bad))
+    _count(central, others, lost, place.numpy(force=True), counts)
+    circle, covered, on_object, spoilt, close = torch.from_numpy(counts).to(bad.device).unbind(1)
     at_middle = _middle(segments.central).flatten(1).any(dim=1)
     size = torch.where(half_light.isfinite(), half_light, area_radius(segments.central))
     return {
         MeasureFlag.TRUNCATED: ((low < -0.5) | (high > last + 0.5)).any(dim=1),
-        MeasureFlag.OFF_CENTRE: ~on_object
+        MeasureFlag.OFF_CENTRE: (on_object == 0)
         | ~at_middle
         | ((centre <= 0) | (centre >= last)).any(dim=1)
         | astray(centre, size, bad.shape[1:]),
-        MeasureFlag.NEIGHBOUR: close.flatten(1).any(dim=1)
-        | covered
+        MeasureFlag.NEIGHBOUR: (close > 0)
+        | (covered > _CROWDED * circle)
         | ((foreign > _FOREIGN) & segments.others.flatten(1).any(dim=1)),
-        MeasureFlag.BAD_PIXELS: (bad & (distance <= radius[:, None, None])).flatten(1).any(dim=1),
+        MeasureFlag.BAD_PIXELS: spoilt > 0,
     }
+
+
+@compiled
+def _count(central: Any, others: Any, bad: Any, place: Any, counts: Any) -> None:
+    """Fill in, for circles of 1.5 radii about places (n, 3), x, y and radius: their pixels, and those of neighbours in them; pixels of the object next to the
+    centre; bad ones within the radius; and neighbours' pixels close to the object.
+    """
+    n, height, width = central.shape
+    for i in range(n):
+        x0, y0, radius = place[i]
+        if np.isfinite(x0 + y0):
+            far = EXTENT * radius if np.isfinite(radius) else 0.0
+            reach = max(far, 1.0)
+            for y in range(max(int(y0 - reach) - 1, 0), min(int(y0 + reach) + 2, height)):
+                for x in range(max(int(x0 - reach) - 1, 0), min(int(x0 + reach) + 2, width)):
+                    away = (x - x0) ** 2 + (y - y0) ** 2
+                    if away <= far**2 and np.isfinite(radius):
+                        counts[i, 0] += 1
+                        counts[i, 1] += others[i, y, x]
+                        counts[i, 3] += bad[i, y, x] and away <= radius**2
+                    counts[i, 2] += central[i, y, x] and away <= 1
+        counts[i, 4] = _any_close(central[i], others[i])
+
+
+@compiled
+def _any_close(central: Any, others: Any) -> bool:
+    """Whether a neighbour's pixel (y, x) lies at most three pixels, in x and in y, from one of the object's."""
+    height, width = central.shape
+    for y in range(height):
+        for x in range(width):
+            if not others[y, x]:
+                continue
+            for to_y in range(max(y - _CLOSE, 0), min(y + _CLOSE + 1, height)):
+                for to_x in range(max(x - _CLOSE, 0), min(x + _CLOSE + 1, width)):
+                    if central[to_y, to_x]:
+                        return True
+    return False
 
 
 def astray(centre: torch.Tensor, size: torch.Tensor, sides: torch.Size) -> torch.Tensor:
@@ -101,14 +138,29 @@ def blend_fraction(
         Petrosian radius along the major axis, pixels.
     shape : Ellipse
     """
-    _, height, width = segments.others.shape
-    x, y = (torch.arange(side, device=centre.device) for side in (width, height))
-    x, y = x - centre[:, :1, None], y[:, None] - centre[:, 1:, None]
-    c, s = shape.angle.cos()[:, None, None], shape.angle.sin()[:, None, None]
-    away = hypot(c * x + s * y, (c * y - s * x) / shape.ratio[:, None, None])
-    within = away <= radius[:, None, None]
-    share = (within & segments.others).sum(dim=(1, 2)) / within.sum(dim=(1, 2)).clamp(min=1)
-    return torch.where(radius.isfinite(), share.double(), torch.nan)
+    counts = np.zeros((len(centre), 2), np.int64)
+    place = torch.stack([*centre.unbind(1), radius, shape.ratio, shape.angle], dim=1).double()
+    _cover(segments.others.numpy(force=True), place.numpy(force=True), counts)
+    within, covered = torch.from_numpy(counts).to(centre.device).unbind(1)
+    return torch.where(radius.isfinite(), covered.double() / within.clamp(min=1), torch.nan)
+
+
+@compiled
+def _cover(others: Any, place: Any, counts: Any) -> None:
+    """Fill in the pixels of ellipses (n, 5), x, y, radius, ratio and angle, and those of neighbours in them."""
+    n, height, width = others.shape
+    for i in range(n):
+        x0, y0, radius, ratio, angle = place[i]
+        if not np.isfinite(place[i].sum()):
+            continue
+        c, s = np.cos(angle), np.sin(angle)
+        for y in range(max(int(y0 - radius) - 1, 0), min(int(y0 + radius) + 2, height)):
+            for x in range(max(int(x0 - radius) - 1, 0), min(int(x0 + radius) + 2, width)):
+                along = c * (x - x0) + s * (y - y0)
+                across = (c * (y - y0) - s * (x - x0)) / ratio
+                if along * along + across * across <= radius * radius:
+                    counts[i, 0] += 1
+                    counts[i, 1] += others[i, y, x]
 
 
 def area_radius(central: torch.Tensor) -> torch.Tensor:

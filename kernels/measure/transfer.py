@@ -7,15 +7,16 @@ import math
 import numpy as np
 import torch
 
-__all__ = ["FARTHEST", "pixel", "reach", "transform", "turns", "waves"]
+__all__ = ["FARTHEST", "PIXEL_REACH", "pixel", "reach", "transform", "turns", "waves"]
 
 _PERIOD = 1.3  # light comes back after so many sides
 _NEAR, _FINE = 3.0, 0.2  # within so many steps of k = 0 steps are finer by this
 _FAINT = 1e-4  # transforms of a PSF below this are not looked at
-_WITHOUT_PSF = 2 * math.pi  # where a pixel's own response ends for the first time
 _WAVES = 128  # a side of the grid on which a PSF's transform is looked at
 FARTHEST = math.pi + 2 * math.pi / _WAVES
 """The farthest `reach` of a PSF."""
+PIXEL_REACH = 2 * math.pi
+"""Where a pixel's own response ends for the first time."""
 
 
 def waves(side: int, reach: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,7 +50,7 @@ def transform(psf: torch.Tensor, down: torch.Tensor, across: torch.Tensor) -> to
 def reach(psf: torch.Tensor | None) -> float:
     """The wave number behind which a PSF (py, px) shows nothing, at most `FARTHEST`, a little more than the Nyquist frequency; of pixels alone, without one."""
     if psf is None:
-        return _WITHOUT_PSF
+        return PIXEL_REACH
     image = psf.double().numpy(force=True)
     height, width = (-(-size // _WAVES) * _WAVES for size in image.shape)
     if max(height, width) > _WAVES:  # what lies a period apart has the same phase in all of these waves

@@ -50,10 +50,12 @@ def part(light: Any, noise: Any, region: Any, saddle: Any, beyond: Any) -> int:
     for place in places:
         regions[place] = _steepest(values, place, width)
     _settle(regions, places)
-    while _merge(values, regions, places, saddle, beyond, width, levels):
-        pass
-    own = _central(regions, places, height, width)
-    while _absorb(values, regions, places, saddle, own, width):
+    peaks, borders = _peaks(regions, places), _borders(regions, places, width)
+    while _merge(values, regions, peaks, saddle, beyond, borders, levels):
+        borders = _still(borders, regions)
+    _settle(regions, places)
+    own, above = _central(regions, places, height, width), np.empty(values.size)
+    while _absorb(values, regions, places, peaks, saddle, above, own, borders):
         pass
     return own
 
@@ -135,15 +137,52 @@ def _settle(regions: Any, places: Any) -> None:
         peak = regions[place]
         while regions[peak] != peak:
             peak = regions[peak]
-        regions[place] = peak
+        step = place
+        while regions[step] != peak:  # and all on the way
+            regions[step], step = peak, regions[step]
 
 
 @compiled
-def _merge(values: Any, regions: Any, places: Any, saddle: Any, beyond: Any, width: int, noise: Any) -> bool:
-    """Let regions be a part of the one beyond their highest saddle, if they are; whether any was."""
-    _saddles(values, regions, places, saddle, beyond, width)
-    found = False
+def _peaks(regions: Any, places: Any) -> Any:
+    """Places of the regions' peaks, in the places' order."""
+    peaks, count = np.empty_like(places), 0
     for place in places:
+        peaks[count] = place
+        count += regions[place] == place
+    return peaks[:count]
+
+
+@compiled
+def _borders(regions: Any, places: Any, width: int) -> Any:
+    """Pairs (k, 2) of places that touch and are of two regions, in the places' order."""
+    pairs = np.empty((4 * places.size, 2), np.int32)
+    count = 0
+    for place in places:
+        for step in (1, width - 1, width, width + 1):
+            other = regions[place + step]
+            if other >= 0 and other != regions[place]:
+                pairs[count, 0], pairs[count, 1] = place, place + step
+                count += 1
+    return pairs[:count]
+
+
+@compiled
+def _still(borders: Any, regions: Any) -> Any:
+    """The borders that still are some, in their order; the regions of peaks alone need be settled."""
+    count = 0
+    for k in range(len(borders)):
+        if regions[regions[borders[k, 0]]] != regions[regions[borders[k, 1]]]:
+            borders[count, 0], borders[count, 1] = borders[k, 0], borders[k, 1]
+            count += 1
+    return borders[:count]
+
+
+@compiled
+def _merge(values: Any, regions: Any, peaks: Any, saddle: Any, beyond: Any, borders: Any, noise: Any) -> bool:
+    """Let regions be a part of the one beyond their highest saddle, if they are; whether any was. The regions of peaks alone are settled."""
+    _saddles(values, regions, peaks, saddle, beyond, borders)
+    found = False
+    for place in peaks:
         if regions[place] != place or saddle[place] == -np.inf:
             continue
         other = beyond[place]
@@ -152,25 +191,24 @@ def _merge(values: Any, regions: Any, places: Any, saddle: Any, beyond: Any, wid
         if higher and values[place] - saddle[place] < least:
             regions[place], found = other, True
     if found:
-        _settle(regions, places)
+        _settle(regions, peaks)
     return found
 
 
 @compiled
-def _saddles(values: Any, regions: Any, places: Any, saddle: Any, beyond: Any, width: int) -> None:
+def _saddles(values: Any, regions: Any, peaks: Any, saddle: Any, beyond: Any, borders: Any) -> None:
     """Fill in, at each region's peak, its highest saddle to another one, and to which; -inf where it touches none."""
-    for place in places:
+    for place in peaks:
         saddle[place], beyond[place] = -np.inf, -1
-    for place in places:
-        own = regions[place]
-        for step in (1, width - 1, width, width + 1):
-            other = regions[place + step]
-            if other >= 0 and other != own:
-                lower = min(values[place], values[place + step])
-                if lower > saddle[own]:
-                    saddle[own], beyond[own] = lower, other
-                if lower > saddle[other]:
-                    saddle[other], beyond[other] = lower, own
+    for k in range(len(borders)):
+        one, two = borders[k]
+        own, other = regions[regions[one]], regions[regions[two]]
+        if own != other:
+            lower = min(values[one], values[two])
+            if lower > saddle[own]:
+                saddle[own], beyond[own] = lower, other
+            if lower > saddle[other]:
+                saddle[other], beyond[other] = lower, own
 
 
 @compiled
@@ -192,37 +230,38 @@ def _central(regions: Any, places: Any, height: int, width: int) -> int:
 
 
 @compiled
-def _absorb(values: Any, regions: Any, places: Any, saddle: Any, own: int, width: int) -> bool:
+def _absorb(
+    values: Any, regions: Any, places: Any, peaks: Any, saddle: Any, above: Any, own: int, borders: Any
+) -> bool:
     """Give regions to the object that are a part of it; whether there were any."""
-    light = _touching(values, regions, places, saddle, own, width)
-    if light < 0:
+    for peak in peaks:
+        saddle[peak], above[peak] = -np.inf, 0
+    if not _touching(values, regions, saddle, own, borders):
         return False
-    above = np.zeros(values.size)
+    light = 0.0
     for place in places:
-        above[regions[place]] += max(values[place] - saddle[regions[place]], 0.0)
+        if regions[place] == own:
+            light += values[place]
+        else:
+            above[regions[place]] += max(values[place] - saddle[regions[place]], 0.0)
     found = False
-    for place in places:
-        other = regions[place]
-        if other == own or saddle[other] == -np.inf or values[other] > values[own]:
-            continue
-        if above[other] < _SHARE * light:
-            regions[place], found = own, True
+    for peak in peaks:
+        part = regions[peak] == peak != own and saddle[peak] > -np.inf and values[peak] <= values[own]
+        if part and above[peak] < _SHARE * light:
+            regions[peak], found = own, True
+    if found:
+        _settle(regions, places)
     return found
 
 
 @compiled
-def _touching(values: Any, regions: Any, places: Any, saddle: Any, own: int, width: int) -> float:
-    """Fill in, at each region's peak, its highest saddle to the object's region, -inf where it does not touch it; the object's light, -1 if none does."""
-    for place in places:
-        saddle[place] = -np.inf
-    light, touched = 0.0, False
-    for place in places:
-        if regions[place] != own:
-            continue
-        light += values[place]
-        for step in (-width - 1, -width, 1 - width, -1, 1, width - 1, width, width + 1):
-            other = regions[place + step]
-            if other >= 0 and other != own:
-                saddle[other] = max(saddle[other], min(values[place], values[place + step]))
-                touched = True
-    return light if touched else -1.0
+def _touching(values: Any, regions: Any, saddle: Any, own: int, borders: Any) -> bool:
+    """Fill in, at each region's peak, its highest saddle to the object's region, where it touches it; whether any does."""
+    touched = False
+    for k in range(len(borders)):
+        one, two = borders[k]
+        if (regions[one] == own) != (regions[two] == own):
+            other = regions[two] if regions[one] == own else regions[one]
+            saddle[other] = max(saddle[other], min(values[one], values[two]))
+            touched = True
+    return touched

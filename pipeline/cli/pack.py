@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from typing import TYPE_CHECKING
@@ -25,8 +26,8 @@ __all__ = ["measured_names", "pack"]
 
 LARGE = 128
 """Side in pixels above which measuring is what a run waits for."""
-TRIAL = 3
-"""Stamps that are measured to learn how long it takes."""
+TRIAL = 8
+"""Stamps that are measured to learn how long it takes: one alone takes longer than one of several."""
 MINUTES = 120
 """Longer times are shown in hours."""
 
@@ -65,7 +66,7 @@ def _cost(made: releases.Packed, directory: Path) -> str:
     of_one_size(trial, len(layout.bands), layout.size, measured)
     rate = config.encode.workers * trial.num_rows / (time.perf_counter() - start)
     minutes = made.rows / rate / 60
-    spent = f"{minutes / 60:.0f} hours" if minutes > MINUTES else f"{minutes:.0f} minutes"
+    spent = f"{minutes / 60:.0f} h" if minutes > MINUTES else f"{math.ceil(minutes)} min"
     side, sees = made.side, config.encode.input
     return (
         f"stamps of {side} x {side} pixels are slow to measure: about {rate:.2g} a second here, {spent} for {made.rows:,}. "

@@ -25,8 +25,8 @@ LONGEST_BATCH, MEASURING = 0.5, 1.0
 """Seconds: no batch that would take longer is tried, and as long stamps are measured."""
 LARGEST_BATCH = 64
 BATCH_BYTES = 256 << 20
-SEVERAL = 8
-"""Stamps of one side that are measured at least."""
+SEVERAL, FEW = 8, 4
+"""Stamps of one side that there are at least, and as many in the first call of several; two, where stamps are slow."""
 
 
 def measuring(plan: Plan, options: dict[str, Any], objects: pa.Table) -> tuple[float, float]:
@@ -61,7 +61,8 @@ def _calls(measurer: Measurer, objects: pa.Table, budget: float) -> tuple[float,
     each = one
     while number < objects.num_rows:
         # One alone says little: a call takes time that does not depend on how many stamps are in it.
-        number = min(max(4, 2 * number), objects.num_rows)
+        few = FEW if FEW * one < budget else 2
+        number = min(max(few, 2 * number), objects.num_rows)
         several = seconds(measurer, objects.slice(0, number))
         each = (several - one) / (number - 1)
         each = each if each > 0 else several / number

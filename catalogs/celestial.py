@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy.io import fits
 from astropy.wcs import WCS
 
 from catalogs import headers
@@ -13,12 +14,21 @@ from catalogs.silence import silenced
 from catalogs.sky import celestial_frame
 
 if TYPE_CHECKING:
-    from astropy.io import fits
-
     from catalogs._types import Floats
 
 MOST_AXES = 9
 """WCSAXES beyond this is no header's but a fault's, and wcslib crashes over large ones."""
+NUMBERS = re.compile(
+    r"WCSAXES|NAXIS[12]?|(CRPIX|CRVAL|CDELT|CROTA)[1-9]|(PC|CD)([1-9]_|00[1-9]00)[1-9]|PV[1-9]_\d{1,2}|PROJP\d"
+    r"|(A|B|AP|BP)_(ORDER|\d_\d)"
+)
+TEXTS = re.compile(r"(CTYPE|CUNIT)[1-9]")
+OPTIONAL = re.compile(r"LONPOLE|LATPOLE|EQUINOX|EPOCH|RADESYS|RADECSYS")
+"""Cards that wcslib gets to see; the last ones are as good as absent where they are of another kind. What it rejects of a header it writes into
+1,024 bytes, however much that is, and the process crashes some time later (astropy issue 20349); larger indices take any amount of memory."""
+TABLES = re.compile(r"(CPDIS|CQDIS|D2IMDIS)[12]")
+MOST_TERMS = 9
+"""Order of a SIP polynomial (Shupe et al. 2005); astropy makes a table of any order."""
 SIP = re.compile(r"(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)")
 CELESTIAL = re.compile(r"RA--|DEC-|.LON-|.LAT-|..LN-|..LT-")
 """CTYPE of an axis of the sky (FITS standard 4.0, section 8.2)."""
@@ -27,6 +37,8 @@ SCAMP = re.compile(r"PV2_\d+|PV1_(0|[5-9]|[1-9]\d+)")
 """Terms that have no meaning in a TAN header but SCAMP's (FITS standard 4.0, table 26)."""
 MATRIX = {kind: re.compile(rf"{kind}[12]_[12]") for kind in ("PC", "CD")}
 ZENITHAL = ("AZP", "SZP", "TAN", "TPV", "STG", "SIN", "ARC", "ZPN", "ZEA", "AIR")
+LARGEST = 1e30
+"""Of the numbers of a WCS."""
 MOVED = 0.1
 """Pixels that a leftover must move some corner of the image by to be worth a note."""
 TURNED = 0.1
@@ -81,7 +93,38 @@ def celestial(header: fits.Header, shape: tuple[int, int]) -> tuple[WCS | None, 
 
 def _read(header: fits.Header) -> WCS:
     with silenced():
-        return WCS(header, naxis=2)
+        return WCS(readable(header), naxis=2)
+
+
+def readable(header: fits.Header) -> fits.Header:
+    """The cards of a header that a WCS is read from.
+
+    Raises
+    ------
+    BadWCS
+        If one of them is of the wrong kind, or no number that a WCS can have, or distortions are in tables.
+    """
+    tables = [card.keyword for card in header.cards if TABLES.fullmatch(card.keyword)]
+    if tables:
+        raise BadWCS(f"has a WCS whose distortions are in tables ({tables[0]}), which are not read")
+    return fits.Header([(c.keyword, c.value) for c in header.cards if _counts(c.keyword, c.value)])
+
+
+def _counts(key: str, value: object) -> bool:
+    """Whether a card says something of the WCS."""
+    if isinstance(value, fits.card.Undefined) or not (
+        NUMBERS.fullmatch(key) or TEXTS.fullmatch(key) or OPTIONAL.fullmatch(key)
+    ):
+        return False
+    is_number = type(value) in (int, float) and abs(value) < LARGEST
+    if OPTIONAL.fullmatch(key):
+        return isinstance(value, str) if key.startswith("RAD") else is_number
+    sound = is_number if NUMBERS.fullmatch(key) else isinstance(value, str)
+    if sound and key.endswith("_ORDER"):
+        sound = value in range(MOST_TERMS + 1)
+    if not sound:
+        raise BadWCS(f"has a WCS that cannot be used ({key} = {value!r})")
+    return True
 
 
 def _is_celestial(header: fits.Header) -> bool:

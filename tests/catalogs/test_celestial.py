@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from catalogs.celestial import BadWCS, celestial
+from catalogs.celestial import BadWCS, readable, celestial
 from tests.catalogs.conftest import everything
 from tests.conftest import wcs_header
 
@@ -124,3 +124,29 @@ def test_one_note_is_enough_for_many_tiles(look, tiny):
         made.writeto(tiny.folder / "images" / f"t{number}_r.fits", overwrite=True)
     (note,) = look().notes
     assert "t0_r.fits and 2 more files: SIP" in note
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("CRPIX1", "T"),
+        ("CRVAL2", True),
+        ("CD1_1", 1e300),
+        ("PV2_1", "0.1"),
+        ("CUNIT1", 3),
+        ("A_ORDER", 135_194),
+        ("A_ORDER", -1),
+        ("CPDIS1", "LOOKUP"),
+    ],
+)
+def test_wcslib_never_sees_what_crashes_it(key, value):
+    with pytest.raises(BadWCS, match=key):
+        celestial(header(**{**({**TAN_SIP, **SIP} if key == "A_ORDER" else {}), key: value}), SHAPE)
+
+
+def test_cards_that_wcslib_rejects_change_nothing_and_are_not_shown_to_it():
+    strange = {"EQUINOX": "J2000", "LATPOLE": "unknown", "PC01_01": "x" * 60}
+    # wcslib's report of these alone is longer than the memory that it has for it
+    strange |= {f"CRPIX{number}": "nonsense" for number in range(100, 140)}
+    np.testing.assert_array_equal(corners(strange), corners({}))
+    assert not [card for card in readable(header(**strange)).cards if "nonsense" in str(card.value)]

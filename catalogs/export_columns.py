@@ -23,7 +23,14 @@ INTEGERS = {
 FLOATS = {"FLOAT": "f4", "DOUBLE": "f8"}
 SQL = {"u1": "UTINYINT", "i2": "SMALLINT", "i4": "INTEGER", "i8": "BIGINT", "u8": "UBIGINT"}
 SQL |= {"f4": "FLOAT", "f8": "DOUBLE", "bool": "BOOLEAN"}
-TIMES = ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")
+TIMES = {
+    "TIMESTAMP_NS": "strftime({}, '%Y-%m-%dT%H:%M:%S.%n')",
+    **dict.fromkeys(
+        ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP WITH TIME ZONE"),
+        "strftime(make_timestamp(epoch_us({})), '%Y-%m-%dT%H:%M:%S.%f')",
+    ),
+}
+"""SQL that writes a time as ISO 8601 does; in UTC, where it has a zone."""
 LIMITS = {"u1": (0, 2**8 - 1), "i2": (-(2**15), 2**15 - 1), "i4": (-(2**31), 2**31 - 1)}
 LIMITS |= {"i8": (-(2**63), 2**63 - 1), "u8": (0, 2**64 - 1)}
 
@@ -113,6 +120,8 @@ def columns_of(answer: Answer, text: Text) -> tuple[int, list[Column]]:
 
 
 def _shape(name: str, kind: str, form: str) -> Shape:
+    if not name.isprintable():
+        raise BadQuery(f"column {name!r}: its name cannot be printed: give it another one with AS")
     found = re.fullmatch(r"(.+)\[\d*\]", kind)
     element = found[1] if found else kind
     code, value = _value(element, identifier(name))
@@ -130,15 +139,15 @@ def _value(kind: str, value: str) -> tuple[str, str]:
         return FLOATS.get(kind, "f8"), value
     if kind == "BOOLEAN":
         return "bool", value
-    if kind in TIMES:  # in UTC, where they have a zone
-        return "text", f"strftime(make_timestamp(epoch_us({value})), '%Y-%m-%dT%H:%M:%S.%f')"
+    if kind in TIMES:
+        return "text", TIMES[kind].format(value)
     if kind in {"VARCHAR", "UUID", "DATE", "TIME"} or kind.startswith("ENUM"):
         return "text", f"CAST({value} AS VARCHAR)"
     return "", value
 
 
 def _range_sql(shape: Shape, text: Text) -> Sequence[str]:
-    """SQL of a `Range`."""
+    """SQL of each value of a `Range`."""
     column, value = shape.source, shape.value
     unknown = "NULL"
     if shape.code == "text":

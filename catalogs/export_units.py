@@ -35,7 +35,8 @@ def votable_texts(metadata: Mapping[str, str]) -> dict[str, str]:
     }
     aside = [f"{key}: {metadata[key]}" for key, text in texts.items() if metadata.get(key) and not text]
     description = metadata.get("description", "") + (f" ({'; '.join(aside)})" if aside else "")
-    return {key: text for key, text in {**texts, "description": description.strip()}.items() if text}
+    texts["description"] = _printable(description).strip()
+    return {key: text for key, text in texts.items() if text}
 
 
 def _written(text: str, form: str) -> str:
@@ -52,5 +53,9 @@ def _written(text: str, form: str) -> str:
 
 def _ascii(text: str) -> str:
     """A text in the characters that FITS headers have."""
-    kept = "".join(c if c.isprintable() else " " for c in text)
-    return kept.encode("ascii", "backslashreplace").decode()
+    return _printable(text).encode("ascii", "backslashreplace").decode()
+
+
+def _printable(text: str) -> str:
+    """A text without control characters, which neither XML nor FITS headers can hold."""
+    return "".join(c if c.isprintable() else " " for c in text)

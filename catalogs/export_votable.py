@@ -87,7 +87,7 @@ def parquet_field(item: pa.Field) -> dict[str, str] | None:
     """A Parquet column in VOTable's words; None where it has none."""
     kind, is_list = item.type, isinstance(item.type, pa.ListType | pa.FixedSizeListType)
     kind = kind.value_type if is_list else kind
-    if pa.types.is_string(kind) and not is_list:
+    if pa.types.is_string(kind) and not is_list and item.name.isprintable():
         return {"name": item.name, "datatype": "unicodeChar", "arraysize": "*"}
     known = {pa.bool_(): "boolean", pa.uint8(): "unsignedByte", pa.int8(): "short", pa.int16(): "short"}
     known |= {
@@ -98,7 +98,7 @@ def parquet_field(item: pa.Field) -> dict[str, str] | None:
         pa.uint64(): "long",
     }
     known |= {pa.float32(): "float", pa.float64(): "double"}
-    if kind not in known:
+    if kind not in known or not item.name.isprintable():
         return None
     return {"name": item.name, "datatype": known[kind]} | ({"arraysize": "*"} if is_list else {})
 

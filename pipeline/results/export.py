@@ -52,6 +52,8 @@ def export(run: str, file: str, sql: str) -> None:
     """
     write, is_zipped = format_of(file)
     with views.connect(run) as connection, console.status("reading the catalog") as status:
+        # What is read once or twice need not stay: of an object store DuckDB would keep most of the machine's memory full.
+        connection.execute("SET enable_external_file_cache = false")
         counter = Counter(lambda rows: status.update(f"writing {escape(file)}: {rows:,} rows"))
         found = answer.select(connection, sql, run, counter)
         with whole_file.writing(file) as stream, _zipped(stream) if is_zipped else _plain(stream) as sink:

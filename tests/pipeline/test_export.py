@@ -269,13 +269,14 @@ def test_unsigned_ids_above_the_signed_ones_lose_digits(run, tmp_path):
 
 
 def test_sums_decimals_and_enums_are_refused_or_wrong(run, tmp_path):
-    sql = "SELECT sum(byte) AS total, 1.25 AS d, 'b'::ENUM('a', 'b') AS e, TIMESTAMPTZ '2026-01-31 01:00:00+01' AS t, [1, NULL] AS l FROM objects"
+    sql = "SELECT sum(byte) AS total, 1.25 AS d, 'b'::ENUM('a', 'b') AS e, TIMESTAMPTZ '2026-01-31 01:00:00+01' AS t, [1, NULL] AS l, TIMESTAMP_NS '2026-01-31 00:00:00.123456789' AS ns FROM objects"
     export(run, str(tmp_path / "x.fits"), sql)
     export(run, str(tmp_path / "x.vot"), sql)
     for table in (Table.read(tmp_path / "x.fits"), read_votable(tmp_path / "x.vot")):
         assert (table["total"][0], table["d"][0], table["e"][0]) == (257, 1.25, "b")
         assert table["t"][0] == "2026-01-31T00:00:00.000000"
         assert masked(table["l"]) == [[1, None]]
+        assert table["ns"][0] == "2026-01-31T00:00:00.123456789"
     export(run, str(tmp_path / "x.parquet"), "SELECT 1.25 AS d, {'a': 1} AS s")
     assert pq.read_table(tmp_path / "x.parquet").to_pylist() == [{"d": Decimal("1.25"), "s": {"a": 1}}]
 
@@ -291,6 +292,7 @@ REFUSED = [
     ("x.fits", "SELECT 'ä' AS s", "column 's' holds 'ä'"),
     ("x.fits", "SELECT chr(10) AS s", "printable ASCII"),
     ("x.fits", "SELECT 1 AS é", "column 'é'"),
+    ("x.vot", 'SELECT 1 AS "a\x01"', "cannot be printed"),
     ("x.fits", "SELECT unnest([[1], [1, 2]]) AS l", "lists of 1 to 2 values"),
     ("x.vot", "SELECT unnest([[1], [1, 2]]) AS l", "lists of 1 to 2 values"),
     ("x.vot", "SELECT chr(0) AS s", "other than NUL"),

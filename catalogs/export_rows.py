@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 OFFSET = 1 << 63
 """FITS stores unsigned integers less this one."""
+MOST_BYTES = 1 << 26
+"""Of rows that are made at once: with one very long text in a column all of its rows are as wide."""
 CHANGED = (
     "the query gave other rows when it ran a second time, and this format needs two passes: "
     "make it repeatable (ORDER BY before LIMIT, REPEATABLE after a sample), or write Parquet or CSV"
@@ -62,22 +64,26 @@ def rows_of(
         If the rows are not those that the columns were made for.
     """
     seen = 0
+    most = max(1, MOST_BYTES // row.itemsize)
     for batch in answer.batches([column.expression for column in columns]):
-        filled = np.zeros(batch.num_rows, row)
-        for number, (column, values) in enumerate(zip(columns, batch.columns, strict=True)):
-            try:
-                filled[str(number)] = _values(column, values, filled.dtype[str(number)], encoding)
-            except (ValueError, pa.ArrowException) as error:
-                raise BadQuery(CHANGED) from error
-        if "flags" in (row.names or ()):
-            missing = np.stack(
-                [values.is_null().to_numpy(zero_copy_only=False) for values in batch.columns], axis=1
-            )
-            filled["flags"] = np.packbits(missing, axis=1)
-        seen += len(filled)
-        yield filled
+        for start in range(0, batch.num_rows, most):
+            yield _filled(batch.slice(start, most), columns, row, encoding)
+        seen += batch.num_rows
     if seen != rows:
         raise BadQuery(CHANGED)
+
+
+def _filled(batch: pa.RecordBatch, columns: Sequence[Column], row: np.dtype, encoding: str) -> Array:
+    filled = np.zeros(batch.num_rows, row)
+    for number, (column, values) in enumerate(zip(columns, batch.columns, strict=True)):
+        try:
+            filled[str(number)] = _values(column, values, filled.dtype[str(number)], encoding)
+        except (ValueError, pa.ArrowException) as error:
+            raise BadQuery(CHANGED) from error
+    if "flags" in (row.names or ()):
+        missing = [values.is_null().to_numpy(zero_copy_only=False) for values in batch.columns]
+        filled["flags"] = np.packbits(np.stack(missing, axis=1), axis=1)
+    return filled
 
 
 def _values(column: Column, values: pa.Array, stored: np.dtype, encoding: str) -> Array:

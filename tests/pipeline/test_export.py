@@ -18,7 +18,7 @@ from astropy.io import fits, votable
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
-from catalogs import export_fits, storage, views
+from catalogs import export_fits, export_rows, storage, views
 from catalogs.answer import select
 from catalogs.errors import BadRequest, CannotWrite
 from catalogs.export_columns import columns_of
@@ -286,6 +286,16 @@ def test_text_of_any_script_is_broken_in_votable(run, tmp_path):
     values = ", ".join(f"('{text}')" for text in texts)
     export(run, str(tmp_path / "x.vot"), f'SELECT s AS "Stern é" FROM (VALUES {values}) t(s)')
     assert read_votable(tmp_path / "x.vot")["Stern é"].tolist() == texts
+
+
+@pytest.mark.parametrize("suffix", ["fits", "vot"])
+def test_one_long_text_makes_all_rows_too_wide_for_memory(run, tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(export_rows, "MOST_BYTES", 1000)
+    sql = "SELECT i AS n, CASE WHEN i = 7 THEN repeat('x', 600) ELSE 'y' END AS s, [i, 2 * i] AS l FROM range(50) t(i)"
+    export(run, str(tmp_path / f"x.{suffix}"), sql)
+    table = READERS[suffix](tmp_path / f"x.{suffix}")
+    assert np.asarray(table["l"]).tolist() == [[i, 2 * i] for i in range(50)]
+    assert [len(text) for text in table["s"]] == [600 if i == 7 else 1 for i in range(50)]
 
 
 REFUSED = [

@@ -156,11 +156,14 @@ def _range_sql(shape: Shape, text: Text) -> Sequence[str]:
         is_ascii = f"bool_and(strlen({value}) = length({value}))"
         return unknown, unknown, unknown, unknown, f"max(strlen({value}))", unfit, is_ascii
     is_integer = shape.code in LIMITS
+    ends = [unknown] * 3
     if not shape.is_list:
-        ends = (f"min({value})", f"max({value})", f"count({value}) < count(*)") if is_integer else ()
-        return *ends, *[unknown] * (7 - len(ends))
+        if is_integer:
+            ends = [f"min({value})", f"max({value})", f"count({value}) < count(*)"]
+        return [*ends, *[unknown] * 4]
     has_null = f"bool_or({column} IS NULL OR len({column}) > list_count({column}))"
-    ends = (f"min(list_min({column}))", f"max(list_max({column}))", has_null) if is_integer else [unknown] * 3
+    if is_integer:
+        ends = [f"min(list_min({column}))", f"max(list_max({column}))", has_null]
     return *ends, f"min(len({column}))", f"max(len({column}))", unknown, unknown
 
 

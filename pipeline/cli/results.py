@@ -60,7 +60,7 @@ def export(
         ),
     ],
     sql: Annotated[
-        str, typer.Argument(help="SQL over `objects` and `embeddings` whose answer is written.")
+        str, typer.Argument(metavar="SQL", help="A SELECT over `objects` and `embeddings`.")
     ] = "SELECT * FROM objects",
 ) -> None:
     """Write the catalog, or an answer over it, as one file for TOPCAT, astropy and others, with units and UCDs."""

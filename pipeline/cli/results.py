@@ -50,6 +50,26 @@ def query(
 
 
 @results.command()
+def export(
+    run: RunPath,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="What to write: .fits, .vot, .parquet or .csv; all but Parquet also with .gz.",
+        ),
+    ],
+    sql: Annotated[
+        str, typer.Argument(metavar="SQL", help="A SELECT over `objects` and `embeddings`.")
+    ] = "SELECT * FROM objects",
+) -> None:
+    """Write the catalog, or an answer over it, as one file for TOPCAT, astropy and others, with units and UCDs."""
+    from pipeline.results import export
+
+    export.export(run, file, sql)
+
+
+@results.command()
 def groups(
     run: RunPath,
     numbers: Annotated[

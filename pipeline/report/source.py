@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from catalogs import readers, storage, views
+from catalogs import described, views
 from catalogs.errors import Fault, Refused
 from pipeline.rundir.run_directory import RunDirectory
 
@@ -153,13 +151,12 @@ def open_source(url: str) -> Source:
     if record is None:
         raise Refused([Fault(url, "there is no run here", f"Start one: tuningfork run CONFIG --out {url}")])
     connection = views.connect(url)
-    described = _described(url)
+    known = described.fields(url, *described.OBJECTS)
     columns = {}
     schema = connection.sql("SELECT * FROM objects LIMIT 0").to_arrow_table().schema
     identifiers = _identifiers(connection, schema)
     for item in schema:
-        about = described[item.name].metadata or {} if item.name in described else {}
-        metadata = {k.decode(): v.decode("utf-8", "replace") for k, v in about.items()}
+        metadata = described.texts(known[item.name]) if item.name in known else {}
         metadata = {"unit": metadata.get("unit", ""), "description": metadata.get("description", "")}
         columns[item.name] = Column(item.name, item.type, **metadata, is_identifier=item.name in identifiers)
     return Source(run, record, connection, columns)
@@ -175,13 +172,3 @@ def _identifiers(connection: duckdb.DuckDBPyConnection, schema: pa.Schema) -> se
     )
     (beyond,) = connection.sql(f"SELECT {ends} FROM objects").fetchall()
     return {name for name, is_beyond in zip(names, beyond, strict=True) if is_beyond}
-
-
-def _described(url: str) -> dict[str, pa.Field]:
-    """Fields with their metadata, which DuckDB drops, from one file of each kind that the view reads."""
-    found: dict[str, pa.Field] = {}
-    for pattern in ("catalog/dataset/*/*/*.parquet", "catalog/*.parquet", "unplaced.parquet"):
-        for file in itertools.islice(readers.files(url, pattern), 1):
-            with storage.reading(file) as stream:
-                found = {item.name: item for item in pq.read_schema(stream)} | found
-    return found

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from rich.markup import escape
 from rich.table import Table
 
-from catalogs import storage, strict_json, views
+from catalogs import export_csv, storage, strict_json, views
 from pipeline.console import console
 
 if TYPE_CHECKING:
@@ -75,21 +75,9 @@ def _json(answer: pa.Table) -> bytes:
 
 
 def _csv(answer: pa.Table) -> bytes:
-    columns = [_plain(answer[name]) for name in answer.column_names]
     sink = io.BytesIO()
-    pyarrow.csv.write_csv(pa.table(columns, names=answer.column_names), sink)
+    pyarrow.csv.write_csv(export_csv.flat(answer), sink)
     return sink.getvalue()
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
-    """A column as CSV has it: lists and the like as JSON."""
-    kind = column.type
-    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    if number or pa.types.is_string(kind) or pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        return column
-    values = [None if value is None else strict_json.plain(value) for value in column.to_pylist()]
-    texts = [v if v is None or isinstance(v, str) else strict_json.dumps(v) for v in values]
-    return pa.array(texts, pa.string())
 
 
 def _rows(answer: pa.Table) -> Iterator[tuple[Any, ...]]:

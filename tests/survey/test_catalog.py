@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 
 import duckdb
 import lsdb
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
 from typer.testing import CliRunner
 
 from pipeline.cli.main import app
+from pipeline.results.export import export
 from pipeline.rundir.status import status
 from tests.conftest import TinyRelease
 from tests.survey.conftest import objects_of, write_toml
@@ -90,6 +94,23 @@ def test_units_ucds_and_descriptions_travel_with_the_columns(finished):
     assert schema.field("ra").metadata[b"ucd"] == b"pos.eq.ra;meta.main"
     for name in ("flags", "group", "agreement", "kept", "vote_ward"):
         assert schema.field(name).metadata[b"description"]
+
+
+@pytest.mark.parametrize("suffix", ["fits", "vot", "parquet"])
+def test_exported_catalog_loses_rows_or_units(finished, tmp_path, suffix):
+    _, out, _ = finished
+    file = tmp_path / f"objects.{suffix}"
+    export(str(out), str(file), "SELECT * FROM objects ORDER BY object_id")
+    if suffix == "parquet":
+        table = pd.read_parquet(file)
+    else:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Column .* contains NULL", AstropyUserWarning)
+            table = Table.read(file)
+        assert (table["ra"].unit, table["MAG"].unit) == ("deg", "mag")
+        assert np.ma.getmaskarray(table["group"]).nonzero()[0].tolist() == [3, 4, 5]
+    assert list(table["object_id"]) == objects_of(out)["object_id"].to_pylist()
+    assert list(table.columns) == objects_of(out).column_names
 
 
 def test_status_counts_slices_objects_and_flags(finished):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from catalogs.celestial import BadWCS, readable, celestial
+from catalogs.celestial import BadWCS, celestial, readable
 from tests.catalogs.conftest import everything
 from tests.conftest import wcs_header
 

@@ -77,6 +77,9 @@ def plan(planned: Plan, judged: Estimate) -> None:
     out = release.rows * (2 * planned.features * (2 if config.publish.embeddings else 1) + 120)
     memory = planned.slice_bytes
     grid.add_row("bytes", f"about {_bytes(out)} written; {_bytes(memory)} of memory a slice in flight")
+    if release.survey.images.layout == "tiles" and config.run.cached_bytes:
+        kept = _bytes(config.run.cached_bytes)
+        grid.add_row("", f"up to {kept} of temporary files a reader, where tiles are compressed or remote")
     grid.add_row("time", escape(_duration(planned, judged)))
     grid.add_row("run", escape(f"{planned.run.url} ({planned.run_id})"))
     console.print(grid)

@@ -148,13 +148,13 @@ def test_tile_compressed_images_are_the_same_and_decoded_once(tmp_path, opened, 
 @pytest.mark.parametrize("packed", PACKED)
 @pytest.mark.parametrize("kind", PLAIN)
 def test_compressed_files_are_the_same_and_decompressed_once(tmp_path, opened, kind, packed):
-    same_from_the_cache(written(tmp_path / "t.fits.gz", PLAIN[kind](), PACKED[packed]), opened)
+    same_from_the_cache(written(tmp_path / "t.img", PLAIN[kind](), PACKED[packed]), opened)
 
 
 @pytest.mark.parametrize("way", ["renamed over", "written over"])
 def test_a_tile_that_was_replaced_is_not_served_from_the_cache(tmp_path, opened, way):
     """Even one of the same length and time."""
-    url = written(tmp_path / "t.fits.gz", plain(SKY), lambda c: gzip.compress(c, 0))
+    url = written(tmp_path / "t.img", plain(SKY), lambda c: gzip.compress(c, 0))
     before, times = cut(url), Path(url).stat().st_mtime_ns
     other = written(tmp_path / "other", plain(SKY + 1), lambda c: gzip.compress(c, 0))
     if way == "renamed over":
@@ -175,12 +175,14 @@ def test_rows_of_two_versions_are_never_mixed(tmp_path, opened):
     url = written(tmp_path / "t.fits.fz", tiled(SKY, "RICE_1"))
     cut(url, LOW)
     image = images.open_image(url)
-    with (
-        pytest.raises(FileChanged, match=r"t\.fits\.fz: was replaced while it was read"),
-        tile_cache.rows_of(image) as rows,
-    ):
-        written(tmp_path / "t.fits.fz", tiled(SKY + 1, "RICE_1"))
-        rows.strip(200, 300)
+
+    def read_both() -> None:
+        with tile_cache.rows_of(image) as rows:
+            written(tmp_path / "t.fits.fz", tiled(SKY + 1, "RICE_1"))
+            rows.strip(200, 300)
+
+    with pytest.raises(FileChanged, match=r"t\.fits\.fz: was replaced while it was read"):
+        read_both()
     found = cut(url)
     tile_cache.resize(0)
     np.testing.assert_array_equal(found, cut(url))
@@ -268,18 +270,15 @@ def test_threads_may_share_the_cache(tmp_path, opened):
 
 def test_a_tile_on_a_store_is_read_once_for_each_version(tmp_path, opened):
     store = fsspec.filesystem("memory")
-    url = "memory://tiles/t.fits.fz"
+    url = "memory://tiles/t.fits.gz"
     for step in range(2):
-        store.pipe_file(
-            "/tiles/t.fits.fz", Path(written(tmp_path / "t", tiled(SKY + step, "RICE_1"))).read_bytes()
-        )
+        tile = written(tmp_path / "t", plain(SKY + step), gzip.compress)
+        store.pipe_file("/tiles/t.fits.gz", Path(tile).read_bytes())
         found = cut(url)
         opened.clear()
         np.testing.assert_array_equal(cut(url), found)
         assert not opened
-        tile_cache.resize(0)
-        np.testing.assert_array_equal(cut(url), found)
-        tile_cache.resize(tile_cache.LIMIT)
+        np.testing.assert_array_equal(cut(tile), found)
     store.rm("/tiles", recursive=True)
 
 
@@ -292,7 +291,7 @@ x = y = np.arange(50, 950, 9.0)
 for _ in range(2):
     for i in range(24):
         tile_cache.begin_slice()
-        images.cut(images.open_image(f"{sys.argv[2]}/{i}.fits.gz"), x, y, 32)
+        images.cut(images.open_image(f"{sys.argv[2]}/{i}.img"), x, y, 32)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
@@ -300,9 +299,9 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 def test_memory_does_not_grow_with_the_tiles_that_are_kept(tmp_path):
     """24 tiles of 4 MB: only the one at work is in the process's memory."""
     content = plain(np.resize(SKY, (1000, 1000)))
-    written(tmp_path / "0.fits.gz", content, lambda c: gzip.compress(c, 1))
+    written(tmp_path / "0.img", content, lambda c: gzip.compress(c, 1))
     for i in range(1, 24):
-        (tmp_path / f"{i}.fits.gz").hardlink_to(tmp_path / "0.fits.gz")
+        (tmp_path / f"{i}.img").hardlink_to(tmp_path / "0.img")
     time.sleep(1.2 * tile_cache.SETTLED / 1e9)
 
     def peak(limit: int) -> int:

@@ -72,7 +72,7 @@ class DecodedTile:
 
     def write(self, rows: Array, first: int) -> None:
         """Write rows from the row `first` on; raises OSError where the disk is full."""
-        data = memoryview(np.ascontiguousarray(rows, self.dtype)).cast("B")
+        data = np.ascontiguousarray(rows, self.dtype).data.cast("B")
         offset = first * self.shape[1] * self.dtype.itemsize
         while data:
             # Not through memory that is mapped: a full disk would end the process.

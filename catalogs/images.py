@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catalogs import bounds, headers, pixels, storage
-from catalogs.bounds import STRIP
+from catalogs import bounds, headers, pixels, storage, tile_cache
 from catalogs.cleaning import CHUNK
 from catalogs.errors import CorruptFile
 from catalogs.image_header import ImageHeader, NotAnImage
@@ -33,6 +32,10 @@ def open_image(url: str, hdu: int | str | None = None) -> ImageHeader:
     NotAnImage
         If there is no such image in the file, its pixels cannot be read, or the file is cut short.
     """
+    return tile_cache.opened(url, hdu, _open_image)
+
+
+def _open_image(url: str, hdu: int | str | None) -> ImageHeader:
     try:
         with storage.glancing(url) as (stream, compression):
             for number, header, offset in headers.walk(stream):
@@ -113,14 +116,17 @@ def cut(
     stamps[~inside] = np.nan if stamps.dtype.kind == "f" else 0
     touching = ~inside & (x0 + size > 0) & (y0 + size > 0) & (x0 < nx) & (y0 < ny)
     wanted = np.flatnonzero(inside | touching)
-    wanted = wanted[np.argsort(np.maximum(y0[wanted], 0), kind="stable")]
+    wanted = wanted[np.argsort(y0[wanted], kind="stable")]
     try:
-        with pixels.opened(image.url, image.compression) as file:
-            rows = file.rows(image)
+        with tile_cache.rows_of(image) as rows:
             while len(wanted):
-                first = max(int(y0[wanted[0]]), 0)
-                last = ny if rows.random_access else min(first + max(STRIP, size), ny)
-                now = wanted[: np.searchsorted(np.minimum(y0[wanted] + size, ny), last, side="right")]
+                first, ends = max(int(y0[wanted[0]]), 0), np.minimum(y0[wanted] + size, ny)
+                last = (
+                    ny
+                    if rows.random_access
+                    else min(_together(y0[wanted], ends), first + max(rows.most, size))
+                )
+                now = wanted[: np.searchsorted(ends, last, side="right")]
                 strip = rows.strip(first, last)
                 _gather(strip, x0[now], y0[now] - first, inside[now], stamps, now)
                 wanted = wanted[len(now) :]
@@ -129,6 +135,12 @@ def cut(
         raise CorruptFile(f"{image.url}: pixels cannot be read ({told}). Fetch the file again.") from error
     covered = _overlap(x0, size, nx) * _overlap(y0, size, ny)
     return stamps, covered
+
+
+def _together(starts: Integers, ends: Integers) -> int:
+    """Where the rows of stamps, ascending, leave a gap first, or end."""
+    gaps = np.flatnonzero(starts[1:] > ends[:-1])
+    return int(ends[gaps[0]] if len(gaps) else ends[-1])
 
 
 def try_pixels(image: ImageHeader) -> None:

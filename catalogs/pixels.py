@@ -93,9 +93,15 @@ class Rows(Protocol):
 
     random_access: bool
     """Whether a strip costs nothing but the memory that is looked at."""
+    most: int
+    """Rows to ask for at once, at most."""
 
     def strip(self, first: int, last: int) -> Array:
         """Rows `first` to `last` (exclusive), physical numbers; strips are asked for in order."""
+        ...
+
+    def stored(self, first: int, last: int) -> Array:
+        """The same, before the header's BSCALE, BZERO and BLANK are applied."""
         ...
 
 
@@ -105,18 +111,22 @@ class _MappedRows:
     def __init__(self, image: ImageHeader) -> None:
         self._scale = Scale(image.header)
         self.random_access = self._scale.plain  # scaled numbers are copies
+        self.most = image.shape[0] if self._scale.plain else bounds.STRIP
         self._data = np.memmap(
             storage.local_path(image.url), self._scale.stored, "r", image.offset, image.shape
         )
 
     def strip(self, first: int, last: int) -> Array:
-        return self._scale(self._data[first:last])
+        return self._scale(self.stored(first, last))
+
+    def stored(self, first: int, last: int) -> Array:
+        return self._data[first:last]
 
 
 class _StreamedRows:
     """A compressed or remote file: rows come in order, and overlap with the strip before is kept."""
 
-    random_access = False
+    random_access, most = False, bounds.STRIP
 
     def __init__(self, image: ImageHeader, stream: IO[bytes]) -> None:
         self._image, self._stream = image, stream
@@ -124,6 +134,9 @@ class _StreamedRows:
         self._first, self._kept = 0, np.empty((0, image.shape[1]), self._scale.stored)
 
     def strip(self, first: int, last: int) -> Array:
+        return self._scale(self.stored(first, last))
+
+    def stored(self, first: int, last: int) -> Array:
         kept = self._kept[max(first - self._first, 0) :]
         begin = first + len(kept)
         row_bytes = self._image.shape[1] * self._scale.stored.itemsize
@@ -134,20 +147,23 @@ class _StreamedRows:
             raise EOFError(msg)
         fresh = np.frombuffer(data, self._scale.stored).reshape(last - begin, -1)
         self._first, self._kept = first, np.concatenate([kept, fresh])
-        return self._scale(self._kept)
+        return self._kept
 
 
 class _TileCompressedRows:
     """A tile-compressed image: astropy decodes just the compression tiles that a strip touches."""
 
-    random_access = False
+    random_access, most = False, bounds.STRIP
 
     def __init__(self, hdu: fits.CompImageHDU, image: ImageHeader) -> None:
         self._hdu, self._scale = hdu, Scale(image.header, "Z")
 
     def strip(self, first: int, last: int) -> Array:
+        return self._scale(self.stored(first, last))
+
+    def stored(self, first: int, last: int) -> Array:
         try:
-            return self._scale(np.asarray(self._hdu.section[first:last, :]))
+            return np.asarray(self._hdu.section[first:last, :])
         except Exception as error:  # astropy's decoders raise classes of their own, which it does not export
             raise OSError(str(error)) from error
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from catalogs import images, path_template, storage
+from catalogs.errors import CorruptFile
 from catalogs.image_header import ImageHeader, NotAnImage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from catalogs.survey import Plane
 
-__all__ = ["check_shape", "is_of_floats", "is_wide", "open_on", "path_of", "plane_path"]
+__all__ = ["beside", "check_shape", "is_of_floats", "is_wide", "open_on", "path_of", "plane_path"]
 
 _APART = 0.5  # pixels
 
@@ -27,6 +29,31 @@ def path_of(template: str, values: Mapping[str, object], band: str, folder: str)
 def plane_path(plane: Plane, url: str, values: Mapping[str, object], band: str, folder: str) -> str:
     """Where the plane of an image at `url` lies; raises `BadTemplate` where a value does not fit."""
     return url if plane.path is None else path_of(plane.path, values, band, folder)
+
+
+@contextmanager
+def beside(
+    name: str,
+    plane: Plane,
+    *,
+    url: str,
+    values: Mapping[str, object],
+    band: str,
+    folder: str,
+    opening: Callable[[str], None],
+) -> Iterator[str]:
+    """Where the plane of an image at `url` lies; what is wrong with it becomes a `CorruptFile` that names it."""
+    try:
+        place = plane_path(plane, url, values, band, folder)
+        if place != url:
+            opening(place)
+        yield place
+    except path_template.BadTemplate as error:
+        raise CorruptFile(f"[survey.images.{name}] path: {error}. Correct it, or the catalog.") from error
+    except FileNotFoundError as error:
+        raise CorruptFile(f"{place}: this {name} is missing. Fetch it.") from error
+    except NotAnImage as error:
+        raise CorruptFile(f"{place}: {error}. {error.remedy}.") from error
 
 
 def open_on(plane: Plane, name: str, url: str, tile: ImageHeader) -> ImageHeader:

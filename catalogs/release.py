@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from catalogs import computed, where
+from catalogs import computed, tile_cache, where
 from catalogs.extents import EXTENT_FIELDS, ExtentCounts, stamps_by_extent
 from catalogs.flags import DESCRIPTION as FLAG_BITS
 from catalogs.flags import UNUSABLE, Flag
@@ -54,6 +54,8 @@ class Release:
     """Where PSFs come from that vary from object to object."""
     psf_values: int = 0
     """Numbers in the largest of them."""
+    cached_bytes: int = tile_cache.LIMIT
+    """Of decoded tiles that a process keeps which reads slices, see `catalogs.tile_cache`."""
 
     @property
     def rows(self) -> int:
@@ -131,6 +133,7 @@ class Release:
         FileChanged
             If a file is not the one any more that the plan saw, or was replaced while it was read.
         """
+        tile_cache.resize(self.cached_bytes)
         survey, shard = self.survey, self.shards[piece.shard]
         watched = Watched(self.images, survey.identify, self.folder)
         rows = shard.table.read(piece.start, piece.stop, self.columns.names)

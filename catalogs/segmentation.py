@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from catalogs import images, planes
+from catalogs.flags import Flag
 from catalogs.image_header import ImageHeader, NotAnImage
 
 if TYPE_CHECKING:
     from catalogs._types import Array, Floats, Integers
     from catalogs.survey import Segmentation
 
-__all__ = ["OTHERS", "OWN", "UNKNOWN", "labels_of", "open_map", "owners_of"]
+__all__ = ["OTHERS", "OWN", "UNKNOWN", "open_map", "owned"]
 
 OWN, OTHERS, UNKNOWN = 1, 2, 3
 """Whose a pixel is: the object's, another one's (0: nobody's); or, in all pixels of a stamp, that the map does not have the object."""
@@ -38,16 +39,35 @@ def open_map(segmentation: Segmentation, url: str, tile: ImageHeader) -> ImageHe
     return found
 
 
-def labels_of(column: pa.ChunkedArray) -> Integers:
-    """Labels of objects, (n,) int64; zero where the catalog has none."""
-    return np.asarray(column.cast(pa.int64()).fill_null(0))
+def owned(
+    image: ImageHeader, labels: pa.ChunkedArray, x: Floats, y: Floats, size: int, covered: Integers
+) -> tuple[Array, Integers]:
+    """Whose the pixels of stamps are.
 
+    Parameters
+    ----------
+    image : ImageHeader
+        Of the map.
+    labels : Arrow array
+        Those of the objects, null where the catalog has none.
+    x, y : (n,) float
+        Positions as in `catalogs.images.cut`.
+    size : int
+    covered : (n,) int
+        How many pixels of each stamp lie on the tile.
 
-def owners_of(image: ImageHeader, labels: Integers, x: Floats, y: Floats, size: int) -> Array:
-    """Whose the pixels of stamps are, (n, size, size) uint8: 0, `OWN` or `OTHERS`, or all `UNKNOWN`; positions as in `catalogs.images.cut`."""
+    Returns
+    -------
+    owners : (n, size, size) uint8
+        0, `OWN` or `OTHERS`, or all `UNKNOWN`.
+    flags : (n,) int32
+        `Flag.NO_SEGMENT` where an object on the tile is `UNKNOWN`.
+    """
+    theirs = np.asarray(labels.cast(pa.int64()).fill_null(0))
     values = np.zeros((len(x), size, size), np.int64)
     images.cut(image, x, y, size, out=values)
-    own = (values == labels[:, None, None]) & (values != 0)
+    own = (values == theirs[:, None, None]) & (values != 0)
     owners = np.where(own, OWN, np.where(values != 0, OTHERS, 0)).astype(np.uint8)
-    owners[~own.any(axis=(1, 2))] = UNKNOWN
-    return owners
+    unknown = ~own.any(axis=(1, 2))
+    owners[unknown] = UNKNOWN
+    return owners, np.where(unknown & (covered > 0), np.int32(Flag.NO_SEGMENT), np.int32(0))

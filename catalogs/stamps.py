@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catalogs import images, masks, path_template, segmentation, weights
+from catalogs import images, masks, path_template, planes, segmentation, tile_cache, weights
 from catalogs.cleaning import centre, clean
 from catalogs.errors import CorruptFile
-from catalogs.flags import Flag
 from catalogs.image_header import ImageHeader, NotAnImage
-from catalogs.planes import path_of, plane_path
 from catalogs.positions import numbers, positions_of
 from catalogs.sky import sky_to_pixel
 from catalogs.stamp_file import StampFile
 from catalogs.vectors import planes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     import pyarrow as pa
 
@@ -81,6 +80,7 @@ def stamps_of(survey: Survey, rows: pa.Table, folder: str, watched: Watched | No
     if survey.images.layout == "column":
         _from_column(survey.images, rows, found)
     else:
+        tile_cache.begin_slice()
         read = _from_tiles if survey.images.layout == "tiles" else _from_extensions
         opening = watched.opening if watched is not None else (lambda url: None)  # noqa: ARG005
         read(survey, rows, folder, found, opening)
@@ -106,7 +106,7 @@ def image_columns(survey: Survey) -> list[str]:
 
 def _path(layout: Images, values: Mapping[str, object], band: str, folder: str) -> str:
     try:
-        return path_of(str(layout.path), values, band, folder)
+        return planes.path_of(str(layout.path), values, band, folder)
     except path_template.BadTemplate as error:
         raise CorruptFile(f"[survey.images] path: {error}. Correct it, or the catalog.") from error
 
@@ -140,6 +140,7 @@ def _from_tiles(
         for b, band in enumerate(layout.bands):
             url = _path(layout, values, band, folder)
             opening(url)
+            beside = partial(planes.beside, url=url, values=values, band=band, folder=folder, opening=opening)
             try:
                 tile = images.open_image(url, layout.hdu)
             except FileNotFoundError as error:
@@ -151,53 +152,25 @@ def _from_tiles(
             cleaned = found.stamps[run, b]  # a view where the rows stand together: then nothing is copied
             _, covered = images.cut(tile, x, y, layout.size, out=cleaned)
             if layout.mask is not None:
-                with _beside("mask", layout.mask, url, values, band, folder, opening) as place:
+                with beside("mask", layout.mask) as place:
                     mask = masks.open_mask(layout.mask, place, tile)
                 cleaned[masks.masked(layout.mask, mask, x, y, layout.size)] = np.nan
             if layout.weight is not None:
-                with _beside("weight", layout.weight, url, values, band, folder, opening) as place:
+                with beside("weight", layout.weight) as place:
                     weight = weights.open_weight(layout.weight, place, tile)
                 noise, negative = weights.weighed(layout.weight, weight, x, y, layout.size)
                 found.negative[run] += negative
             if b == 0 and layout.segmentation is not None and found.owners is not None:
-                with _beside(
-                    "segmentation", layout.segmentation, url, values, band, folder, opening
-                ) as place:
+                with beside("segmentation", layout.segmentation) as place:
                     image = segmentation.open_map(layout.segmentation, place, tile)
-                labels = segmentation.labels_of(part[layout.segmentation.id])
-                owners = segmentation.owners_of(image, labels, x, y, layout.size)
-                found.owners[run] = owners
-                unknown = (owners[:, 0, 0] == segmentation.UNKNOWN) & (covered > 0)
-                found.flags[run] |= np.where(unknown, np.int32(Flag.NO_SEGMENT), np.int32(0))
+                labels = part[layout.segmentation.id]
+                found.owners[run], flags = segmentation.owned(image, labels, x, y, layout.size, covered)
+                found.flags[run] |= flags
             found.flags[run] |= clean(cleaned, layout, covered, noise)
             if found.noise is not None:
                 found.noise[run, b] = noise
             if not isinstance(run, slice):
                 found.stamps[run, b] = cleaned
-
-
-@contextmanager
-def _beside(
-    name: str,
-    plane: Plane,
-    url: str,
-    values: Mapping[str, object],
-    band: str,
-    folder: str,
-    opening: Callable[[str], None],
-) -> Iterator[str]:
-    """Where the plane of an image lies; what is wrong with it becomes a `CorruptFile` that names it."""
-    try:
-        place = plane_path(plane, url, values, band, folder)
-        if place != url:
-            opening(place)
-        yield place
-    except path_template.BadTemplate as error:
-        raise CorruptFile(f"[survey.images.{name}] path: {error}. Correct it, or the catalog.") from error
-    except FileNotFoundError as error:
-        raise CorruptFile(f"{place}: this {name} is missing. Fetch it.") from error
-    except NotAnImage as error:
-        raise CorruptFile(f"{place}: {error}. {error.remedy}.") from error
 
 
 def _pixels(survey: Survey, rows: pa.Table, tile: ImageHeader) -> tuple[Floats, Floats]:
@@ -263,10 +236,11 @@ def _from_extensions(
         for b, band in enumerate(layout.bands):
             url = _path(layout, values, band, folder)
             opening(url)
+            beside = partial(planes.beside, url=url, values=values, band=band, folder=folder, opening=opening)
             with ExitStack() as stack:
                 files, hdus = {"image": StampFile(url, own, stack)}, {"image": own}
                 for name, plane in layout.planes.items():
-                    with _beside(name, plane, url, values, band, folder, opening) as place:
+                    with beside(name, plane) as place:
                         hdus[name] = _hdus_of(plane, part, own)
                         files[name] = StampFile(place, hdus[name], stack)
                 # in the file's order, which a compressed one is read in once

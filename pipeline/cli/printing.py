@@ -76,12 +76,20 @@ def plan(planned: Plan, judged: Estimate) -> None:
     grid.add_row("columns", escape(", ".join(f"{f.name} {f.type}" for f in planned.schema)))
     out = release.rows * (2 * planned.features * (2 if config.publish.embeddings else 1) + 120)
     memory = planned.slice_bytes
-    grid.add_row("bytes", f"about {_bytes(out)} written; {_bytes(memory)} of memory a slice in flight")
+    text = f"about {_bytes(out)} written; {_bytes(memory)} of memory a slice in flight"
+    grid.add_row("bytes", text + _cached(planned))
     grid.add_row("time", escape(_duration(planned, judged)))
     grid.add_row("run", escape(f"{planned.run.url} ({planned.run_id})"))
     console.print(grid)
     for note in [*planned.notes, *notes(planned, judged)]:
         console.print(f"[bold yellow]note:[/] {escape(note)}")
+
+
+def _cached(planned: Plan) -> str:
+    most = planned.config.run.cached_bytes
+    if planned.config.survey.images.layout != "tiles" or not most:
+        return ""
+    return f"; up to {_bytes(most)} of temporary files a reader for decoded tiles"
 
 
 def _duration(planned: Plan, judged: Estimate) -> str:

@@ -18,7 +18,14 @@ class Run(Section):
     """CPUs that Ray reserves for each task that cuts stamps."""
     object_store_gib: Annotated[float, Field(ge=0.1, le=1_000_000)] = 1.0
     """Shared memory for slices in flight, in GiB, if the run starts its own Ray."""
+    tile_cache_gib: Annotated[float, Field(ge=0, le=1_000_000)] = 2.0
+    """Disk in GiB that each reader may take for compressed tiles that it has decoded, in files without names in `RAY_TMPDIR`, else `TMPDIR`, else `/tmp`; 0 decodes tiles again for each slice."""
     dashboard: bool = False
     """Start the Ray dashboard on http://127.0.0.1:8265 if the run starts its own Ray."""
     interval: Annotated[float, Field(gt=0, le=86_400)] = 10.0
     """Seconds between JSON progress lines if there is no terminal."""
+
+    @property
+    def cached_bytes(self) -> int:
+        """Of decoded tiles, for each reader."""
+        return int(self.tile_cache_gib * 2**30)

@@ -150,7 +150,7 @@ def make_plan(
     release = None
     try:
         seen = inspect(config.survey, folder, measuring.psf_source(config, folder))
-        release = with_extents(seen, config.run.slice_rows)
+        release = replace(with_extents(seen, config.run.slice_rows), cached_bytes=config.run.cached_bytes)
     except Refused as refused:
         faults += refused.faults
     options = encoder_options(config, folder)

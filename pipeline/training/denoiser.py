@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -61,7 +61,7 @@ class DenoiserTraining(Trainable):
         """Every usable stamp; no columns are kept."""
         del source
         bare = config.survey.model_copy(update={"keep": []})
-        release = inspect(bare, folder)
+        release = replace(inspect(bare, folder), cached_bytes=config.run.cached_bytes)
         return DenoiserDataset(release, config.run.slice_rows, config.train.fold, config.train.folds, side)
 
     def recipe(self, config: Config, precision: str) -> Recipe:

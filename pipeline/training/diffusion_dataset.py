@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,6 +88,7 @@ def diffusion_dataset(config: Config, folder: str, source: str) -> DiffusionData
     ]
     psfs = psf_source(_with_measured(config), folder) if _quantities(config) else None
     release = inspect(with_labels(config.survey, columns), folder, psfs)
+    release = replace(release, cached_bytes=config.run.cached_bytes)
     measurer, psf, faults = _measuring(config, folder, source, release)
     faults += _faults(config, source, release)
     if faults:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -114,6 +114,7 @@ class EncoderTraining(Trainable):
         del source
         labels = config.train.labels
         release = inspect(with_labels(config.survey, label_columns(labels)), folder)
+        release = replace(release, cached_bytes=config.run.cached_bytes)
         label_targets = label_targets_of(release, labels, config.run.slice_rows)
         dealt = (config.run.slice_rows, config.train.fold, config.train.folds)
         segmenter = segmenter_options(config)

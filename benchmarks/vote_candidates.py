@@ -13,6 +13,7 @@ import numpy as np
 from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist, squareform
+from scipy.stats import rankdata
 from sklearn.cluster import HDBSCAN
 
 from benchmarks.vote_rules import BRANCHES, apart, drawer, margin
@@ -148,10 +149,23 @@ def cores(sample: Sample, neighbours: int, size: int | None) -> Rankings:
     return {"probability": _cores_of(sample.codes, neighbours, size)}
 
 
-def voted_cores(sample: Sample, neighbours: int, size: int | None) -> Rankings:
-    """The vote's groups, ranked by HDBSCAN."""
-    groups = default(sample)["share of the branch"][0]
-    return {"probability": (groups, _cores_of(sample.codes, neighbours, size)[1])}
+def bagged_cores(sample: Sample, neighbours: int, size: int) -> Rankings:
+    """The vote's groups, ranked by HDBSCAN of every bag, and by the mean rank in that and in the share of the branch."""
+    density = bagged_probabilities(sample, neighbours, size)
+    groups, share = default(sample)["share of the branch"]
+    return {
+        "probability": (groups, density),
+        "probability and share of the branch": (groups, rankdata(density) + rankdata(share)),
+    }
+
+
+def bagged_probabilities(sample: Sample, neighbours: int, size: int) -> NDArray[np.float64]:
+    """Mean over bags of the probability that HDBSCAN gives to the nearest object in each, (n,)."""
+    total = np.zeros(len(sample.ids))
+    for mask in sample.masks(sample.codes):
+        own = sample.codes[mask]
+        total += _hdbscan(own, neighbours, size, "eom").probabilities_[cKDTree(own).query(sample.codes)[1]]
+    return total / BAGS
 
 
 def _cores_of(codes: NDArray, neighbours: int, size: int | None) -> tuple[NDArray, NDArray]:
@@ -160,8 +174,7 @@ def _cores_of(codes: NDArray, neighbours: int, size: int | None) -> tuple[NDArra
     Size None: the leaves of its tree, as nearly `GROUPS` of them as can be had.
     """
     if size is None:
-        tried = [_hdbscan(codes, neighbours, one, "leaf") for one in CORE_SIZES]
-        found = min(tried, key=lambda one: abs(one.labels_.max() + 1 - GROUPS))
+        found = _hdbscan(codes, neighbours, _size_of_leaves(codes, neighbours), "leaf")
     else:
         found = _hdbscan(codes, neighbours, size, "eom")
     core = found.labels_ >= 0
@@ -171,25 +184,31 @@ def _cores_of(codes: NDArray, neighbours: int, size: int | None) -> tuple[NDArra
     return found.labels_[core][nearest], np.where(core, found.probabilities_, -gap)
 
 
+def _size_of_leaves(codes: NDArray, neighbours: int) -> int:
+    """The smallest cluster's size with which there are nearly `GROUPS` leaves."""
+    leaves = {size: _hdbscan(codes, neighbours, size, "leaf").labels_.max() + 1 for size in CORE_SIZES}
+    return min(leaves, key=lambda size: abs(leaves[size] - GROUPS))
+
+
 def _hdbscan(codes: NDArray, neighbours: int, size: int, method: str) -> Any:
     return HDBSCAN(
         min_cluster_size=size, min_samples=neighbours, cluster_selection_method=method, copy=True
     ).fit(codes.astype(float))
 
 
-def manifold(sample: Sample, components: int, neighbours: int, pilot: float) -> Rankings:
+def manifold(sample: Sample, components: int, pilot: float) -> Rankings:
     """UMAP, fitted on a share of the objects and applied to the others, before the vote."""
-    return default(sample, umap_codes(sample, components, neighbours, pilot))
+    return default(sample, umap_codes(sample, components, pilot))
 
 
-def manifold_cores(sample: Sample, components: int, neighbours: int, size: int | None) -> Rankings:
+def manifold_cores(sample: Sample, components: int, size: int | None) -> Rankings:
     """HDBSCAN on UMAP's coordinates."""
-    return {"probability": _cores_of(umap_codes(sample, components, neighbours, 1.0), 10, size)}
+    return {"probability": _cores_of(umap_codes(sample, components, 1.0), 10, size)}
 
 
-def umap_codes(sample: Sample, components: int, neighbours: int, pilot: float) -> NDArray[np.float32]:
+def umap_codes(sample: Sample, components: int, pilot: float) -> NDArray[np.float32]:
     """(n, components) coordinates of UMAP; made once."""
-    name = f"{sample.store.name}-umap-{sample.seed}-{components}-{neighbours}-{pilot:g}.npy"
+    name = f"{sample.store.name}-umap-{sample.seed}-{components}-{pilot:g}.npy"
     file = sample.store.with_name(name)
     if not file.exists():
         import umap  # takes seconds, and is an extra
@@ -197,9 +216,10 @@ def umap_codes(sample: Sample, components: int, neighbours: int, pilot: float) -
         total = len(sample.ids)
         known = in_pilot(sample.ids, total, round(pilot * total), sample.seed)
         net = umap.UMAP(
-            n_neighbors=neighbours,
+            n_neighbors=15,
             n_components=components,
             min_dist=0.0,
+            n_epochs=200,  # as UMAP does with more than 10,000 objects
             random_state=sample.seed,
             n_jobs=1,
         )

@@ -23,9 +23,9 @@ from benchmarks import contestants
 from benchmarks.common import write_csv
 from benchmarks.neighbours import CROWDED
 from benchmarks.science import write_tables
-from benchmarks.vote_candidates import reduced
+from benchmarks.vote_candidates import Sample, bagged_probabilities
 from benchmarks.vote_rules import BRANCHES, apart, drawer, margin
-from benchmarks.votes import COMPONENTS, GROUPS
+from benchmarks.votes import GROUPS
 from kernels.bags import canonical_order, in_pilot
 from kernels.confidence import branches, share_of
 from kernels.vote import vote
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 SHARES = (1.0, 0.66, 0.5)
 FIRST_SEED = 10
+NEIGHBOURS, CORE = 2, 20
+"""Of HDBSCAN: what `benchmarks.vote_search` chose."""
 HALVES = 0x68616C66  # "half" in ASCII: a hash of its own
 
 
@@ -71,11 +73,13 @@ def halves(ids: NDArray, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_
 def purities(data: dict[str, NDArray], seed: int) -> dict[str, NDArray]:
     """Rule: purity of each of SHARES, mean of both halves."""
     ids, truth = data["ids"], data["truth"]
-    codes = reduced(data["embeddings"].astype(np.float32), COMPONENTS)
+    sample = Sample(data["embeddings"].astype(np.float32), None, ids, seed, Path())
+    codes = sample.codes
     members = drawer(codes, ids, seed)(seed)
     ballot = vote(codes, members)
     level = branches(members, codes[canonical_order(ids, seed)], BRANCHES)
     squared = cdist(codes.astype(float), members.centres.astype(float), "sqeuclidean")
+    dense = bagged_probabilities(sample, NEIGHBOURS, CORE)
     found: dict[str, list[list[float]]] = {}
     for half in halves(ids, seed):
         voted, alone = (
@@ -89,6 +93,7 @@ def purities(data: dict[str, NDArray], seed: int) -> dict[str, NDArray]:
                 margin(apart(squared, level)),
             ),
             "vote, by branch_confidence (default)": (voted[ballot.group], share_of(ballot, level)),
+            "vote, by HDBSCAN of every bag": (voted[ballot.group], dense),
             "named: one k-means, by margin between names": (
                 alone[ballot.reference_group],
                 margin(apart(squared, np.unique(alone, return_inverse=True)[1])),

@@ -69,20 +69,20 @@ WAYS = (
     Way("HDBSCAN", vote_candidates.cores, {"neighbours": (2, 5, 10), "size": (5, 10, 20, 40)}),
     Way("HDBSCAN, about 20 cores", vote_candidates.cores, {"neighbours": (2, 5, 10), "size": (None,)}),
     Way(
-        "groups of the vote, by HDBSCAN",
-        vote_candidates.voted_cores,
-        {"neighbours": (2, 5, 10), "size": (None, 5, 10, 20, 40)},
+        "groups of the vote, by HDBSCAN of every bag",
+        vote_candidates.bagged_cores,
+        {"neighbours": (2, 5), "size": (12, 20)},
     ),
     Way(
         "UMAP, vote",
         vote_candidates.manifold,
-        {"components": (2, 10), "neighbours": (15, 50), "pilot": (0.5, 1.0)},
+        {"components": (2, 10), "pilot": (0.5, 1.0)},
         ("umap",),
     ),
     Way(
         "UMAP, HDBSCAN",
         vote_candidates.manifold_cores,
-        {"components": (2, 10), "neighbours": (15, 50), "size": (None, 20, 40)},
+        {"components": (2, 10), "size": (None, 20)},
         ("umap",),
     ),
     Way("EfficientNet-lite0 alone, vote", vote_candidates.second_alone, {}, ENCODERS),
@@ -133,7 +133,7 @@ def second_encoder(name: str, bands: int, codes: Path) -> NDArray[np.float32]:
     """EfficientNet-lite0's features of a set, in the order of `embeddings`; made once."""
     file = codes / f"{name}-{bands}-lite0.npy"
     if not file.exists():
-        np.save(file, contestants.efficientnet(filled(name, bands)[1], bands))
+        np.save(file, contestants.efficientnet(filled(name, bands)[1], bands, half=True))
     return np.load(file).astype(np.float16).astype(np.float32)
 
 
@@ -168,7 +168,7 @@ def rows_of(way: Way, sets: list[Galaxies], seeds: int) -> list[tuple[object, ..
             for mean, spread in zip(purities.mean(axis=0), purities.std(axis=0), strict=True)
         ]
         groups = f"{np.mean([groups for _, groups in found]):.0f}"
-        rows.append((SETS[own.name, own.bands], way.name, words or "-", score, groups, *cells))
+        rows.append((SETS[own.name, own.bands], way.name, words or "-", score, groups, seeds, *cells))
         print(*rows[-1], sep="  ", flush=True)
     return rows
 
@@ -188,9 +188,11 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--codes", type=Path, default=contestants.FOLDER / "codes")
-    parser.add_argument("--only", default="", help="ways whose names hold this")
+    parser.add_argument("--only", default="", help="the way of this name, or all whose names hold it")
     options = parser.parse_args()
-    ways = [way for way in WAYS if options.only in way.name]
+    ways = [way for way in WAYS if way.name == options.only] or [
+        way for way in WAYS if options.only in way.name
+    ]
     check(ways)
     encoders = any(set(ENCODERS) & set(way.needs) for way in ways)
     sets = [
@@ -214,7 +216,7 @@ def main() -> None:
             rows[way.name] = [tuple(row.values()) for row in kept]
     shares = (f"{100 * share:.0f}_%" for share in SHARES)
     ordered = [row for title in SETS.values() for found in rows.values() for row in found if row[0] == title]
-    write_csv("vote_search", ("set", "way", "setting", "score", "groups", *shares), ordered)
+    write_csv("vote_search", ("set", "way", "setting", "score", "groups", "seeds", *shares), ordered)
     write_tables()
 
 

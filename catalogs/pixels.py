@@ -48,7 +48,10 @@ class Scale:
         """The physical numbers, NaN where BLANK stands; float64 unless the stored ones are those already."""
         if self.plain:
             return stored
-        scaled = stored.astype(np.float64) * self._scale + self._zero
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # infinite pixels are flagged where stamps are cleaned
+            scaled = stored.astype(np.float64) * self._scale + self._zero
         if self._blank is not None:
             scaled[stored == self._blank] = np.nan
         return scaled

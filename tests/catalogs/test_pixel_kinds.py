@@ -13,6 +13,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import MaskedColumn
 
+from catalogs.pixels import Scale
 from tests.catalogs.conftest import everything
 
 SIDE = 32
@@ -220,3 +221,9 @@ def test_a_tile_that_cannot_be_decoded_is_refused_by_the_plan(fails, tile, key, 
     fault = fails()
     assert told in fault.problem
     assert fault.file == str(tile)
+
+
+def test_pixels_that_bscale_makes_infinite_come_without_a_warning():
+    header = fits.Header([("BITPIX", -32), ("BSCALE", 1e306), ("BZERO", 1.0)])
+    found = Scale(header)(np.array([0.0, 1e5, -1e5, np.nan], np.float32))
+    np.testing.assert_array_equal(found, [1.0, np.inf, -np.inf, np.nan])

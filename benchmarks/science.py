@@ -1,4 +1,4 @@
-"""The tables of docs/method.md, encoder.md, denoiser.md, measurement.md and diffusion.md, written from the CSVs of the benchmarks of these."""
+"""The tables of docs/method.md, vote.md, encoder.md, denoiser.md, measurement.md and diffusion.md, written from the CSVs of the benchmarks of these."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DIFFUSION = ("adherence", "fidelity", "copies", "brightness", "use", "balance", "speed", "steps")
+VOTE = ("rules", "calibration", "search", "halves", "crowded")
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -32,12 +33,8 @@ def tables() -> dict[Path, dict[str, str]]:
         "method": {
             "neighbours vote": _plain("neighbours_vote"),
             "extents vote": _plain("extents_vote"),
-            "vote rules": _plain("vote_rules"),
-            "vote calibration": _plain("vote_calibration"),
-            "vote search": _plain("vote_search"),
-            "vote halves": _plain("vote_halves"),
-            "vote crowded": _plain("vote_crowded"),
         },
+        "vote": {f"vote {name}": _plain(f"vote_{name}") for name in VOTE},
         "denoiser": {"denoiser": _plain("denoiser") + "\n" + _plain("denoiser_noise")},
         "measurement": {
             "measure": _crossed("measure_statmorph", "set", _difference),

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 SHARES = (1.0, 0.8, 0.66, 0.5, 0.33, 0.2)
 BRANCHES, HELD_OUT = 6, 0
-OTHERS = 3  # draws of bags that a confidence is compared with, for each of the first two seeds
+OTHERS, CALIBRATED = 3, 6  # draws of bags that a confidence is compared with, for each of the first seeds
 SETS = {
     ("efigi", 3): "EFIGI",
     ("efigi", 1): "EFIGI, one grey band",
@@ -152,7 +152,7 @@ def rules(data: dict[str, NDArray], seed: int) -> tuple[dict[str, list[float]], 
         rule: curve(group[scored], score[scored], truth[scored], seed)
         for rule, (group, score) in ranked.items()
     }
-    if seed > 1:
+    if seed >= CALIBRATED:
         return found, []
     others = [vote(codes, draw(seed + 1000 * number)).group for number in range(1, OTHERS + 1)]
     stable = []
@@ -200,7 +200,7 @@ def main() -> None:
         data = embeddings(name, bands, options.codes)
         found: dict[str, list[list[float]]] = {}
         stable: dict[str, list[tuple]] = {}
-        for seed in range(2 if options.calibration else options.seeds):
+        for seed in range(CALIBRATED if options.calibration else options.seeds):
             curves, pairs = rules(data, seed)
             for rule, purities in curves.items():
                 found.setdefault(rule, []).append(purities)

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from kernels.elementary import hypot
-from kernels.measure.profiles import LARGEST_N, SMALLEST_N, Camera
+from kernels.measure.profiles import LARGEST_N, SMALLEST_N, Camera, products
 
 __all__ = ["THINNEST", "Limits", "Pixels", "Remainder", "chunk", "search"]
 
@@ -197,12 +197,10 @@ def _curvature(images: torch.Tensor, weights: torch.Tensor, total: torch.Tensor)
     # rows of whole cache lines: where they begin in one may decide in which order a product's terms are added
     rest = -images.shape[2] % _LINE
     images, weighted = functional.pad(images, (0, rest)), functional.pad(weighted, (0, rest))
-    # one alone twice: a batch of one is multiplied by another routine, with other bits
-    pair = (max(2, len(images)), -1, -1)
-    products = torch.bmm(weighted.expand(pair), images.expand(pair).mT)[: len(images)].double()
-    products = products - sums[:, :, None] * sums[:, None, :] / total[:, None, None]
-    light, across = products[:, :1, :1], products[:, 1:, :1]
-    return products[:, 1:, 1:] - across * across.mT / light.clamp(min=1e-30)
+    squares = products(weighted, images.mT).double()
+    squares = squares - sums[:, :, None] * sums[:, None, :] / total[:, None, None]
+    light, across = squares[:, :1, :1], squares[:, 1:, :1]
+    return squares[:, 1:, 1:] - across * across.mT / light.clamp(min=1e-30)
 
 
 def _step(

@@ -18,7 +18,7 @@ from kernels.measure.transfer import pixel, reach, transform, turns, waves
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LARGEST_N", "SMALLEST_N", "Camera", "camera", "camera_of_each", "profile_scale"]
+__all__ = ["LARGEST_N", "SMALLEST_N", "Camera", "camera", "camera_of_each", "products", "profile_scale"]
 
 SMALLEST_N, LARGEST_N = 0.3, 8.0
 
@@ -215,14 +215,14 @@ class Camera:
         flat = filtered.view(-1, 2 * columns)
         width = self._along_x.shape[1] // 2
         summed = (flat @ self._along_x).view(-1, 2 * rows, width)
-        images = torch.bmm(self._along_y.expand(len(summed), -1, -1), summed)
+        images = products(self._along_y, summed)
         images = images.view(count, -1, *images.shape[1:])
         if not slopes:
             return images[..., : self._width]
         light = summed.view(count, -1, 2 * rows, width)[:, 0]
-        by_y = torch.bmm(self._slope_y.expand(count, -1, -1), light)
+        by_y = products(self._slope_y, light)
         sideways = (filtered[:, 0].reshape(-1, 2 * columns) @ self._slope_x).view(count, 2 * rows, width)
-        by_x = torch.bmm(self._along_y.expand(count, -1, -1), sideways)
+        by_x = products(self._along_y, sideways)
         return torch.cat([images[:, :1], by_x[:, None], by_y[:, None], images[:, 1:]], dim=1)[
             ..., : self._width
         ]
@@ -233,7 +233,7 @@ class Camera:
         table, plain = self._tables
         # one product a profile: the bits of a product of matrices depend on their number of rows
         values, by_n = (
-            torch.bmm(weights.float()[:, None], part.expand(len(log_n), -1, -1))
+            products(weights.float()[:, None], part)
             for weights, part in ((polynomials, table), (derivatives, plain))
         )
         return values.view(-1, 3, _NODES), by_n.view(-1, 2, _NODES)
@@ -247,6 +247,13 @@ class Camera:
         c, s = cy * cx - sy * sx, sy * cx + cy * sx
         real, imaginary = self._response.unbind(-2)
         return torch.stack([real * c + imaginary * s, imaginary * c - real * s], dim=2)
+
+
+def products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Products (n, a, c) of matrices, n of them or one for all on either side. One alone is multiplied twice: a batch of one goes another way, with other bits."""
+    count = max(len(each) if each.ndim == 3 else 1 for each in (left, right))
+    pair = (max(2, count), -1, -1)
+    return torch.bmm(left.expand(pair), right.expand(pair))[:count]
 
 
 def _mean_of(points: int, k: torch.Tensor) -> torch.Tensor:

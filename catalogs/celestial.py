@@ -116,7 +116,7 @@ def _counts(key: str, value: object) -> bool:
         NUMBERS.fullmatch(key) or TEXTS.fullmatch(key) or OPTIONAL.fullmatch(key)
     ):
         return False
-    is_number = type(value) in (int, float) and abs(value) < LARGEST
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
     if OPTIONAL.fullmatch(key):
         return isinstance(value, str) if key.startswith("RAD") else is_number
     sound = is_number if NUMBERS.fullmatch(key) else isinstance(value, str)

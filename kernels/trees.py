@@ -132,22 +132,23 @@ def _check_names(tree: Tree) -> None:
             raise TreeError(
                 f"question {question.name!r}: {len(question.columns)} columns for {len(question.answers)} answers"
             )
-    _distinct([_sql(question.name) for question in tree.questions], "questions are called")
-    _distinct(list(tree.names), "answers would be the column")
-    _distinct(list(tree.columns), "answers are read from the column")
+    alike = " (spaces and - count as _). Rename one"
+    _distinct([_sql(question.name) for question in tree.questions], "questions have the name", alike)
+    _distinct(list(tree.names), "answers have the name", alike)
+    _distinct(list(tree.columns), "answers have the column", ". Give each its own")
 
 
-def _distinct(names: list[str], what: str) -> None:
+def _distinct(names: list[str], what: str, remedy: str) -> None:
     doubled = [name for name in names if names.count(name) > 1]
     if doubled:
-        raise TreeError(f"two {what} {doubled[0]!r} (spaces and - count as _). Rename one")
+        raise TreeError(f"two {what} {doubled[0]!r}{remedy}")
 
 
 def _check_parents(tree: Tree) -> None:
     answers = {question.name: question.answers for question in tree.questions}
     for question in tree.questions:
         for name, answer in question.parents:
-            where = f"question {question.name!r}, key asked, value '{name}.{answer}'"
+            where = f"question {question.name!r}, key asked, value {f'{name}.{answer}'.rstrip('.')!r}"
             if name not in answers:
                 near = get_close_matches(name, answers, n=1)
                 known = f"Do you mean {near[0]!r}?" if near else f"There are: {', '.join(answers)}"

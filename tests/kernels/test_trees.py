@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from kernels.tree_text import bundled, bundled_names, bundled_text, parse
@@ -26,6 +29,14 @@ def tree_of(more="", head='name = "mine"\n'):
 def question(name, asked=None, answers='["yes", "no"]'):
     asked = "" if asked is None else f"asked = {asked}\n"
     return f'[[questions]]\nname = "{name}"\n{asked}answers = {answers}\n'
+
+
+def test_the_example_of_the_docs_is_refused():
+    page = (Path(__file__).parents[2] / "docs" / "trees.md").read_text(encoding="utf-8")
+    tree = parse(re.search(r"```toml\n(.*?)```", page, re.DOTALL).group(1))
+    assert tree.leads == ((), (1,), (0, 3, 4, 5))
+    assert tree.columns[3:6] == ("P_BAR_S", "P_BAR_W", "P_NOBAR")
+    assert all(f"| `{name}` |" in page for name in PUBLISHED)
 
 
 def test_a_tree_was_forgotten():

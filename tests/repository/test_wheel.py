@@ -42,6 +42,11 @@ def test_installed_package_is_not_the_checkout(installed, tmp_path):
     assert str(ROOT) not in where
 
 
+def test_wheel_lacks_the_decision_trees(installed, tmp_path):
+    code = "from kernels.tree_text import bundled, bundled_names; print(len([bundled(name) for name in bundled_names()]))"
+    assert typed(installed / "python", "-c", code, cwd=tmp_path).strip() == "6"
+
+
 def test_wheel_lacks_something_that_a_run_needs(installed, tmp_path):
     typed(
         installed / "tuningfork",

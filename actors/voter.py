@@ -102,8 +102,7 @@ class Voter:
         index[where] = np.arange(len(where))
         take = pa.array(index, mask=index < 0)
         arrays = [
-            _to_arrow(found[name], columns.schema.field(name).type).take(take)
-            for name in columns.column_names
+            to_arrow(found[name], columns.schema.field(name).type).take(take) for name in columns.column_names
         ]
         shares = pa.field("shares", pa.list_(pa.float16(), self._ensemble.groups))
         flat = pa.array(ballot.shares.astype(np.float16).reshape(-1))
@@ -149,7 +148,7 @@ class Voter:
         ).empty_table()
 
 
-def _to_arrow(values: NDArray[np.generic], kind: pa.DataType) -> pa.Array:
+def to_arrow(values: NDArray[np.generic], kind: pa.DataType) -> pa.Array:
     if isinstance(values, np.ma.MaskedArray):
         return pa.array(values.data, kind, mask=np.ma.getmaskarray(values))
     return pa.array(values, kind)

@@ -51,6 +51,30 @@ def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Releas
     Refused
         With every fault that was found: file, column, value and remedy.
     """
+    release = inspect_catalogs(survey, folder, psf)
+    columns, image_folder = release.columns, release.folder
+    rows = look_at_rows(release)
+    files = [*image_urls(release, rows.paths), *psf_urls(release, rows.psfs)]
+    versions = identities(files, survey.identify)  # before the files are opened
+    scale, image_notes = look_at_images(release, rows.paths)
+    release = replace(release, pixel_scale=scale)
+    values, psf_notes = look_at_psfs(release, rows.psfs)
+    looked = (*image_notes, *look_at_noise(release), *look_at_segments(release), *psf_notes)
+    notes = (*_unit_notes(survey, columns), *release.notes, *rows.notes, *looked)
+    images = {name_of(url, image_folder): version for url, version in versions.items()}
+    release = replace(release, selected=rows.selected, notes=notes, images=images, psf_values=values)
+    _raise(scale_fault(release))
+    return release
+
+
+def inspect_catalogs(survey: Survey, folder: str, psf: PSFSource | None = None) -> Release:
+    """Open every shard's header and resolve columns; neither rows nor images are looked at.
+
+    Raises
+    ------
+    Refused
+        With every fault that was found.
+    """
     tables = _open_shards(survey, folder)
     kept = kept_columns(survey, tables[0])
     columns = _columns(survey, kept, tables, psf)
@@ -63,19 +87,7 @@ def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Releas
     if survey.images.layout == "extensions":
         # The RealGalaxy format names files beside its catalog.
         image_folder = str(PurePosixPath(tables[0].url).parent)
-    release = Release(survey, image_folder, shards, columns, kept, None, None, psf=psf)
-    rows = look_at_rows(release)
-    files = [*image_urls(release, rows.paths), *psf_urls(release, rows.psfs)]
-    versions = identities(files, survey.identify)  # before the files are opened
-    scale, image_notes = look_at_images(release, rows.paths)
-    release = replace(release, pixel_scale=scale)
-    values, psf_notes = look_at_psfs(release, rows.psfs)
-    looked = (*image_notes, *look_at_noise(release), *look_at_segments(release), *psf_notes)
-    notes = (*_unit_notes(survey, columns), *null_notes, *rows.notes, *looked)
-    images = {name_of(url, image_folder): version for url, version in versions.items()}
-    release = replace(release, selected=rows.selected, notes=notes, images=images, psf_values=values)
-    _raise(scale_fault(release))
-    return release
+    return Release(survey, image_folder, shards, columns, kept, None, None, tuple(null_notes), psf=psf)
 
 
 def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:

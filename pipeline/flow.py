@@ -24,6 +24,7 @@ from pipeline.stages.balance import augment
 from pipeline.stages.classify import classify
 from pipeline.stages.encode import encode
 from pipeline.stages.fit import fit
+from pipeline.stages.predict import predict
 from pipeline.stages.publish import publish
 from pipeline.stages.reduce import reduce
 from pipeline.stages.vote import vote
@@ -61,6 +62,7 @@ def run(plan: Plan, address: str | None = None, *, dashboard: bool = False, lock
         fit(plan)
         vote(plan)
         classify(plan)
+        predict(plan)
         if lock is not None:
             lock.check()
         publish(plan)

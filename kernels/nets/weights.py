@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from kernels.heads.predictor import KEY, NETWORK
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -63,6 +65,7 @@ def load(module: nn.Module, path: str | Path) -> None:
         stored = load_file(path)
     except SafetensorError as error:
         raise WeightsError(f"{path}: not a safetensors file ({error})") from error
+    stored = _of_network(stored, path)
     own = module.state_dict()
     classifiers, inputs = _declared(module, "classifier"), _declared(module, "first_conv")
     for name in [name for name in stored if name not in own and name.rpartition(".")[0] in classifiers]:
@@ -87,6 +90,18 @@ def load(module: nn.Module, path: str | Path) -> None:
     if faults:
         raise WeightsError(f"{path}: not the weights of this {type(module).__name__}: {'; '.join(faults)}")
     module.load_state_dict(stored, strict=True)
+
+
+def _of_network(stored: dict[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    """Of a predictor's file, the weights of its network; all of any other's."""
+    if KEY not in metadata(path):
+        return stored
+    found = {name.removeprefix(NETWORK): value for name, value in stored.items() if name.startswith(NETWORK)}
+    if not found:
+        raise WeightsError(
+            f"{path}: a predictor without a network of its own: it works on a run's embeddings"
+        )
+    return found
 
 
 def metadata(path: str | Path) -> dict[str, str]:

@@ -1,8 +1,7 @@
-"""Label heads: the labels of a release as soft labels, with one loss."""
+"""Label heads: one linear layer on an encoder's embeddings, and the loss of each question."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,19 +11,11 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Head", "LabelHeads", "soft_ordinal"]
+    from kernels.heads.head import Head
 
+__all__ = ["LabelHeads", "losses", "soft_ordinal"]
 
-@dataclass(frozen=True)
-class Head:
-    """One question about a galaxy and its possible answers.
-
-    Classes have one answer a class, votes one an option, ordinal attributes one a level.
-    """
-
-    name: str
-    answers: int
-    weight: float = 1.0
+_SPREADS = 6.0  # of a value's logarithmic spread: from 1/400 to 400 standard deviations of the labels
 
 
 def soft_ordinal(values: torch.Tensor, spread: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
@@ -47,28 +38,72 @@ def soft_ordinal(values: torch.Tensor, spread: torch.Tensor, levels: torch.Tenso
     return torch.softmax(-0.5 * distance.square(), dim=1)
 
 
-class LabelHeads(nn.Module):
-    """One linear layer for all label targets; the loss is the weighted mean cross-entropy of soft labels."""
+def losses(
+    head: Head, outputs: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Negative log-likelihood of each object's label, and its weight.
 
-    def __init__(self, features: int, heads: Sequence[Head]) -> None:
+    Parameters
+    ----------
+    head : Head
+    outputs, targets : (n, head.width) float tensor
+        Of classes and ordinals, logits and soft labels; of votes, logarithms of concentrations and counts; of a value, its mean and
+        the logarithm of its spread, and the value and its error. Targets are NaN where an object has no label.
+    smoothing : float
+        Share of a class label that is spread over all classes.
+
+    Returns
+    -------
+    (n,) float tensor
+        0 where there is no label.
+    (n,) float tensor
+        0 where there is no label.
+    """
+    known = targets.isfinite().all(dim=1)
+    wanted = torch.where(known[:, None], targets, 0.0)
+    weight = known.to(outputs.dtype)
+    if head.kind == "votes":
+        each = dirichlet_multinomial(outputs.clamp(-12, 12).exp(), wanted)
+    elif head.kind == "value":
+        variance = (2 * outputs[:, 1].clamp(-_SPREADS, _SPREADS)).exp() + wanted[:, 1].square()
+        each = 0.5 * ((wanted[:, 0] - outputs[:, 0]).square() / variance + variance.log())
+    else:
+        if head.kind == "classes":
+            wanted = wanted * (1 - smoothing) + smoothing / head.width
+        if head.balance:
+            weight = weight * (wanted @ torch.tensor(head.balance, dtype=wanted.dtype))
+        each = -(wanted * functional.log_softmax(outputs, dim=1)).sum(dim=1)
+    return each * known, weight
+
+
+def dirichlet_multinomial(concentration: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood (n,) of votes (n, k) under a Dirichlet-multinomial, up to what the votes alone decide; 0 where there are none."""
+    total, votes = concentration.sum(dim=1), counts.sum(dim=1)
+    answers = (torch.lgamma(counts + concentration) - torch.lgamma(concentration)).sum(dim=1)
+    return torch.lgamma(votes + total) - torch.lgamma(total) - answers
+
+
+class LabelHeads(nn.Module):
+    """One linear layer for all label targets; the loss is the weighted mean of the heads' own."""
+
+    def __init__(self, features: int, heads: Sequence[Head], smoothing: float = 0.0) -> None:
         super().__init__()
-        self.heads = tuple(heads)
-        self.answers = nn.Linear(features, sum(head.answers for head in self.heads))
+        self.heads, self.smoothing = tuple(heads), smoothing
+        self.answers = nn.Linear(features, sum(head.width for head in self.heads))
 
     def forward(self, embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Loss of embeddings (n, features) and targets (n, answers of all heads); NaN where an object has no label.
+        """Loss of embeddings (n, features) and targets (n, widths of all heads); NaN where an object has no label.
 
         A head that no object of the batch has a label for adds nothing.
         """
         total = embeddings.new_zeros((), dtype=torch.float32)
-        sizes = [head.answers for head in self.heads]
-        for head, logits, wanted in zip(
+        sizes = [head.width for head in self.heads]
+        for head, outputs, wanted in zip(
             self.heads,
             self.answers(embeddings).float().split(sizes, dim=1),
             targets.split(sizes, dim=1),
             strict=True,
         ):
-            known = wanted.isfinite().all(dim=1)
-            each = -(wanted.nan_to_num(0.0) * functional.log_softmax(logits, dim=1)).sum(dim=1)
-            total = total + head.weight * (each * known).sum() / known.sum().clamp(min=1)
+            each, weight = losses(head, outputs, wanted, self.smoothing)
+            total = total + head.weight * (each * weight).sum() / weight.sum().clamp(min=1e-6)
         return total / sum(head.weight for head in self.heads)

@@ -9,13 +9,14 @@ from torch import nn
 from torch.nn import functional
 
 from kernels.denoise import denoising_loss
-from kernels.training.labels import Head, LabelHeads
+from kernels.training.labels import LabelHeads
 from kernels.training.vicreg import Expander, vicreg_loss
 from kernels.training.views import view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernels.heads.head import Head
     from kernels.training.recipe import Recipe
 
 __all__ = ["DenoiserObjective", "EncoderObjective", "Objective"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from pipeline.cli.options import Address
+from pipeline.engine.interrupts import resumable
 
 results = typer.Typer()
 
@@ -47,6 +51,32 @@ def query(
         query.prompt(run)
     else:
         query.once(run, query.resolve(sql, name, values or []), output, to)
+
+
+@results.command()
+def predict(
+    run: RunPath,
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE...", help="Predictors, .safetensors.")
+    ] = None,
+    forget: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Take a predictor that was added from the run.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The run's config, if it no longer lies where it lay.")
+    ] = None,
+    address: Address = None,
+) -> None:
+    """Let predictors answer for every object of a finished run, as columns of its catalog."""
+    from pipeline.cli import printing
+    from pipeline.results.predict import predict
+
+    if not files and not forget:
+        raise typer.BadParameter("give predictors, or names to forget", param_hint="FILE...")
+    words = ["tuningfork", "predict", run, *(files or [])]
+    with resumable(shlex.join(words)):
+        predict(run, files or [], forget=forget or [], config=config, address=address)
+    printing.summary(run)
 
 
 @results.command()

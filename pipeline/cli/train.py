@@ -1,4 +1,4 @@
-"""The commands `train encoder`, `train denoiser` and `train diffusion`."""
+"""The commands `train encoder`, `train predictor`, `train denoiser` and `train diffusion`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,30 @@ def denoiser(configs: Configs, out: TrainOut, address: Address = None, anew: Tra
 def diffusion(config: ConfigPath, out: TrainOut, address: Address = None, anew: TrainAnew = False) -> None:
     """Train a model that draws galaxies of a wanted morphology, for `augment`. Run it again to continue."""
     _train("diffusion", [config], out, address, anew=anew)
+
+
+@training.command()
+def predictor(
+    configs: Configs,
+    out: TrainOut,
+    of_run: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="RUN", help="Learn on the embeddings of this finished run: no pixels, seconds."
+        ),
+    ] = None,
+    address: Address = None,
+    anew: TrainAnew = False,
+) -> None:
+    """Train heads that answer questions about each galaxy: classes, scales, votes, trees, values."""
+    if of_run is None:
+        _train("predictor", configs, out, address, anew=anew)
+        return
+    if len(configs) > 1:
+        raise typer.BadParameter("--from takes the labels of one config", param_hint="CONFIG...")
+    from pipeline.training.from_run import learn_from_run
+
+    learn_from_run(configs[0], of_run, out, anew=anew)
 
 
 def _train(network: str, configs: list[Path], out: str, address: str | None, *, anew: bool) -> None:

@@ -14,6 +14,7 @@ from pipeline.config.classes import Classes
 from pipeline.config.encode import Denoise, Encode
 from pipeline.config.fit import Fit, Reduce, Vote
 from pipeline.config.measure import Measure
+from pipeline.config.predict import Predict
 from pipeline.config.publish import Publish
 from pipeline.config.run import Run
 from pipeline.config.training import Train
@@ -35,6 +36,7 @@ class Config(Section):
     vote: Vote = Vote()
     augment: Augment = Augment()
     classes: Classes = Classes()
+    predict: Predict = Predict()
     publish: Publish = Publish()
     train: Train = Train()
     validation: Validate = Field(default=Validate(), alias="validate")  # pydantic has a method `validate`

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from catalogs.path_template import unfilled
 from catalogs.survey import Section
+from kernels.heads.head import Transform  # noqa: TC001 - pydantic reads it
 
 
 class Scale(Section):
@@ -82,15 +83,55 @@ class Diffusion(Section):
     """Fraction of the training stamps that are blurred and made noisier, so that noise and PSF can be requested."""
 
 
+class Values(Section):
+    """Numbers of any size as labels: a redshift, a mass, a Sérsic index."""
+
+    columns: Annotated[list[str], Field(min_length=1)]
+    """Columns of the values."""
+    error: str | None = None
+    """Column of the standard error, for example `"{column}_err"`."""
+    transform: Transform = "none"
+    """`log` (natural), `log1p` or `asinh`: what is learned is this function of the value."""
+    missing: float | None = None
+    """Value that means that it is unknown."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of these labels relative to the others."""
+
+    def names(self, column: str) -> list[str]:
+        """Columns of a value: its own and that of its error."""
+        return [column] if self.error is None else [column, self.error.replace("{column}", column)]
+
+
+class TreeVotes(Section):
+    """Volunteers' votes along a decision tree."""
+
+    tree: str
+    """A bundled tree (`gz2`, `gz-decals`, `gz-hubble`, `gz-candels`, `gz-euclid`), or a TOML file."""
+    hold: Literal["counts", "fractions", "products"] = "counts"
+    """What the columns hold: numbers of votes; fractions of those who were asked the question; or, as in the Galaxy Challenge, fractions of all volunteers."""
+    volunteers: Annotated[float, Field(gt=0)] = 40.0
+    """Volunteers an object, where columns hold fractions."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of these labels relative to the others."""
+
+
 class Labels(Section):
-    """Labels of a release, for training an encoder; without any, training is self-supervised."""
+    """Labels of a release; without any, an encoder's training is self-supervised."""
 
     classes: list[str] = []
     """Columns with the name of a class."""
+    conditions: dict[str, str] = {}
+    """Questions of yes or no, each an SQL condition on the catalog's columns: `bar = "CASE WHEN bar_length >= 0 THEN bar_length >= 0.25 END"`; null: unknown."""
     votes: list[Annotated[list[str], Field(min_length=2)]] = []
-    """Questions, each a list of columns with the votes for its answers (fractions or counts)."""
+    """Questions, each a list of columns with the votes for its answers (counts, or fractions of `volunteers`)."""
+    volunteers: Annotated[float, Field(gt=0)] = 40.0
+    """Volunteers an object, where the columns of `votes` hold fractions."""
     ordinals: list[Ordinal] = []
     """Attributes on an ordered scale."""
+    values: list[Values] = []
+    """Numbers of any size."""
+    trees: list[TreeVotes] = []
+    """Votes along decision trees."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Weight of this release's labels relative to those of other releases."""
 
@@ -106,6 +147,13 @@ class Teacher(Section):
     """Side of its input images, pixels."""
     weight: Annotated[float, Field(gt=0)] = 3.0
     """Weight of its loss relative to the self-supervised one."""
+
+
+class PredictorTraining(Section):
+    """For `tuningfork train predictor`."""
+
+    balance: bool = False
+    """Whether classes count the same, however rare each is."""
 
 
 class Train(Section):
@@ -137,6 +185,8 @@ class Train(Section):
     """Labels of the release."""
     teacher: Teacher | None = None
     """A pretrained network to learn from too."""
+    predictor: PredictorTraining = PredictorTraining()
+    """The predictor."""
     diffusion: Diffusion = Diffusion()
     """The diffusion model."""
 

@@ -10,10 +10,12 @@ from pipeline.config.serving import Served
 from pipeline.rundir import group_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from catalogs.release import Release
     from pipeline.config.file import Config
+    from pipeline.plan.predicting import Prediction
     from pipeline.rundir.group_labels import Label
 
 VALUES_VERSION = 6
@@ -67,14 +69,20 @@ def fingerprints(
     return _chained(own, "")
 
 
-def with_labels(before: dict[str, str], config: Config, labels: dict[int, Label]) -> dict[str, str]:
-    """The fingerprints up to the vote, and those of the stages that also depend on the labels that people gave to groups."""
+def with_labels(
+    before: dict[str, str], config: Config, labels: dict[int, Label], predictions: Sequence[Prediction] = ()
+) -> dict[str, str]:
+    """The fingerprints up to the vote, and those of the stages that also depend on what people added: labels of groups, and predictors."""
     own = {
         "classify": {
             "classes": config.classes.model_dump(mode="json", by_alias=True),
             "labels": group_labels.as_values(labels),
         },
-        "publish": {**config.publish.model_dump(mode="json"), "name": config.survey.name},
+        "publish": {
+            **config.publish.model_dump(mode="json"),
+            "name": config.survey.name,
+            **({"predictions": [[p.name, p.fingerprint] for p in predictions]} if predictions else {}),
+        },
     }
     return {**before, **_chained(own, before["vote"])}
 

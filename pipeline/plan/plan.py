@@ -24,18 +24,21 @@ from pipeline.plan import (
     config_notes,
     enough_objects,
     measuring,
+    predicting,
     serving,
 )
 from pipeline.plan.encoding import encoder_options, look_at_encoder, resolved, segmenter_options
 from pipeline.plan.fingerprints import fingerprints, with_labels
+from pipeline.plan.predictor_encoder import encoder_of_run
 from pipeline.rundir import file_versions, group_labels
 from pipeline.rundir.run_directory import RunDirectory, run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from catalogs.release import Release
     from pipeline.config.file import Config
+    from pipeline.plan.predicting import Prediction
     from pipeline.rundir.group_labels import Label
 
 
@@ -54,6 +57,8 @@ class Plan:
     """Of `actors.measurer.Measurer`; None where nothing is measured."""
     features: int
     """Length of an embedding."""
+    weights: str
+    """Fingerprint of the encoder's."""
     fingerprints: dict[str, str]
     """One a stage, each resting on the one before it."""
     notes: list[str] = field(default_factory=list)
@@ -62,6 +67,8 @@ class Plan:
     """Classes that people gave to groups."""
     generator_options: dict[str, Any] | None = None
     """Of `actors.generator.StampGenerator`; None where bags are not balanced."""
+    predictions: list[Prediction] = field(default_factory=list)
+    """Predictors, and how each gets at the codes that it needs."""
     servers_unseen: bool = False
     """Encoders have servers beside them, on machines that this one is not among."""
 
@@ -92,7 +99,7 @@ class Plan:
     @property
     def schema(self) -> pa.Schema:
         """Columns of the published catalog."""
-        return catalog_schema(self.config, self.release)
+        return catalog_schema(self.config, self.release, self.predictions)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -112,12 +119,19 @@ class Plan:
         return shlex.join(["tuningfork", "run", self.source, "--out", self.run.url])
 
 
-def catalog_schema(config: Config, release: Release) -> pa.Schema:
+def catalog_schema(config: Config, release: Release, predictions: Sequence[Prediction] = ()) -> pa.Schema:
     """Columns of the catalog that a config makes of a release."""
     votes = Voter.columns(config.fit.families).schema
     measured = measuring.measured_columns(config, release)
     return pa.schema(
-        [*release.objects_schema, *measured, *votes, class_rules.CLASS_FIELD, class_rules.SHARE_FIELD]
+        [
+            *release.objects_schema,
+            *measured,
+            *votes,
+            class_rules.CLASS_FIELD,
+            class_rules.SHARE_FIELD,
+            *(field for each in predictions for field in each.schema),
+        ]
     )
 
 
@@ -187,6 +201,10 @@ def make_plan(
     prints = fingerprints(
         config, release, weights, measuring.psf_fingerprint(measurer, release.psf), diffusion
     )
+    run_encoder = encoder_of_run(config, weights, features)
+    predictions, predicting_notes = predicting.in_force(
+        config, folder, source, run, run_encoder, schema, prints["encode"]
+    )
     decided = group_labels.read(run)
     labels = group_labels.in_force(decided, prints["fit"])
     notes = [
@@ -195,19 +213,37 @@ def make_plan(
         *measuring.notes(config),
         *neighbours,
         *notes,
+        *predicting_notes,
         *group_labels.notes(decided, prints["fit"]),
         *class_rules.notes(config.classes, labels),
     ]
-    prints = with_labels(prints, config, labels)
+    prints = with_labels(prints, config, labels, predictions)
     return Plan(
-        config, source, release, run, options, measurer, features, prints, notes, labels, generator, unseen
+        config,
+        source,
+        release,
+        run,
+        options,
+        measurer,
+        features,
+        weights,
+        prints,
+        notes,
+        labels,
+        generator,
+        predictions,
+        unseen,
     )
 
 
 def as_decided(plan: Plan) -> Plan:
     """The plan with what people have decided on the groups of the run until now."""
     labels = group_labels.in_force(group_labels.read(plan.run), plan.fingerprints["fit"])
-    return replace(plan, labels=labels, fingerprints=with_labels(plan.fingerprints, plan.config, labels))
+    return replace(
+        plan,
+        labels=labels,
+        fingerprints=with_labels(plan.fingerprints, plan.config, labels, plan.predictions),
+    )
 
 
 def plan_of(path: str | Path, out: str, address: str | None = None) -> Plan:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import shlex
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalogs import parts, storage
 from catalogs.errors import Fault, Refused
 from pipeline.config.check import read_toml
 from pipeline.config.classes import class_name
-from pipeline.config.file import load
 from pipeline.output.lock import locked
-from pipeline.plan.plan import as_decided, make_plan
+from pipeline.plan.plan import as_decided
+from pipeline.results.as_made import as_made
 from pipeline.rundir import group_labels
 from pipeline.rundir.group_labels import Decision
-from pipeline.rundir.run_directory import STAGES, RunDirectory, differences
+from pipeline.rundir.run_directory import RunDirectory
 from pipeline.rundir.status import slice_names
 
 if TYPE_CHECKING:
-    from pipeline.plan.plan import Plan
+    from pathlib import Path
 
 KEYS = {"author", "notes", "fit", "groups", "merge"}
 GROUP_KEYS = {"class", "notes"}
@@ -64,7 +63,7 @@ def label(
     run = RunDirectory(url)
     record = _voted(run)
     decision = read_file(file, record, author=author, forget=forget)
-    plan = _as_made(run, record, config, address)
+    plan = as_made(run, record, config, address)
     with locked(url, "label") as lock:
         if run.record() != record:
             problem = "was changed by another command while this one looked at it"
@@ -190,25 +189,3 @@ def _voted(run: RunDirectory) -> dict[str, Any]:
         remedy = f"Finish it: {shlex.join(['tuningfork', 'run', record['source'], '--out', run.url])}"
         raise Refused([Fault(run.url, problem, remedy)])
     return record
-
-
-def _as_made(run: RunDirectory, record: dict[str, Any], config: Path | None, address: str | None) -> Plan:
-    """The plan that the run was made by; everything is encoded, so the GPUs and servers that did it may be gone."""
-    path = config if config is not None else Path(record["source"])
-    if not path.exists():
-        problem = "the run's config is not here"
-        raise Refused([Fault(str(path), problem, "Say where it is: --config PATH")])
-    values, folder = load(path)
-    if values.encode.precision == "auto":
-        # What `auto` meant depends on the machine, and the run was made on that one.
-        meant = {"precision": record["config"]["encode"]["precision"]}
-        values = values.model_copy(update={"encode": values.encode.model_copy(update=meant)})
-    plan = make_plan(values, folder, str(path), run.url, address, encoded=True)
-    changed = [s for s in STAGES if record["fingerprints"].get(s) != plan.fingerprints.get(s)]
-    if changed:
-        keys = ", ".join(differences(record, plan.record)) or "the release, the weights or the labels"
-        problem = f"is not what the run was made with; changed: {keys}"
-        remedy = f"Give the run's own with --config PATH, or bring the run up to date first: {plan.command}"
-        raise Refused([Fault(str(path), problem, remedy)])
-    run.check(plan.record, remedy=f"{plan.command} --anew")
-    return plan

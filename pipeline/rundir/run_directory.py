@@ -96,6 +96,16 @@ class RunDirectory:
         return storage.join(self.url, "labels", "labels.json")
 
     @property
+    def predictors(self) -> str:
+        """The predictors that `tuningfork predict` added: no stage's output, and kept when stages are done anew."""
+        return storage.join(self.url, "predictors")
+
+    @property
+    def predictions(self) -> str:
+        """Parts of the answers, in a folder for each predictor."""
+        return storage.join(self.url, "predictions")
+
+    @property
     def catalog(self) -> str:
         """The published morphology catalog."""
         return storage.join(self.url, "catalog")
@@ -128,7 +138,8 @@ class RunDirectory:
     def outputs(self, stage: str) -> list[str]:
         """Everything that a stage writes."""
         return {
-            "encode": [self.images, self.objects],
+            # Answers rest on stamps or embeddings; those of one predictor do not change when another one joins it.
+            "encode": [self.images, self.objects, self.predictions],
             "reduce": [self.components],
             "first_fit": [self.first_ensemble],
             "first_vote": [self.first_votes],

@@ -36,7 +36,7 @@ def encode(plan: Plan) -> None:
 
 def _encode(plan: Plan, stream: Stream) -> None:
     config, run, slices = plan.config, plan.run, len(stream.missing)
-    encoders = _encoders(config, slices)
+    count = encoders(config, slices)
     encoded = stream.slices(plan.release.read, plan.row_bytes, config.run.read_cpus).map_batches(
         Encode,
         fn_constructor_args=(
@@ -46,9 +46,9 @@ def _encode(plan: Plan, stream: Stream) -> None:
             stream.metrics,
         ),
         compute=ray.data.ActorPoolStrategy(
-            size=encoders,
+            size=count,
             # Ray Data queues two slices at an encoder, so that it never waits; of few slices the first encoder would get all.
-            max_tasks_in_flight_per_actor=1 if slices <= 2 * encoders else None,
+            max_tasks_in_flight_per_actor=1 if slices <= 2 * count else None,
         ),
         num_cpus=config.encode.cpus,
         num_gpus=config.encode.gpus or None,
@@ -57,7 +57,7 @@ def _encode(plan: Plan, stream: Stream) -> None:
     write_parts(plan, stream, encoded, run.objects)
 
 
-def _encoders(config: Config, slices: int) -> int:
+def encoders(config: Config, slices: int) -> int:
     """No more than slices, for Ray warns of actors that would idle; and on one machine no more than leave a reader its CPUs."""
     wanted = min(config.encode.workers, slices)
     if ray.data.DataContext.get_current().get_config(OWN_STORE) is None:

@@ -28,11 +28,12 @@ def slices_left(plan: Plan, stage: str, folder: str) -> Stream:
     return Stream(plan.run_id, stage, missing, len(done), rows, interval, lambda number: shards[number].label)
 
 
-def write_parts(plan: Plan, stream: Stream, worked_on: ray.data.Dataset, folder: str) -> None:
-    """Write a part of every slice that was worked on, as they come."""
-    write = functools.partial(
-        write_part, folder=folder, fingerprint=plan.fingerprints[stream.stage], metrics=stream.metrics
-    )
+def write_parts(
+    plan: Plan, stream: Stream, worked_on: ray.data.Dataset, folder: str, fingerprint: str | None = None
+) -> None:
+    """Write a part of every slice that was worked on, as they come; `fingerprint` is the stage's by default."""
+    fingerprint = plan.fingerprints[stream.stage] if fingerprint is None else fingerprint
+    write = functools.partial(write_part, folder=folder, fingerprint=fingerprint, metrics=stream.metrics)
     follow(stream, worked_on.map_batches(write, num_cpus=0.25, **ONE_SLICE))
 
 
@@ -50,7 +51,8 @@ def write_part(row: pa.Table, *, folder: str, fingerprint: str, metrics: RunMetr
 def _receipt(piece: Slice, rows: pa.Table, fingerprint: str) -> parts.Receipt:
     receipt = parts.Receipt(piece.shard, piece.start, piece.stop, rows.num_rows, 0, fingerprint)
     if "embedding" not in rows.column_names:
-        usable = rows.num_rows - rows["group"].null_count
+        # a vote's and a prediction's second column has a value for every object that has an embedding
+        usable = rows.num_rows - rows.column(1).null_count
         return parts.Receipt(**{**vars(receipt), "usable": usable})
     values, usable_mask = embeddings_of(rows["embedding"])
     found = {

@@ -17,6 +17,7 @@ from catalogs.hats_catalog import INDEX, INDEX_FIELD, Partition
 from pipeline.rundir.run_directory import RunDirectory
 from pipeline.stages.barrier import answers, barrier, read_receipts, task
 from pipeline.stages.object_classes import ObjectClasses
+from pipeline.stages.predict import prediction_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,7 +66,7 @@ def _expected_rows(plan: Plan) -> Counter[str]:
 
 
 def _publish_placed(plan: Plan) -> Counter[str]:
-    run, settings = plan.run, plan.config.publish
+    run, settings, folders = plan.run, plan.config.publish, prediction_folders(plan)
     names = [piece.name for piece in plan.slices()]
     chunks = [names[i : i + PARTS_EACH] for i in range(0, len(names), PARTS_EACH)]
     counts: Counter[int] = Counter()
@@ -82,14 +83,14 @@ def _publish_placed(plan: Plan) -> Counter[str]:
     tasks = []
     for partition, pixels in partitions.items():
         wanted = sorted(set().union(*(parts_of_pixel[pixel] for pixel in pixels)))
-        tasks.append(_write_partition.remote(run.url, wanted, partition, settings.embeddings))
+        tasks.append(_write_partition.remote(run.url, wanted, folders, partition, settings.embeddings))
     written: Counter[str] = sum(answers(tasks), Counter())
     rows = sum(written.values())
     for catalog, suffix in ((run.catalog, ""), (run.embeddings, "_embeddings")):
         if partitions and (not suffix or settings.embeddings):
             hats_catalog.finish(catalog, plan.config.survey.name + suffix, list(partitions), rows)
     if astray:
-        unplaced = joined(run.url, sorted(astray), with_embeddings=False)
+        unplaced = joined(run.url, sorted(astray), folders, with_embeddings=False)
         unplaced = unplaced.filter(pc.not_equal(_astray(unplaced), 0))
         hats_catalog.write_sorted(run.unplaced, unplaced, ["object_id"])
         written.update(unplaced["shard"].to_pylist())
@@ -98,11 +99,11 @@ def _publish_placed(plan: Plan) -> Counter[str]:
 
 def _publish_plain(plan: Plan) -> Counter[str]:
     """Without positions: Parquet files in the order of the shards."""
-    run, settings = plan.run, plan.config.publish
+    run, settings, folders = plan.run, plan.config.publish, prediction_folders(plan)
     step = max(1, settings.rows_per_partition // plan.config.run.slice_rows)
     names = [piece.name for piece in plan.slices()]
     tasks = [
-        _write_plain.remote(run.url, names[i : i + step], i // step, settings.embeddings)
+        _write_plain.remote(run.url, names[i : i + step], folders, i // step, settings.embeddings)
         for i in range(0, len(names), step)
     ]
     return sum(answers(tasks), Counter())
@@ -121,14 +122,16 @@ def _positions(folder: str, names: Sequence[str]) -> list[tuple[str, Any, Any, i
 
 
 @task
-def _write_partition(url: str, names: Sequence[str], partition: Partition, embeddings: bool) -> Counter[str]:
+def _write_partition(
+    url: str, names: Sequence[str], folders: Sequence[str], partition: Partition, embeddings: bool
+) -> Counter[str]:
 
     def held(rows: pa.Table) -> pa.Table:
         rows = rows.filter(pc.equal(_astray(rows), 0))
         index = hats_catalog.spatial_index(rows["ra"].to_numpy(), rows["dec"].to_numpy())
         return rows.add_column(0, INDEX_FIELD, pa.array(index)).filter(pa.array(partition.holds(index)))
 
-    rows = joined(url, names, with_embeddings=embeddings, keep=held)
+    rows = joined(url, names, folders, with_embeddings=embeddings, keep=held)
     if embeddings:
         columns = [INDEX, "object_id", "ra", "dec", "embedding"]
         hats_catalog.write_partition(storage.join(url, "embeddings"), partition, rows.select(columns))
@@ -138,8 +141,10 @@ def _write_partition(url: str, names: Sequence[str], partition: Partition, embed
 
 
 @task
-def _write_plain(url: str, names: Sequence[str], number: int, embeddings: bool) -> Counter[str]:
-    rows = joined(url, names, with_embeddings=embeddings)
+def _write_plain(
+    url: str, names: Sequence[str], folders: Sequence[str], number: int, embeddings: bool
+) -> Counter[str]:
+    rows = joined(url, names, folders, with_embeddings=embeddings)
     file = f"part-{number:06d}.parquet"
     keys = ["shard", "row"]
     if embeddings:
@@ -157,11 +162,12 @@ def _astray(rows: pa.Table) -> pa.ChunkedArray:
 def joined(
     url: str,
     names: Sequence[str],
+    predictions: Sequence[str] = (),
     *,
     with_embeddings: bool,
     keep: Callable[[pa.Table], pa.Table] = lambda rows: rows,
 ) -> pa.Table:
-    """Objects, their votes and their classes, part beside part; the ids must agree row by row.
+    """Objects, their votes, their classes and what predictors say, part beside part; the ids must agree row by row.
 
     `keep` filters every part by itself: a partition never holds more than its own rows, however many parts it reads.
     """
@@ -181,5 +187,13 @@ def joined(
                 continue
             column = (decided if field.name in decided.column_names else votes)[field.name]
             objects = objects.append_column(field, column)
+        for folder in predictions:
+            predicted = parts.read(folder, name)
+            if not objects["object_id"].equals(predicted["object_id"]):
+                raise CatalogMismatch(
+                    f"{parts.url(folder, name)} names other ids than the objects. Delete it and run again."
+                )
+            for field in list(predicted.schema)[1:]:
+                objects = objects.append_column(field, predicted[field.name])
         tables.append(keep(objects.replace_schema_metadata(None)))
     return pa.concat_tables(tables)

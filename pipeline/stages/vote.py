@@ -36,7 +36,7 @@ def vote(plan: Plan, *, first: bool = False) -> None:
     stream = slices_left(plan, stage, folder)
     if not stream.missing:
         return
-    read = functools.partial(_embeddings, run.objects)
+    read = functools.partial(embeddings_of_slice, run.objects)
     components, ensemble = (
         arrays.load(run.components),
         arrays.load(run.first_ensemble if first else run.ensemble),
@@ -50,7 +50,7 @@ def vote(plan: Plan, *, first: bool = False) -> None:
     voted = stream.slices(read, 2 * plan.features + 50, config.run.read_cpus).map_batches(
         Vote,
         fn_constructor_args=(ray.put(options), stream.metrics),
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=_voters(len(stream.missing))),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=voters(len(stream.missing))),
         num_cpus=0.5,  # so that one CPU is enough for a voter and a reader
         **ONE_SLICE,
     )
@@ -79,14 +79,14 @@ def decision(settings: Settings, ensemble: Ensemble, pilot: NDArray[np.float32])
     return {**found, "threshold": threshold_of(settings, values)}
 
 
-def _voters(slices: int) -> int:
+def voters(slices: int) -> int:
     """At most; Ray Data takes as many as there is room for."""
     if ray.data.DataContext.get_current().get_config(OWN_STORE) is None:
         return slices  # somebody's cluster may grow
     return max(1, int(ray.cluster_resources().get("CPU", 1)) - 1)
 
 
-def _embeddings(folder: str, piece: Slice) -> pa.Table:
+def embeddings_of_slice(folder: str, piece: Slice) -> pa.Table:
     return parts.read(folder, piece.name, ["object_id", "embedding"])
 
 

@@ -16,7 +16,7 @@ from kernels.bags import hash_ids
 
 if TYPE_CHECKING:
     from catalogs.release import Release
-    from kernels.training.labels import Head
+    from kernels.heads.head import Head
 
 FOLD_SEED = 5
 """Of the hash that deals objects out to folds."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,7 +25,7 @@ from pipeline.training.trainable import Trainable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from kernels.training.labels import Head
+    from kernels.heads.head import Head
     from pipeline.config.file import Config
     from pipeline.config.training import Train
     from pipeline.training.job import TrainingJob
@@ -51,17 +51,17 @@ class EncoderDataset(Dataset):
     @property
     def answers(self) -> int:
         """Of all targets."""
-        return sum(target.head.answers for target in self.label_targets)
+        return sum(head.width for head in self.heads)
 
     @property
     def heads(self) -> list[Head]:
         """One a target."""
-        return [target.head for target in self.label_targets]
+        return [head for target in self.label_targets for head in target.heads]
 
     @property
     def metadata(self) -> dict[str, Any]:
         """Stretch, side, targets and what is done with neighbours."""
-        questions = [[q.head.name, q.head.weight, q.columns, q.answers] for q in self.label_targets]
+        questions = [asdict(head) for head in self.heads]
         neighbours = "keep" if self.segmenter is None else "fill"
         return {
             "stretch": self.stretch,

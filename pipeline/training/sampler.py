@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from kernels.training.labels import Head
+    from kernels.heads.head import Head
     from pipeline.training.dataset import Dataset
 
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from kernels.bands import band_order
+from kernels.heads.head import Head
 from kernels.nets import create, features
 from kernels.nets import weights as stored
 from kernels.nets.denoiser import Denoiser
 from kernels.nets.galaxy import GalaxyAtto, band_mixture, round_window
-from kernels.training.labels import Head, LabelHeads, soft_ordinal
+from kernels.training.labels import LabelHeads, soft_ordinal
 from kernels.training.objectives import DenoiserObjective, EncoderObjective
 from kernels.training.optimiser import Optimiser
 from kernels.training.prepare import prepare, prepare_clean, prepared_side
@@ -74,7 +75,9 @@ def test_vicreg_is_not_the_published_loss():
 
 
 def test_unlabelled_objects_teach_the_heads():
-    heads = LabelHeads(4, [Head("bar", 2), Head("type", 3, weight=5.0)])
+    heads = LabelHeads(
+        4, [Head("bar", "classes", ("a", "b")), Head("type", "classes", ("a", "b", "c"), weight=5.0)]
+    )
     embeddings = torch.randn(6, 4, requires_grad=True)
     targets = torch.full((6, 5), torch.nan)
     targets[0, :2] = torch.tensor([0.0, 1.0])

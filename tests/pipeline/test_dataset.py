@@ -47,13 +47,14 @@ def read_all(found: Dataset) -> pa.Table:
 
 def test_labels_change_their_meaning(labelled):
     found = dataset(labelled, labels=LABELS)
-    assert [q.head.name for q in found.label_targets] == ["tiny.KIND", "tiny.YES", "tiny.BAR"]
-    assert [q.answers for q in found.label_targets] == [("smooth", "spiral"), ("YES", "NO"), (0.0, 0.5, 1.0)]
+    assert [head.name for head in found.heads] == ["KIND", "YES", "BAR"]
+    assert [head.answers for head in found.heads] == [("smooth", "spiral"), ("YES", "NO"), ("0", "0.5", "1")]
+    assert found.heads[2].levels == (0.0, 0.5, 1.0)
     targets = np.array(read_all(found)["targets"].to_pylist())
     assert targets.shape == (64, 2 + 2 + 3)
     np.testing.assert_array_equal(targets[:2, :2], [[0, 1], [1, 0]])
     assert np.isnan(targets[2, :2]).all()
-    np.testing.assert_allclose(targets[[1, 4], 2:4], [[0.5, 0.5], [0.8, 0.2]], rtol=1e-6)
+    np.testing.assert_allclose(targets[[1, 4], 2:4], [[1, 1], [4, 1]], rtol=1e-6)
     assert np.isnan(targets[0, 2:4]).all()
     assert targets[:3, 4:].argmax(axis=1).tolist() == [0, 1, 2]
     assert np.isnan(targets[3, 4:]).all()
@@ -91,7 +92,7 @@ def test_gaps_become_a_class(labelled):
     labelled.table["CODE"] = np.where(np.arange(64) % 4, np.arange(64) % 2, np.nan)
     labelled.write(2)
     (target,) = dataset(labelled, labels={"classes": ["CODE"]}).label_targets
-    assert target.answers == (0.0, 1.0)
+    assert target.heads[0].answers == ("0.0", "1.0")
 
 
 def test_slice_without_a_usable_object_stops_the_training(labelled, ray_cluster):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kernels.training.labels import Head
+from kernels.heads.head import Head
 from kernels.training.recipe import Recipe
 from pipeline.config.training import Train
 from pipeline.training.encoder import EncoderDataset
@@ -19,7 +19,8 @@ SIDE = 32
 
 def job() -> TrainingJob:
     datasets = SimpleNamespace(
-        each=[EncoderDataset(None, 1, None, 5, SIDE, "linear")], heads=[Head("kind", 3)]
+        each=[EncoderDataset(None, 1, None, 5, SIDE, "linear")],
+        heads=[Head("kind", "classes", ("a", "b", "c"))],
     )
     return TrainingJob("encoder", datasets, Train(), Recipe(precision="float32"), "nowhere", "cpu")
 

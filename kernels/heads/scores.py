@@ -1,0 +1,127 @@
+"""How good answers are on held-out objects: accuracy, rank correlation, reliability, coverage, and what can be decided without people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import rankdata
+
+from kernels.heads.answers import moments, probabilities
+from kernels.heads.calibrate import calibrate, truths
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kernels.heads.head import Head
+
+__all__ = ["Scores", "calibration_error", "decided_at", "reliability", "score", "sure"]
+
+_BINS = 15
+_CURVE = 200
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of one head, on held-out objects; both halves of them calibrated by the other half.
+
+    Attributes
+    ----------
+    objects
+        Held-out objects with a label.
+    numbers
+        ``accuracy``, ``calibration_error``; ``rank_correlation``, ``rmse``, ``coverage`` (of the 68 % interval), by the kind of the head.
+    reliability
+        Of classes and votes: per bin of the probability of the likeliest answer, objects, mean probability, share that is right.
+    decided
+        Of classes and votes: least probability, share of the objects that have it, and share of those that is right; ascending.
+    """
+
+    objects: int
+    numbers: dict[str, float] = field(default_factory=dict)
+    reliability: tuple[tuple[int, float, float], ...] = ()
+    decided: tuple[tuple[float, float, float], ...] = ()
+
+
+def score(head: Head, outputs: NDArray[np.float64], targets: NDArray[np.float64]) -> Scores:
+    """Scores of outputs (n, width) for objects that nothing was learned from, given their targets (n, width)."""
+    known = np.isfinite(outputs).all(axis=1) & np.isfinite(
+        truths(head, targets).reshape(len(targets), -1)
+    ).all(axis=1)
+    outputs, targets = outputs[known], targets[known]
+    n = len(outputs)
+    if n < 2:
+        return Scores(n)
+    half = np.arange(n) % 2 == 0
+    halves = [(part, calibrate(head, outputs[~part], targets[~part])) for part in (half, ~half)]
+    truth = truths(head, targets)
+    if head.kind in ("ordinal", "value"):
+        mean, spread = np.empty(n), np.empty(n)
+        for part, calibration in halves:
+            mean[part], spread[part] = moments(head, outputs[part], calibration)
+        missed = mean - truth
+        numbers = {
+            "rank_correlation": _correlation(rankdata(mean), rankdata(truth)),
+            "rmse": float(np.sqrt(np.mean(missed**2))),
+            "coverage": float(np.mean(np.abs(missed) <= spread)),
+        }
+        return Scores(n, numbers)
+    share = np.empty_like(outputs)
+    for part, calibration in halves:
+        share[part] = (
+            moments(head, outputs[part], calibration)[0]
+            if head.kind == "votes"
+            else probabilities(outputs[part], calibration)
+        )
+    numbers = {}
+    if head.kind == "votes":
+        numbers["rmse"] = float(np.sqrt(np.mean((share - truth) ** 2)))
+        truth = truth.argmax(axis=1).astype(float)
+    right, confidence = share.argmax(axis=1) == truth, share.max(axis=1)
+    numbers |= {"accuracy": float(right.mean()), "calibration_error": calibration_error(confidence, right)}
+    return Scores(n, numbers, reliability(confidence, right), _decided(confidence, right))
+
+
+def sure(shares: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
+    """Objects (n,) whose likeliest answer has a probability of at least `least`, given (n, k)."""
+    return shares.max(axis=1) >= least
+
+
+def reliability(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_]
+) -> tuple[tuple[int, float, float], ...]:
+    """Objects, mean confidence and share that is right, in at most 15 bins of as many objects each."""
+    order = np.argsort(confidence, kind="stable")
+    pieces = [piece for piece in np.array_split(order, min(_BINS, max(1, len(order) // 10))) if len(piece)]
+    return tuple((len(p), float(confidence[p].mean()), float(right[p].mean())) for p in pieces)
+
+
+def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error (Naeini et al. 2015): mean distance of confidence and accuracy over the bins of `reliability`."""
+    bins = reliability(confidence, right)
+    return sum(n * abs(mean - share) for n, mean, share in bins) / max(1, len(confidence))
+
+
+def decided_at(
+    decided: tuple[tuple[float, float, float], ...], accuracy: float
+) -> tuple[float, float, float] | None:
+    """The entry of `Scores.decided` that decides most objects with at least this accuracy; None if none does."""
+    good = [entry for entry in decided if entry[2] >= accuracy]
+    return max(good, key=lambda entry: entry[1]) if good else None
+
+
+def _decided(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_]
+) -> tuple[tuple[float, float, float], ...]:
+    order = np.argsort(-confidence, kind="stable")
+    counts = np.unique(np.linspace(1, len(order), min(_CURVE, len(order))).astype(int))
+    hits = np.cumsum(right[order])
+    found = [(float(confidence[order[n - 1]]), n / len(order), float(hits[n - 1] / n)) for n in counts[::-1]]
+    return tuple(found)
+
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    size = np.sqrt((a**2).sum() * (b**2).sum())
+    return float((a * b).sum() / size) if size else 0.0

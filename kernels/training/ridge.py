@@ -1,0 +1,33 @@
+"""Ridge regression for several strengths of the penalty at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ridge"]
+
+
+def ridge(x: torch.Tensor, y: torch.Tensor, strengths: Sequence[float]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Minimise mean squares plus the penalty on squared weights; the intercept is free.
+
+    Parameters
+    ----------
+    x : (n, d) float64 tensor
+    y : (n,) float64 tensor
+    strengths : sequence of float
+
+    Returns
+    -------
+    weights (strengths, d), intercepts (strengths,)
+    """
+    middle, level = x.mean(dim=0), y.mean()
+    centred = x - middle
+    size, axes = torch.linalg.eigh(centred.T @ centred / len(x))
+    slope = axes.T @ (centred.T @ (y - level) / len(x))
+    weights = torch.stack([axes @ (slope / (size.clamp(min=0) + strength)) for strength in strengths])
+    return weights, level - weights @ middle

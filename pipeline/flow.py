@@ -23,6 +23,7 @@ from pipeline.engine.cluster import cluster
 from pipeline.stages.balance import augment
 from pipeline.stages.classify import classify
 from pipeline.stages.encode import encode
+from pipeline.stages.finish import finish
 from pipeline.stages.fit import fit
 from pipeline.stages.predict import predict
 from pipeline.stages.publish import publish
@@ -62,6 +63,7 @@ def run(plan: Plan, address: str | None = None, *, dashboard: bool = False, lock
         fit(plan)
         vote(plan)
         classify(plan)
+        finish(plan)
         predict(plan)
         if lock is not None:
             lock.check()

@@ -130,6 +130,7 @@ def catalog_schema(config: Config, release: Release, predictions: Sequence[Predi
             *votes,
             class_rules.CLASS_FIELD,
             class_rules.SHARE_FIELD,
+            *(class_rules.FINISHED_FIELDS if config.classes.finish else ()),
             *(field for each in predictions for field in each.schema),
         ]
     )

@@ -14,13 +14,12 @@ from catalogs import hats_catalog, parts, storage, views
 from catalogs.errors import CatalogMismatch
 from catalogs.flags import Flag
 from catalogs.hats_catalog import INDEX, INDEX_FIELD, Partition
-from pipeline.rundir.run_directory import RunDirectory
 from pipeline.stages.barrier import answers, barrier, read_receipts, task
-from pipeline.stages.object_classes import ObjectClasses
+from pipeline.stages.catalog_rows import joined
 from pipeline.stages.predict import prediction_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pipeline.plan.plan import Plan
 
@@ -157,43 +156,3 @@ def _write_plain(
 
 def _astray(rows: pa.Table) -> pa.ChunkedArray:
     return pc.bit_wise_and(rows["flags"], pa.scalar(int(Flag.BAD_POSITION), pa.int32()))
-
-
-def joined(
-    url: str,
-    names: Sequence[str],
-    predictions: Sequence[str] = (),
-    *,
-    with_embeddings: bool,
-    keep: Callable[[pa.Table], pa.Table] = lambda rows: rows,
-) -> pa.Table:
-    """Objects, their votes, their classes and what predictors say, part beside part; the ids must agree row by row.
-
-    `keep` filters every part by itself: a partition never holds more than its own rows, however many parts it reads.
-    """
-    tables, classes = [], ObjectClasses.read(RunDirectory(url).classes)
-    for name in names:
-        objects = parts.read(storage.join(url, "objects"), name)
-        votes = parts.read(storage.join(url, "votes"), name)
-        if not objects["object_id"].equals(votes["object_id"]):
-            raise CatalogMismatch(
-                f"{name}: votes and objects name different ids. Delete both parts and run again."
-            )
-        if not with_embeddings:
-            objects = objects.drop_columns("embedding")
-        decided = classes.columns(objects, votes)
-        for field in [*votes.schema, *decided.schema]:
-            if field.name in objects.column_names or field.name == "shares":
-                continue
-            column = (decided if field.name in decided.column_names else votes)[field.name]
-            objects = objects.append_column(field, column)
-        for folder in predictions:
-            predicted = parts.read(folder, name)
-            if not objects["object_id"].equals(predicted["object_id"]):
-                raise CatalogMismatch(
-                    f"{parts.url(folder, name)} names other ids than the objects. Delete it and run again."
-                )
-            for field in list(predicted.schema)[1:]:
-                objects = objects.append_column(field, predicted[field.name])
-        tables.append(keep(objects.replace_schema_metadata(None)))
-    return pa.concat_tables(tables)

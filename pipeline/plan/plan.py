@@ -202,9 +202,19 @@ def make_plan(
     prints = fingerprints(
         config, release, weights, measuring.psf_fingerprint(measurer, release.psf), diffusion
     )
-    run_encoder = encoder_of_run(config, weights, features)
+
+    def ask_servers(served: dict[str, Any]) -> list[Fault]:
+        return [] if encoded else serving.look(served, source, address)[0]
+
     predictions, predicting_notes = predicting.in_force(
-        config, folder, source, run, run_encoder, schema, prints["encode"]
+        config,
+        folder,
+        source,
+        run,
+        encoder_of_run(config, weights, features),
+        schema,
+        prints["encode"],
+        ask_servers,
     )
     decided = group_labels.read(run)
     labels = group_labels.in_force(decided, prints["fit"])

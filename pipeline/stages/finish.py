@@ -128,8 +128,8 @@ def _choose(
         chosen = bags.in_pilot(ids, total, MOST_OBJECTS, seed)
         classes = np.array(given.filter(pa.array(kept)).to_pylist(), dtype=np.str_)
         found.append((ids[chosen], values[kept[usable]][chosen], classes[chosen]))
-    ids, codes, classes = zip(*found, strict=True)
-    return np.concatenate(ids), np.concatenate(codes), np.concatenate(classes)
+    columns = [np.concatenate(each) for each in zip(*found, strict=True)]
+    return columns[0], columns[1], columns[2]
 
 
 @task

@@ -82,7 +82,8 @@ class _Workers:
         self._write = writer.write
         self._readers = ThreadPoolExecutor(number, "reader", _one_thread)
         self._read = self._ahead(Read(reader.read, stream.metrics), stream.missing, number)
-        self._taking, self._over = threading.Lock(), threading.Event()
+        self._making, self._taking = threading.Lock(), threading.Lock()
+        self._over = threading.Event()
         self._told: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._run, name="actor", daemon=True) for _ in range(number)]
 
@@ -132,8 +133,10 @@ class _Workers:
             self._told.put(None)
 
     def _made(self) -> OnSlices:
+        """An actor. They are made one after another: torch has one random generator, which is seeded for what a network begins with."""
         try:
-            return self._make()
+            with self._making:
+                return self._make()
         except Exception as error:
             raise WorkLost(
                 f"an actor cannot start: {type(error).__name__}: {str(error).rstrip('.')}. Nothing is lost: run the same command again."

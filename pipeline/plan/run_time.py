@@ -255,5 +255,5 @@ def _read(plan: Plan, left: list[Slice], selected: float) -> tuple[float, float,
         long = time.perf_counter() - start
         each.append(max(0.0, long - short) / max(1, some.rows - 1))
         opening.append(max(0.0, short - each[-1]))
-    tile_cache.resize(0)  # this process reads no more
+    tile_cache.resize(0)  # a process that reads again asks for its own
     return float(np.mean(opening)), float(np.mean(each)), pa.concat_tables(found)

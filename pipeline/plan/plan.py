@@ -22,6 +22,7 @@ from pipeline.plan import (
     class_rules,
     config_faults,
     config_notes,
+    engine_choice,
     enough_objects,
     measuring,
     predicting,
@@ -176,8 +177,9 @@ def make_plan(
     if release is not None:
         faults += enough_objects.group_faults(config, source, release)
         faults += config_faults.slice_faults(config, source, release)
-    if is_own(address):
+    if is_own(address) and config.run.engine != "local":
         faults += temp_faults()
+    faults += engine_choice.engine_faults(config, source, address)
     if is_own(address) and not encoded and not torch.cuda.is_available():
         faults += config_faults.no_gpu(config, source)
     notes: list[str] = []

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
 from actors.embeddings import embeddings_of
 from catalogs import parts, storage, where
@@ -21,7 +20,7 @@ from kernels.training.linear_heads import fit_linear_heads
 from pipeline.console import console
 from pipeline.plan.class_rules import UNCLASSIFIED
 from pipeline.plan.predictor_encoder import encoder_of_run
-from pipeline.stages.barrier import answers, barrier, on_parts, task
+from pipeline.stages.barrier import barrier, on_parts
 from pipeline.stages.object_classes import ObjectClasses
 from pipeline.training.enough_labels import LEAST
 from pipeline.training.predictor_file import Learned, assembled
@@ -29,6 +28,7 @@ from pipeline.training.predictor_file import Learned, assembled
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pipeline.engine.engine import Engine
     from pipeline.plan.plan import Plan
     from pipeline.rundir.run_directory import RunDirectory
 
@@ -39,7 +39,7 @@ MOST_OBJECTS = 50_000
 """Kept objects that it learns from, about."""
 
 
-def finish(plan: Plan) -> None:
+def finish(plan: Plan, engine: Engine) -> None:
     """Learn the classes of kept objects; where there are not two classes to tell apart, say so and leave the rest unclassified."""
     run, settings = plan.run, plan.config.fit
     if not plan.config.classes.finish or storage.exists(run.finisher):
@@ -47,7 +47,7 @@ def finish(plan: Plan) -> None:
     with barrier(plan, "finish"):
         decided = ObjectClasses.read(run.classes)
         read = [where.existing(n, plan.schema.names) for s in decided.split for n in where.columns_of(s.when)]
-        counts: Counter[str] = sum(on_parts(plan, _count, run.votes, decided, read), Counter())
+        counts: Counter[str] = sum(on_parts(plan, engine, _count, run.votes, decided, read), Counter())
         known = [name for name, count in sorted(counts.items()) if count >= LEAST]
         if len(known) < LEAST:
             there = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
@@ -55,14 +55,12 @@ def finish(plan: Plan) -> None:
             storage.write(run.finisher, b"")
             return
         total = sum(counts.values())
-        chosen = on_parts(plan, _choose, run.votes, decided, read, total, settings.seed)
+        chosen = on_parts(plan, engine, _choose, run.votes, decided, read, total, settings.seed)
         ids, codes, names = (np.concatenate(columns) for columns in zip(*chosen, strict=True))
         order = bags.canonical_order(ids, settings.seed)
         order = order[np.isin(names[order], known)]
         encoder = encoder_of_run(plan.config, plan.weights, plan.features)
-        (data,) = answers(
-            [_learn.remote(codes[order], names[order], known, encoder, plan.config.survey.name)]
-        )
+        (data,) = engine.map(_learn, [(codes[order], names[order], known, encoder, plan.config.survey.name)])
         storage.write(run.finisher, data)
 
 
@@ -132,7 +130,6 @@ def _choose(
     return columns[0], columns[1], columns[2]
 
 
-@task
 def _learn(
     codes: NDArray[np.float16],
     names: NDArray[np.str_],
@@ -140,7 +137,6 @@ def _learn(
     encoder: dict[str, Any],
     survey: str,
 ) -> bytes:
-    torch.set_num_threads(1)
     values, head = codes.astype(np.float64), Head(QUESTION, "classes", tuple(known))
     targets = (names[:, None] == np.array(known)).astype(float)
     mean, scale = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)

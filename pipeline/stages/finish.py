@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from actors.embeddings import embeddings_of
 from catalogs import parts, storage, where
 from kernels import bags
+from kernels.heads.assemble import Learned, assembled
 from kernels.heads.columns import column_name
 from kernels.heads.head import Head
 from kernels.heads.predictor import Predictor
@@ -22,8 +23,6 @@ from pipeline.plan.class_rules import UNCLASSIFIED
 from pipeline.plan.predictor_encoder import encoder_of_run
 from pipeline.stages.barrier import barrier, on_parts
 from pipeline.stages.object_classes import ObjectClasses
-from pipeline.training.enough_labels import LEAST
-from pipeline.training.predictor_file import Learned, assembled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["Finisher", "finish"]
 
 QUESTION = "class"
+LEAST = 2
+"""Classes, and kept objects of each, that there is something to learn from."""
 MOST_OBJECTS = 50_000
 """Kept objects that it learns from, about."""
 

@@ -25,6 +25,7 @@ STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 FOLDS = 5
 _STEPS = 150
 _PRIOR_VOTES = 10.0
+_NOTHING = 1e-6
 _CURVATURE = 0.25  # of a loss along an output: p (1 - p) at most
 
 
@@ -75,7 +76,8 @@ def fit_linear_heads(
     """
     standardised = (np.asarray(codes, np.float64) - mean) / scale
     # along principal axes the squared weights are the same, and L-BFGS can be told how steep each direction is
-    axes = np.linalg.eigh(standardised[:most_in_folds].T @ standardised[:most_in_folds])[1]
+    size, axes = np.linalg.eigh(standardised[:most_in_folds].T @ standardised[:most_in_folds])
+    axes = axes[:, size > _NOTHING * size[-1]]  # along the others codes do not differ: no weight would be there
     x, few = torch.tensor(standardised @ axes), slice(0, most_in_folds)
     weights, biases, held_out, strengths, start = [], [], [], [], 0
     for head in heads:

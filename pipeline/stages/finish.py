@@ -142,8 +142,7 @@ def _learn(
     targets = (names[:, None] == np.array(known)).astype(float)
     mean, scale = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)
     fitted = fit_linear_heads(values, targets, [head], mean, scale)
-    among = targets[: len(fitted.held_out)]
-    held_out = fitted.held_out, among
+    held_out = fitted.held_out, targets
     learned = Learned([head], fitted.weight, fitted.bias, codes, held_out, held_out, fitted.strength)
     taught = {
         "from": f"the objects of {survey} that the vote kept",

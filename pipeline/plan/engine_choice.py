@@ -33,7 +33,12 @@ def engine_faults(config: Config, source: str, address: str | None) -> list[Faul
     }
     problem = "works in one process, on its CPUs, without Ray"
     return [
-        Fault(source, f"{problem}; {key} asks for more", f'Leave {key} out, or engine = "auto"', key="run.engine")
+        Fault(
+            source,
+            f"{problem}; {key} asks for more",
+            f'Leave {key} out, or engine = "auto"',
+            key="run.engine",
+        )
         for key, more in wanted.items()
         if more
     ]

@@ -81,7 +81,7 @@ class Rates(NamedTuple):
     """Share of the objects that are."""
 
 
-UNKNOWN = Rates(*[math.nan] * 6)
+UNKNOWN = Rates(math.nan, math.nan, math.nan, math.nan, math.nan, 1.0)
 
 
 @dataclass(frozen=True)

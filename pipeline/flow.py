@@ -12,6 +12,10 @@
 With balanced bags, it fits and votes twice; synthetic neighbours join the second fit's bags and go nowhere else::
 
     fit bags ─► vote ─► first_votes/ ─► rare groups ─► augment (diffusion) ─► encode ─► synthetic/ ─► fit bags ─► vote
+
+With the models of another run (`--like`) nothing is fitted: theirs are copied first, and names of groups are theirs too::
+
+    the other run's models/ ─► like/ ─► models/ ─► vote
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from catalogs import storage
 from pipeline.engine.cluster import cluster
+from pipeline.rundir.frozen import take_over
 from pipeline.stages.balance import augment
 from pipeline.stages.classify import classify
 from pipeline.stages.encode import encode
@@ -51,14 +56,17 @@ def run(plan: Plan, address: str | None = None, *, dashboard: bool = False, lock
     """
     if storage.exists(plan.run.published):
         return
+    if plan.like is not None:
+        take_over(plan.like, plan.run)
     with cluster(plan.config.run, address, dashboard=dashboard, run=plan.run_id):
         encode(plan)
-        reduce(plan)
-        if plan.config.augment.balance:
-            fit(plan, first=True)
-            vote(plan, first=True)
-            augment(plan)
-        fit(plan)
+        if plan.like is None:
+            reduce(plan)
+            if plan.config.augment.balance:
+                fit(plan, first=True)
+                vote(plan, first=True)
+                augment(plan)
+            fit(plan)
         vote(plan)
         classify(plan)
         if lock is not None:

@@ -23,12 +23,14 @@ from pipeline.plan import (
     config_faults,
     config_notes,
     enough_objects,
+    frozen,
     measuring,
     serving,
 )
 from pipeline.plan.encoding import encoder_options, look_at_encoder, resolved, segmenter_options
-from pipeline.plan.fingerprints import fingerprints, with_labels
+from pipeline.plan.fingerprints import VALUES_VERSION, fingerprints, with_labels
 from pipeline.rundir import file_versions, group_labels
+from pipeline.rundir.frozen import find_frozen
 from pipeline.rundir.run_directory import RunDirectory, run_id
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from catalogs.release import Release
     from pipeline.config.file import Config
+    from pipeline.rundir.frozen import Frozen
     from pipeline.rundir.group_labels import Label
 
 
@@ -64,6 +67,10 @@ class Plan:
     """Of `actors.generator.StampGenerator`; None where bags are not balanced."""
     servers_unseen: bool = False
     """Encoders have servers beside them, on machines that this one is not among."""
+    weights: str = ""
+    """Fingerprint of the encoder's weights."""
+    like: Frozen | None = None
+    """Another run's models, by which this one goes; None where it fits its own."""
 
     def slices(self) -> Iterator[Slice]:
         """All slices of the release, in order."""
@@ -99,7 +106,18 @@ class Plan:
         """What `run.json` keeps."""
         config = self.config.model_dump(mode="json")
         made_of = file_versions.of_release(self.release)
-        return {"config": config, "source": self.source, "fingerprints": self.fingerprints, **made_of}
+        return {
+            "config": config,
+            "source": self.source,
+            "fingerprints": self.fingerprints,
+            **made_of,
+            "seen": {
+                "values": VALUES_VERSION,
+                "weights": self.weights,
+                "pixel_scale": self.release.pixel_scale,
+            },
+            "like": None if self.like is None else self.like.record,
+        }
 
     @property
     def run_id(self) -> str:
@@ -109,7 +127,8 @@ class Plan:
     @property
     def command(self) -> str:
         """The command that starts or continues this run."""
-        return shlex.join(["tuningfork", "run", self.source, "--out", self.run.url])
+        like = [] if self.like is None else ["--like", self.like.run]
+        return shlex.join(["tuningfork", "run", self.source, "--out", self.run.url, *like])
 
 
 def catalog_schema(config: Config, release: Release) -> pa.Schema:
@@ -122,7 +141,14 @@ def catalog_schema(config: Config, release: Release) -> pa.Schema:
 
 
 def make_plan(
-    config: Config, folder: str, source: str, out: str, address: str | None = None, *, encoded: bool = False
+    config: Config,
+    folder: str,
+    source: str,
+    out: str,
+    address: str | None = None,
+    *,
+    encoded: bool = False,
+    like: str | None = None,
 ) -> Plan:
     """Resolve a config against its release, its model and its run directory.
 
@@ -139,15 +165,18 @@ def make_plan(
         Cluster that will do the work; its nodes may have GPUs that this machine lacks.
     encoded : bool
         Nothing is left to encode: neither GPUs nor servers are needed.
+    like : str, optional
+        Run whose models this one goes by; one that has begun so goes on so without it.
 
     Raises
     ------
     Refused
         With everything that is wrong.
     """
+    run, release = RunDirectory(out), None
+    models = find_frozen(run, like)
+    config, faults = frozen.taken_over(config, models, source)
     config = resolved(config)
-    faults: list[Fault] = []
-    release = None
     try:
         seen = inspect(config.survey, folder, measuring.psf_source(config, folder))
         release = replace(with_extents(seen, config.run.slice_rows), cached_bytes=config.run.cached_bytes)
@@ -156,10 +185,8 @@ def make_plan(
     options = encoder_options(config, folder)
     features, weights, found = look_at_encoder(config, source, options)
     faults += found
-    faults += config_faults.component_faults(config, source, features)
-    faults += config_faults.vote_faults(config, source)
+    faults += _group_faults(config, source, release, features, weights, models)
     if release is not None:
-        faults += enough_objects.group_faults(config, source, release)
         faults += config_faults.slice_faults(config, source, release)
     if is_own(address):
         faults += temp_faults()
@@ -176,46 +203,69 @@ def make_plan(
         measurer, found = measuring.measurer_options(config, folder, source, release)
         faults += found
         schema, kept = catalog_schema(config, release), list(release.kept)
-        faults += class_rules.faults(config.classes, schema, kept, source)
+        config, found = frozen.classes_here(config, schema, kept, source, models)
+        faults += found
     generator, diffusion, found, neighbours = balancing.look_at_generator(
         config, folder, source, release, schema
     )
     faults += found
     if faults or release is None:
         raise Refused(faults)
-    run = RunDirectory(out)
-    prints = fingerprints(
-        config, release, weights, measuring.psf_fingerprint(measurer, release.psf), diffusion
-    )
+    psf = measuring.psf_fingerprint(measurer, release.psf)
+    prints = fingerprints(config, release, weights, psf, diffusion, models)
     decided = group_labels.read(run)
     labels = group_labels.in_force(decided, prints["fit"])
     notes = [
         *config_notes.notes(config, release),
-        *enough_objects.notes(config, release),
+        *([] if models else enough_objects.notes(config, release)),
         *measuring.notes(config),
         *neighbours,
         *notes,
         *group_labels.notes(decided, prints["fit"]),
-        *class_rules.notes(config.classes, labels),
+        *([] if models else class_rules.notes(config.classes, labels)),
     ]
-    prints = with_labels(prints, config, labels)
     return Plan(
-        config, source, release, run, options, measurer, features, prints, notes, labels, generator, unseen
+        config,
+        source,
+        release,
+        run,
+        options,
+        measurer,
+        features,
+        with_labels(prints, config, labels, models),
+        notes,
+        labels,
+        generator,
+        unseen,
+        weights,
+        models,
     )
+
+
+def _group_faults(
+    config: Config, source: str, release: Release | None, features: int, weights: str, like: Frozen | None
+) -> list[Fault]:
+    """Why there can be no such groups: of the objects and features here, or by the models of another run."""
+    if like is not None:
+        return frozen.differences(config, source, release, weights, like)
+    faults = config_faults.component_faults(config, source, features)
+    faults += config_faults.vote_faults(config, source)
+    return faults if release is None else faults + enough_objects.group_faults(config, source, release)
 
 
 def as_decided(plan: Plan) -> Plan:
     """The plan with what people have decided on the groups of the run until now."""
     labels = group_labels.in_force(group_labels.read(plan.run), plan.fingerprints["fit"])
-    return replace(plan, labels=labels, fingerprints=with_labels(plan.fingerprints, plan.config, labels))
+    prints = with_labels(plan.fingerprints, plan.config, labels, plan.like)
+    return replace(plan, labels=labels, fingerprints=prints)
 
 
-def plan_of(path: str | Path, out: str, address: str | None = None) -> Plan:
+def plan_of(path: str | Path, out: str, address: str | None = None, like: str | None = None) -> Plan:
     """Load a config file and make its plan."""
     from pipeline.config.file import load  # noqa: PLC0415
 
     config, folder = load(path)
-    return make_plan(config, folder, str(path), out, address)
+    return make_plan(config, folder, str(path), out, address, like=like)
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:

@@ -164,7 +164,8 @@ def _rest(plan: Plan, cores: float) -> float:
     objects = release.rows if release.selected is None else release.selected
     members = settings.bags * len(settings.families)
     bag = objects if settings.resample == "none" else min(FRACTION * objects, settings.bag_rows)
-    work = objects * COSTS.vote + members * (COSTS.member + bag * COSTS.in_bag)
+    fitting = 0.0 if plan.like is not None else members * (COSTS.member + bag * COSTS.in_bag)
+    work = objects * COSTS.vote + fitting
     # On somebody's cluster members and slices are spread further, but not without end.
     return COSTS.start + COSTS.barriers + work / min(cores, members)
 

@@ -96,6 +96,16 @@ class RunDirectory:
         return storage.join(self.url, "labels", "labels.json")
 
     @property
+    def frozen(self) -> dict[str, str]:
+        """What other runs may go by (`--like`), by its name: the models, and what names the groups."""
+        return {"components": self.components, "ensemble": self.ensemble, "classes": self.classes}
+
+    @property
+    def like(self) -> RunDirectory:
+        """Copies of what this run goes by, if those are another run's models: no stage's output, and kept when stages are done anew."""
+        return RunDirectory(storage.join(self.url, "like"))
+
+    @property
     def catalog(self) -> str:
         """The published morphology catalog."""
         return storage.join(self.url, "catalog")
@@ -202,6 +212,10 @@ class RunDirectory:
             return []
         stale = [s for s in STAGES if before["fingerprints"].get(s) != record["fingerprints"].get(s)]
         choose = f"Choose another --out, or start anew: {remedy}"
+        if not anew and _models(before) != _models(record):
+            whose = before["like"]["run"] if before["like"] else "its own fit"
+            problem = f"goes by the models of {whose}, and --like gives others"
+            raise Refused([Fault(self.url, problem, choose)])
         if "encode" in stale and not anew:
             changed = ", ".join(differences(before, record)) or file_versions.shown(
                 file_versions.other_shards(before, record)
@@ -231,6 +245,12 @@ def run_id(name: str, url: str, fingerprint: str) -> str:
     """
     place = (url if "://" in url else str(Path(url).absolute())).rstrip("/")
     return f"{name}-{hashlib.sha256(f'{place} {fingerprint}'.encode()).hexdigest()[:8]}"
+
+
+def _models(record: dict[str, Any]) -> list[str] | None:
+    """Hashes of the models that a run goes by; None where it fits its own. Groups may get other names, but stay the same."""
+    like = record.get("like")
+    return None if like is None else [like["files"].get(name, "") for name in ("components", "ensemble")]
 
 
 def is_synthetic(record: dict[str, Any] | None) -> bool:

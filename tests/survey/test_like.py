@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,8 @@ from pipeline.results.label import label
 from pipeline.rundir.run_directory import RunDirectory
 from pipeline.rundir.status import status
 from tests.conftest import TinyRelease
-from tests.survey.conftest import Runner, files_of, objects_of, write_toml
+from tests.survey.conftest import Runner, files_of, objects_of, tuningfork, write_toml
+from tests.survey.test_resume import kill, started
 
 SPLIT = {"class": "round", "when": "gini > 0.4", "into": "bright"}
 NAMES = {"by": "column", "column": "kind", "smallest_share": 0.2, "split": [SPLIT]}
@@ -160,6 +163,7 @@ def test_a_run_that_was_stopped_goes_on_without_the_other_one(again, runner):
     assert files_of(out) == expected
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_while_it_copied_lacks_models(first, second, tmp_path):
     _, _, run = first
     tiny, values, expected = second
@@ -205,6 +209,7 @@ def test_names_that_the_other_run_got_later_do_not_reach_this_one(first, again, 
     assert names_in(other)[:2] == ["SPH", "LTD"]
 
 
+@pytest.mark.slow
 def test_models_are_exchanged_under_a_run(first, again, runner, tmp_path):
     tiny, values, run = first
     later, short_values, out = again
@@ -307,6 +312,7 @@ def test_a_run_that_can_t_be_gone_by(first, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_models_on_an_object_store_are_out_of_reach(first, second, bucket, tmp_path):
     tiny, values, expected = second
     store = s3fs.S3FileSystem()
@@ -326,3 +332,40 @@ def test_commands_do_not_say_whose_models_they_are(first, second, tmp_path):
     assert "those of" in planned.output
     assert "nothing is fitted" in planned.output
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_classes_depend_on_workers_or_sharding(first, second, tmp_path):
+    _, _, run = first
+    tiny, values, expected = second
+    other = TinyRelease(tmp_path / "release", shards=3, per_side=6)
+    spread = {"run": {"slice_rows": 5}, "encode": {**values["encode"], "workers": 4}}
+    begun({**values, **spread}, tiny, tmp_path / "spread", run)
+    assert files_of(tmp_path / "spread") == files_of(expected)
+    begun(values, other, tmp_path / "sharded", run)
+    mine, theirs = (
+        objects_of(out).drop_columns(["shard", "row"]) for out in (tmp_path / "sharded", expected)
+    )
+    assert mine.equals(theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_killed_at_a_random_moment_goes_on_to_the_same_bytes(first, second, tmp_path, seed):
+    _, _, run = first
+    tiny, _, expected = second
+    out, config = tmp_path / "run", tiny.folder / "survey.toml"
+    other = shutil.copytree(run, tmp_path / "other")
+    process = started(config, out, "--like", other)
+    limit = time.monotonic() + 120
+    while not (out / "run.json").exists():
+        assert time.monotonic() < limit
+        time.sleep(0.001)
+    time.sleep(random.Random(seed).choice([0, 0.002, 0.01, 5, 15, 30]))
+    kill(process)
+    copied = (out / "models" / "ensemble.safetensors").exists()
+    if copied:
+        shutil.rmtree(other)
+    done = tuningfork("run", config, "--out", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert files_of(out) == files_of(expected)

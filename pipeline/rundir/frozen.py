@@ -61,8 +61,7 @@ def find_frozen(run: RunDirectory, given: str | None) -> Frozen | None:
     Refused
         If the models are not to be had: the other run has not ended, is damaged or is written to.
     """
-    before = run.record()
-    begun = None if before is None else before["like"]
+    begun = _begun(run)
     if given is None and begun is None:
         return None
     other = None if given is None else _place(given)
@@ -99,6 +98,14 @@ def take_over(like: Frozen, run: RunDirectory) -> None:
     for made, copy in ((run.components, run.like.components), (run.ensemble, run.like.ensemble)):
         if not storage.exists(made):
             storage.write(made, storage.read(copy))
+
+
+def _begun(run: RunDirectory) -> dict[str, Any] | None:
+    try:
+        before = run.record()
+    except Refused:
+        return None  # what is wrong with the directory, `RunDirectory.check` says once the config is sound
+    return None if before is None else before["like"]
 
 
 def _look(url: str) -> Frozen:

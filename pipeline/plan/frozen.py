@@ -126,7 +126,7 @@ def _given(value: object) -> str:
 
 
 def _same_scale(a: float | None, b: float | None) -> bool:
-    return bool(a and b) and abs(a / b - 1.0) <= SAME_SCALE
+    return a is not None and b is not None and abs(a - b) <= SAME_SCALE * b
 
 
 def classes_here(

@@ -16,11 +16,9 @@ class _Group(BaseModel):
     group: int
     by: str | None
     author: str | None
-    date: str | None
     notes: str | None
     objects: int
     kept: int
-    evidence: dict[str, Any]
 
 
 class _Classes(BaseModel):

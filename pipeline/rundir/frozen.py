@@ -67,7 +67,8 @@ def find_frozen(run: RunDirectory, given: str | None) -> Frozen | None:
     other = None if given is None else _place(given)
     if begun is not None and other in (None, begun["run"]):
         if _has(run.like, begun["files"]) and (other is None or not _is_run(other)):
-            return Frozen(**begun, source=run.like.url)
+            kept = (begun[name] for name in ("run", "files", "config", "seen"))
+            return Frozen(*kept, source=run.like.url)
         other = begun["run"]
     assert other is not None
     if other == _place(run.url):
@@ -130,8 +131,10 @@ def _look(url: str) -> Frozen:
             finish = shlex.join(["tuningfork", "run", record["source"], "--out", url])
             raise Refused([Fault(url, "its groups have no classes yet", f"Finish it: {finish}")])
         classes = read_classes(run.classes)
-        if [group["group"] for group in classes["groups"]] != list(range(fitted.ensemble.groups)):
-            raise CorruptFile(f"{run.classes}: is damaged (it has not {fitted.ensemble.groups} groups).")
+        groups = list(range(fitted.ensemble.groups))
+        named = [group["group"] for group in classes["groups"]]
+        if named != groups or len(classes.get("level", ())) != len(groups):
+            raise CorruptFile(f"{run.classes}: is damaged (it has not {len(groups)} groups).")
         files = {name: hashlib.sha256(storage.read(file)).hexdigest() for name, file in run.frozen.items()}
     except (CorruptFile, OSError) as error:
         problem = first_line(error).removeprefix(f"{url}/").removesuffix(" Delete it and run again.")
@@ -148,8 +151,11 @@ def _digest(url: str) -> str | None:
 
 
 def _is_run(url: str) -> bool:
-    with as_place(url):
-        return storage.exists(storage.join(url, "run.json"))
+    try:
+        with as_place(url):
+            return storage.exists(storage.join(url, "run.json"))
+    except Refused:
+        return False  # a store that does not answer may be gone for good, and nothing there is needed
 
 
 def _place(url: str) -> str:

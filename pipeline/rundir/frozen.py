@@ -67,8 +67,7 @@ def find_frozen(run: RunDirectory, given: str | None) -> Frozen | None:
     other = None if given is None else _place(given)
     if begun is not None and other in (None, begun["run"]):
         if _has(run.like, begun["files"]) and (other is None or not _is_run(other)):
-            kept = (begun[name] for name in ("run", "files", "config", "seen"))
-            return Frozen(*kept, source=run.like.url)
+            return Frozen(begun["run"], begun["files"], begun["config"], begun["seen"], run.like.url)
         other = begun["run"]
     assert other is not None
     if other == _place(run.url):

@@ -97,7 +97,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--galaxies", type=int, default=4000)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--keep", type=Path, help="folder to keep releases and runs in, and to go on in")
     options = parser.parse_args()
     found = []

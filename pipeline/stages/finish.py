@@ -43,6 +43,8 @@ MOST_OBJECTS = 50_000
 def finish(plan: Plan, engine: Engine) -> None:
     """Learn the classes of kept objects; where there are not two classes to tell apart, say so and leave the rest unclassified."""
     run, settings = plan.run, plan.config.fit
+    if plan.like is not None and storage.exists(run.like.finisher) and not storage.exists(run.finisher):
+        storage.write(run.finisher, storage.read(run.like.finisher))
     if not plan.config.classes.finish or storage.exists(run.finisher):
         return
     with barrier(plan, "finish"):

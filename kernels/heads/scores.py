@@ -16,8 +16,20 @@ if TYPE_CHECKING:
 
     from kernels.heads.head import Head
 
-__all__ = ["Scores", "calibration_error", "decided_at", "reliability", "score", "sure"]
+__all__ = [
+    "Scores",
+    "calibration_error",
+    "decided_at",
+    "error_by_chance",
+    "least_accuracy",
+    "most_accurate",
+    "reliability",
+    "score",
+    "sure",
+]
 
+SIGMAS = 1.0
+"""Standard errors by which the accuracy at a threshold must be better than wanted; see `docs/experts.md` for how it was chosen."""
 _BINS = 15
 _CURVE = 200
 
@@ -103,12 +115,34 @@ def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_])
     return sum(n * abs(mean - share) for n, mean, share in bins) / max(1, len(confidence))
 
 
-def decided_at(
-    decided: tuple[tuple[float, float, float], ...], accuracy: float
-) -> tuple[float, float, float] | None:
-    """The entry of `Scores.decided` that decides most objects with at least this accuracy; None if none does."""
-    good = [entry for entry in decided if entry[2] >= accuracy]
+def error_by_chance(bins: tuple[tuple[int, float, float], ...]) -> float:
+    """Expected calibration error, about, of probabilities that are perfect, over bins of `reliability`: few objects scatter."""
+    spread = [np.sqrt(2 / np.pi * n * mean * (1 - mean)) for n, mean, _ in bins]
+    return float(sum(spread) / max(1, sum(n for n, _, _ in bins)))
+
+
+def decided_at(scores: Scores, accuracy: float) -> tuple[float, float, float] | None:
+    """The entry of `Scores.decided` that decides most objects with at least this accuracy on new ones; None if none does.
+
+    The share that is right among held-out objects is itself uncertain, and the best of many thresholds owes something to chance: its lower
+    limit counts, see `least_accuracy`.
+    """
+    good = [entry for entry in scores.decided if least_accuracy(scores, entry) >= accuracy]
     return max(good, key=lambda entry: entry[1]) if good else None
+
+
+def most_accurate(scores: Scores) -> float:
+    """The largest accuracy for which `decided_at` finds an entry, if there is any."""
+    return max(least_accuracy(scores, entry) for entry in scores.decided)
+
+
+def least_accuracy(scores: Scores, entry: tuple[float, float, float]) -> float:
+    """Lower limit of the accuracy at an entry of `Scores.decided`: Wilson's (1927), of one standard error."""
+    _, share, right = entry
+    n = max(1.0, share * scores.objects)
+    middle = right + SIGMAS**2 / (2 * n)
+    error = SIGMAS * np.sqrt(right * (1 - right) / n + SIGMAS**2 / (4 * n**2))
+    return float((middle - error) / (1 + SIGMAS**2 / n))
 
 
 def _decided(

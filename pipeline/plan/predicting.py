@@ -17,12 +17,14 @@ from pipeline.plan.encoding import segmenter_options
 from pipeline.plan.predictor_encoder import differences, own_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
 
     from pipeline.config.file import Config
     from pipeline.rundir.run_directory import RunDirectory
 
-__all__ = ["SUFFIX", "Prediction", "in_force", "look_at_predictor"]
+__all__ = ["SUFFIX", "Prediction", "files_of", "in_force", "look_at_predictor", "name_of"]
 
 SUFFIX = ".safetensors"
 REMEDY = "Give a file that `tuningfork train predictor` made"
@@ -78,13 +80,8 @@ def in_force(
     ------
     Refused
     """
-    named = [(storage.absolute(path, folder), "predict.with", source) for path in config.predict.with_]
-    there = [name for name in sorted(storage.names(run.predictors)) if name.endswith(SUFFIX)]
-    configured = {_stem(file) for file, _, _ in named}
-    added = [
-        storage.join(run.predictors, name) for name in there if name.removesuffix(SUFFIX) not in configured
-    ]
-    named += [(file, "", file) for file in added]
+    configured, added = files_of(config.predict.with_, folder, run)
+    named = [(file, "predict.with", source) for file in configured] + [(file, "", file) for file in added]
     found, faults, notes, taken = (
         [],
         list[Fault](),
@@ -116,6 +113,20 @@ def in_force(
     return found, notes
 
 
+def files_of(paths: Sequence[str], folder: str, run: RunDirectory) -> tuple[list[str], list[str]]:
+    """Files of a run's predictors: those that its config names, in a folder, and those that people added; the config's come before added ones of their name."""
+    configured = [storage.absolute(path, folder) for path in paths]
+    taken = {name_of(file) for file in configured}
+    there = [name for name in sorted(storage.names(run.predictors)) if name.endswith(SUFFIX)]
+    added = [storage.join(run.predictors, name) for name in there if name.removesuffix(SUFFIX) not in taken]
+    return configured, added
+
+
+def name_of(file: str) -> str:
+    """Name of the predictor in a file."""
+    return column_name(PurePosixPath(file).name.removesuffix(SUFFIX)) or "predictor"
+
+
 def look_at_predictor(
     file: str, config: Config, run_encoder: dict[str, Any], encoded: str
 ) -> tuple[Prediction, list[str]]:
@@ -128,7 +139,7 @@ def look_at_predictor(
     OSError
         If it cannot be read.
     """
-    data, name = storage.read(file), _stem(file)
+    data, name = storage.read(file), name_of(file)
     predictor = Predictor.from_bytes(data, file)
     taught = predictor.encoder
     if list(taught["bands"]) != list(run_encoder["bands"]):
@@ -170,10 +181,6 @@ def _scale_notes(name: str, taught: dict[str, Any], here: dict[str, Any]) -> lis
     return [
         f"predictor {name} was taught on pixels of {scales[0]:g} arcsec, and these have {scales[1]:g}: galaxies look larger or smaller to it"
     ]
-
-
-def _stem(file: str) -> str:
-    return column_name(PurePosixPath(file).name.removesuffix(SUFFIX)) or "predictor"
 
 
 def _digest(*texts: str) -> str:

@@ -153,11 +153,11 @@ class Predictor:
                 any(key.startswith(NETWORK) for key in arrays),
             )
             found.check()
-            return found
         except NotAPredictor:
             raise
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise NotAPredictor(f"{file}: is damaged or no predictor ({error})") from error
+        return found
 
 
 def _head(values: dict[str, Any]) -> TaughtHead:

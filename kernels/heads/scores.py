@@ -14,6 +14,7 @@ from kernels.heads.calibrate import calibrate, truths
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from kernels.heads.answers import Calibration
     from kernels.heads.head import Head
 
 __all__ = [
@@ -36,7 +37,7 @@ _CURVE = 200
 
 @dataclass(frozen=True)
 class Scores:
-    """Of one head, on held-out objects; both halves of them calibrated by the other half.
+    """Of one head, on held-out objects that its calibration has not seen.
 
     Attributes
     ----------
@@ -45,7 +46,8 @@ class Scores:
     numbers
         ``accuracy``, ``calibration_error``; ``rank_correlation``, ``rmse``, ``coverage`` (of the 68 % interval), by the kind of the head.
     reliability
-        Of classes and votes: per bin of the probability of the likeliest answer, objects, mean probability, share that is right.
+        Of classes and votes: per bin of the probability of the likeliest answer, objects, mean probability, and the share that is right; of votes
+        the mean fraction that it was given.
     decided
         Of classes and votes: least probability, share of the objects that have it, and share of those that is right; ascending.
     """
@@ -56,8 +58,16 @@ class Scores:
     decided: tuple[tuple[float, float, float], ...] = ()
 
 
-def score(head: Head, outputs: NDArray[np.float64], targets: NDArray[np.float64]) -> Scores:
-    """Scores of outputs (n, width) for objects that nothing was learned from, given their targets (n, width)."""
+def score(
+    head: Head,
+    outputs: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    calibration: Calibration | None = None,
+) -> Scores:
+    """Scores of outputs (n, width) for objects that nothing was learned from, given their targets (n, width).
+
+    With `calibration`, which was found on other objects, that is tried; without, each half of the objects is calibrated by the other one.
+    """
     known = np.isfinite(outputs).all(axis=1) & np.isfinite(
         truths(head, targets).reshape(len(targets), -1)
     ).all(axis=1)
@@ -66,12 +76,14 @@ def score(head: Head, outputs: NDArray[np.float64], targets: NDArray[np.float64]
     if n < 2:
         return Scores(n)
     half = np.arange(n) % 2 == 0
-    halves = [(part, calibrate(head, outputs[~part], targets[~part])) for part in (half, ~half)]
+    halves = [
+        (part, calibration or calibrate(head, outputs[~part], targets[~part])) for part in (half, ~half)
+    ]
     truth = truths(head, targets)
     if head.kind in ("ordinal", "value"):
         mean, spread = np.empty(n), np.empty(n)
-        for part, calibration in halves:
-            mean[part], spread[part] = moments(head, outputs[part], calibration)
+        for part, found in halves:
+            mean[part], spread[part] = moments(head, outputs[part], found)
         missed = mean - truth
         numbers = {
             "rank_correlation": _correlation(rankdata(mean), rankdata(truth)),
@@ -80,19 +92,21 @@ def score(head: Head, outputs: NDArray[np.float64], targets: NDArray[np.float64]
         }
         return Scores(n, numbers)
     share = np.empty_like(outputs)
-    for part, calibration in halves:
+    for part, found in halves:
         share[part] = (
-            moments(head, outputs[part], calibration)[0]
+            moments(head, outputs[part], found)[0]
             if head.kind == "votes"
-            else probabilities(outputs[part], calibration)
+            else probabilities(outputs[part], found)
         )
     numbers = {}
+    likeliest, confidence = share.argmax(axis=1), share.max(axis=1)
+    right = met = likeliest == truth if head.kind == "classes" else likeliest == truth.argmax(axis=1)
     if head.kind == "votes":
         numbers["rmse"] = float(np.sqrt(np.mean((share - truth) ** 2)))
-        truth = truth.argmax(axis=1).astype(float)
-    right, confidence = share.argmax(axis=1) == truth, share.max(axis=1)
-    numbers |= {"accuracy": float(right.mean()), "calibration_error": calibration_error(confidence, right)}
-    return Scores(n, numbers, reliability(confidence, right), _decided(confidence, right))
+        # a fraction of 0.6 comes true if 0.6 of the votes are so, however often that is the majority
+        met = truth[np.arange(n), likeliest]
+    numbers |= {"accuracy": float(right.mean()), "calibration_error": calibration_error(confidence, met)}
+    return Scores(n, numbers, reliability(confidence, met), _decided(confidence, right))
 
 
 def sure(shares: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
@@ -101,7 +115,7 @@ def sure(shares: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
 
 
 def reliability(
-    confidence: NDArray[np.float64], right: NDArray[np.bool_]
+    confidence: NDArray[np.float64], right: NDArray[np.bool_] | NDArray[np.float64]
 ) -> tuple[tuple[int, float, float], ...]:
     """Objects, mean confidence and share that is right, in at most 15 bins of as many objects each."""
     order = np.argsort(confidence, kind="stable")
@@ -109,7 +123,9 @@ def reliability(
     return tuple((len(p), float(confidence[p].mean()), float(right[p].mean())) for p in pieces)
 
 
-def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+def calibration_error(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_] | NDArray[np.float64]
+) -> float:
     """Expected calibration error (Naeini et al. 2015): mean distance of confidence and accuracy over the bins of `reliability`."""
     bins = reliability(confidence, right)
     return sum(n * abs(mean - share) for n, mean, share in bins) / max(1, len(confidence))

@@ -11,7 +11,6 @@ from catalogs import validation
 from catalogs.canned import BadQuery
 from catalogs.survey import Section
 
-
 OF_PREDICTORS = {
     "answered": "Every object with an embedding has an answer to every question that it is asked, and to no other.",
     "probabilities": "The probabilities, or fractions of votes, of a question's answers are not negative and add up to 1.",

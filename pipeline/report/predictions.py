@@ -23,6 +23,14 @@ __all__ = ["predictions"]
 
 ACCURACY = 0.95
 """Of which the table says how many objects reach it."""
+NUMBERS = {
+    "accuracy": "accuracy",
+    "calibration_error": "calibration error",
+    "coverage": "coverage of 68 %",
+    "rank_correlation": "rank correlation",
+    "rmse": "rmse",
+}
+"""Scores, and how the table calls them."""
 MOST = 100_000
 """Objects that labels are compared on, about."""
 
@@ -51,7 +59,20 @@ def predictions(
         outside = source.query(
             f"SELECT count({quoted(of.outside)}) AS answered, count(*) FILTER ({quoted(of.outside)}) AS outside FROM objects"
         )[0]
-        found.append({"name": of.name, "taught": of.predictor.taught, "questions": questions, **outside})
+        numbers = [
+            (key, title)
+            for key, title in NUMBERS.items()
+            if any(key in question["numbers"] for question in questions)
+        ]
+        found.append(
+            {
+                "numbers": numbers,
+                "name": of.name,
+                "taught": of.predictor.taught,
+                "questions": questions,
+                **outside,
+            }
+        )
     return found, files
 
 
@@ -79,7 +100,7 @@ def _question(
     figure = None
     if scores.reliability:
         figure = name
-        files[f"plots/{name}.svg"] = reliability.draw(scores)
+        files[f"plots/{name}.svg"] = reliability.draw(scores, of_votes=head.kind == "votes")
     decided = decided_at(scores, ACCURACY) if scores.decided else None
     columns, rows = _distribution(source, taught, by)
     return {

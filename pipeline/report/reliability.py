@@ -23,26 +23,27 @@ FEWEST = 10
 """Objects of which a share that is right is drawn."""
 
 
-def draw(scores: Scores) -> bytes:
+def draw(scores: Scores, *, of_votes: bool) -> bytes:
     """The reliability diagram, and beside it accuracy and share of the objects against the least probability, as SVG."""
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(WIDTH / 90, HEIGHT / 90), layout="constrained")
         left, right = figure.subplots(1, 2)
         least = min(0.5, *(mean for _, mean, _ in scores.reliability)) - 0.02
-        _reliability(left, scores, least)
+        _reliability(left, scores, least, "fraction of the votes" if of_votes else "share that is right")
         _decided(right, scores, least)
         return svg_of(figure)
 
 
-def _reliability(axes: Axes, scores: Scores, least: float) -> None:
+def _reliability(axes: Axes, scores: Scores, least: float, what: str) -> None:
     numbers, means, rights = zip(*scores.reliability, strict=True)
     errors = [(right * (1 - right) / n) ** 0.5 for n, right in zip(numbers, rights, strict=True)]
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=(0, DASHES[1]))
     axes.errorbar(
         means, rights, errors, fmt="o", ms=4.5, lw=1.2, color=COLOURS[0], ecolor=COLOURS[0], clip_on=False
     )
-    axes.set(xlim=(least, 1.01), ylim=(min(least, *rights) - 0.02, 1.02))
-    axes.set(xlabel="probability of the likeliest answer", ylabel="share that is right")
+    lowest = min(right - error for right, error in zip(rights, errors, strict=True))
+    axes.set(xlim=(least, 1.01), ylim=(min(least, lowest) - 0.02, 1.02))
+    axes.set(xlabel="probability of the likeliest answer", ylabel=what)
 
 
 def _decided(axes: Axes, scores: Scores, least: float) -> None:

@@ -70,7 +70,7 @@ def judged(
         for taught in of.predictor.heads:
             rows += [
                 _answered(connection, of, taught),
-                *_probabilities(connection, of, taught),
+                *_probabilities(connection, taught),
                 *_held_out(taught),
             ]
         known = labelled_of(connection, of, columns, most, record["config"]["survey"]["name"])
@@ -112,9 +112,7 @@ def _answered(connection: duckdb.DuckDBPyConnection, of: RunPredictor, taught: T
     return _row("answered", head.name, verdict, float(odd) if n or odd else None, None, "0", n, detail)
 
 
-def _probabilities(
-    connection: duckdb.DuckDBPyConnection, of: RunPredictor, taught: TaughtHead
-) -> Iterator[Row]:
+def _probabilities(connection: duckdb.DuckDBPyConnection, taught: TaughtHead) -> Iterator[Row]:
     names = [f"{identifier(name)}::DOUBLE" for name in share_columns(taught.head)]
     if not names:
         return

@@ -68,7 +68,8 @@ def experts(
             storage.remove(storage.join(out, name))
         drawn, gone = _draw(source, rows[:most], out, config)
         table = [
-            {**row, "file_name": f"{PICTURES}/{_key(row)}.png" if _key(row) in drawn else ""} for row in rows
+            {**row, "file_name": f"{PICTURES}/{row['key']}.png" if row["key"] in drawn else ""}
+            for row in rows
         ]
         columns = [name for name in ("object_id", "ra", "dec", "answer", "probability", "outside", "flags", "file_name") if name in table[0]] if table else ["object_id"]  # fmt: skip
         hidden = [{name: row.get(name.removeprefix("#"), "") for name in MANIFEST_COLUMNS} for row in table if row["file_name"]]  # fmt: skip
@@ -98,8 +99,11 @@ def _undecided(source: Source, decision: Decision) -> list[dict[str, Any]]:
             ORDER BY probability, object_id"""
     )
     bits = source.columns["flags"].bits
+    numbers = {shard["label"]: number for number, shard in enumerate(source.record["shards"])}
     for row in rows:
-        row["flags"] = " ".join(name for name, bit in bits.items() if row["flags"] & bit)
+        # ids may hold anything, and shards lie in folders
+        row["key"] = f"{numbers[row['shard']]}-{row['row']}"
+        row["flags"] = " ".join(name for name, bit in bits.items() if row["flags"] & bit) or "none"
         row["probability"] = round(row["probability"], 4)
     return rows
 
@@ -111,18 +115,12 @@ def _draw(
     drawn: set[str] = set()
     try:
         release = stamps.reopened(source, config)
-        for key, picture in stamps.pictures(release, {_key(row): row for row in rows}):
+        for key, picture in stamps.pictures(release, {row["key"]: row for row in rows}):
             storage.write(storage.join(out, PICTURES, f"{key}.png"), _enlarged(picture))
             drawn.add(key)
     except stamps.ReleaseGone as error:
         return drawn, str(error)
     return drawn, "" if drawn or not rows else "the release holds other objects than those of this run"
-
-
-def _key(row: Mapping[str, Any]) -> str:
-    """Name of an object's picture: ids may hold anything, and shards lie in folders."""
-    shard = "".join(c if c.isalnum() or c in "-." else "_" for c in str(row["shard"]))
-    return f"{shard}-{row['row']}"
 
 
 def _enlarged(picture: bytes) -> bytes:
@@ -157,4 +155,4 @@ def _say(source: Source, decision: Decision, left: int, drawn: int, gone: str, o
         console.print(f"[yellow]no pictures:[/] {escape(gone)}", soft_wrap=True, highlight=False)
     elif drawn:
         manifest = storage.join(out, MANIFEST)
-        console.print(f"upload: panoptes subject-set upload-subjects SUBJECT_SET_ID {escape(manifest)}", soft_wrap=True, highlight=False)  # fmt: skip
+        console.print(f"upload: panoptes subject-set upload-subjects -f 1 SUBJECT_SET_ID {escape(manifest)}", soft_wrap=True, highlight=False)  # fmt: skip

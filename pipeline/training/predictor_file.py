@@ -61,8 +61,8 @@ def assembled(learned: Learned, encoder: dict[str, Any], taught: dict[str, Any])
         calibration = calibrate(head, outputs, targets)
         # the calibration itself is scored where other objects can do that
         tried = None if learned.scored[0] is learned.calibrated[0] else calibration
-        scored = score(head, *(np.asarray(each[:, of], np.float64) for each in learned.scored), tried)
-        heads.append(TaughtHead(head, calibration, scored, strength))
+        seen, known = (np.asarray(each[:, of], np.float64) for each in learned.scored)
+        heads.append(TaughtHead(head, calibration, score(head, seen, known, tried), strength))
     layer = LinearMap.of(learned.weight, learned.bias, largest)
     return Predictor(tuple(heads), layer, domain_of(learned.codes, largest), encoder, taught)
 

@@ -73,10 +73,15 @@ def labelled_of(
     found = []
     for taught in of.predictor.heads:
         head = taught.head
-        rows = _rows(connection, of, head, columns, most, labels)
-        if rows is None:
+        # a table of the truth has the answers themselves
+        condition = _condition(of, head) if labels is None else None
+        try:
+            rows = _rows(connection, of, head, condition, columns, most, labels)
+            if rows is None:
+                continue
+            truth = _truth(head, condition, rows, _missing(of, head))
+        except BadCondition:  # of columns that are others than those that were learned from
             continue
-        truth = _truth(head, _condition(of, head), rows, _missing(of, head))
         rows, truth, which = _unseen(of, rows, truth, survey)
         answered = np.isfinite(truth)
         if answered.sum() < 2:
@@ -95,6 +100,7 @@ def _rows(
     connection: duckdb.DuckDBPyConnection,
     of: RunPredictor,
     head: Head,
+    condition: str | None,
     columns: Sequence[str],
     most: int,
     labels: str | None,
@@ -102,17 +108,10 @@ def _rows(
     """Ids, labels and answers; None where there is no label, or no answer that can be compared."""
     if head.kind == "votes":
         return None
-    condition = _condition(of, head)
-    try:
-        names = [head.name] if condition is None else computed.columns_of(_as_number(condition))
-        there = {name: resolved(name, columns) for name in names}
-    except BadCondition:
-        return None
+    names = [head.name] if condition is None else computed.columns_of(_as_number(condition))
+    there = {name: resolved(name, columns) for name in names}
     if any(name is None for name in there.values()):
-        # a table of the truth may have the answers themselves
-        if condition is None or labels is None or head.name not in columns:
-            return None
-        there = {head.name: head.name}
+        return None
     if head.kind == "classes":
         answers = share_columns(head)
     else:
@@ -141,8 +140,7 @@ def _truth(head: Head, condition: str | None, rows: pa.Table, missing: float | N
     labels = rows.select([name for name in rows.column_names if name.startswith("label ")])
     labels = labels.rename_columns([name.removeprefix("label ") for name in labels.column_names])
     if head.kind == "classes":
-        asked = condition is not None and labels.column_names != [head.name]
-        if asked and condition is not None:
+        if condition is not None:
             return computed.numbers(_as_number(condition), labels)
         coded = labels[head.name].combine_chunks().dictionary_encode()
         texts = [_text(head, value) for value in coded.dictionary.to_pylist()]

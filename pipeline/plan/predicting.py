@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from actors.predictor import prediction_schema
 from catalogs import storage
 from catalogs.errors import Fault, Refused
 from catalogs.headers import first_line
-from kernels.heads.columns import column_name
 from kernels.heads.predictor import NotAPredictor, Predictor
 from pipeline.plan.encoding import segmenter_options
 from pipeline.plan.predictor_encoder import differences, own_options
+from pipeline.plan.predictor_files import SUFFIX, files_of, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pyarrow as pa
 
     from pipeline.config.file import Config
     from pipeline.rundir.run_directory import RunDirectory
 
-__all__ = ["SUFFIX", "Prediction", "files_of", "in_force", "look_at_predictor", "name_of"]
+__all__ = ["REMEDY", "SUFFIX", "Prediction", "in_force", "look_at_predictor"]
 
-SUFFIX = ".safetensors"
 REMEDY = "Give a file that `tuningfork train predictor` made"
 _SCALE = 1.2  # of pixel scales that differ by more, a note says so
 
@@ -111,20 +107,6 @@ def in_force(
     if faults:
         raise Refused(faults)
     return found, notes
-
-
-def files_of(paths: Sequence[str], folder: str, run: RunDirectory) -> tuple[list[str], list[str]]:
-    """Files of a run's predictors: those that its config names, in a folder, and those that people added; the config's come before added ones of their name."""
-    configured = [storage.absolute(path, folder) for path in paths]
-    taken = {name_of(file) for file in configured}
-    there = [name for name in sorted(storage.names(run.predictors)) if name.endswith(SUFFIX)]
-    added = [storage.join(run.predictors, name) for name in there if name.removesuffix(SUFFIX) not in taken]
-    return configured, added
-
-
-def name_of(file: str) -> str:
-    """Name of the predictor in a file."""
-    return column_name(PurePosixPath(file).name.removesuffix(SUFFIX)) or "predictor"
 
 
 def look_at_predictor(

@@ -9,7 +9,7 @@ from catalogs import storage
 from catalogs.headers import first_line
 from kernels.heads.columns import column_name
 from kernels.heads.predictor import NotAPredictor, Predictor
-from pipeline.plan.predicting import files_of, name_of
+from pipeline.plan.predictor_files import files_of, name_of
 from pipeline.rundir.run_directory import RunDirectory
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from kernels.nearest import finite_matrix
 
@@ -225,7 +226,9 @@ def principal_components(moments: Moments, components: float) -> Components:
     total = float(np.trace(covariance))
     if total <= 0.0:
         raise ValueError(f"all {moments.count} embeddings are equal: no variance to find components of")
-    eigenvalues, eigenvectors = np.linalg.eigh(covariance)
+    # LAPACK's last bits depend on its number of threads too.
+    with threadpool_limits(1, user_api="blas"):
+        eigenvalues, eigenvectors = np.linalg.eigh(covariance)
     variances = np.maximum(eigenvalues[::-1], 0.0)
     axes = eigenvectors[:, ::-1].T
     if whole:
@@ -254,7 +257,8 @@ def project(values: NDArray[np.floating], components: Components) -> NDArray[np.
     ndarray
         (n, c) float32. Values are rounded to the grid of the moments (20 bits of the largest; float16 has 11), so
         both factors of the float64 product are integers. No partial sum exceeds |value| |axis| <= 2**44 sqrt(d),
-        hence the product is exact: a row's result depends on no neighbour, batch, thread or BLAS.
+        hence the product is exact: a row's result depends on no neighbour, batch, thread or BLAS. So it is for values of other
+        data, if none is more than 2**9 / sqrt(d) times as large.
     """
     matrix = finite_matrix(values, "values")
     if matrix.shape[1] != len(components.mean):

@@ -60,12 +60,8 @@ def plan(planned: Plan, judged: Estimate) -> None:
         "", escape(f"{encode.workers} workers ({where}, {encode.precision}), batches of {encode.batch_size}")
     )
     grid.add_row("measure", escape(_measured(planned)))
-    fit = config.fit
-    members = fit.bags * len(fit.families)
-    grid.add_row("reduce", f"{config.reduce.components} principal components")
-    grid.add_row(
-        "fit", f"{fit.bags} bags x {', '.join(fit.families)} = {members} members, {fit.groups} groups"
-    )
+    for row in _fitted(planned):
+        grid.add_row(*row)
     augment = config.augment
     if augment.balance:
         text = f"groups with less than {augment.rare:.3g} of what is kept get synthetic neighbours, drawn by {augment.model}"
@@ -73,16 +69,42 @@ def plan(planned: Plan, judged: Estimate) -> None:
         drawn = f"at most {augment.most:,} in all, {augment.steps} steps, guidance {augment.guidance:g}; then fit and vote again"
         grid.add_row("", drawn)
     grid.add_row("vote", config.vote.in_words)
+    for each in planned.predictions:
+        how = "from embeddings" if each.encoder_options is None else "by a network of its own, from stamps"
+        grid.add_row("predict", escape(f"{each.name}, {how}: {len(each.schema)} columns ({each.file})"))
     grid.add_row("columns", escape(", ".join(f"{f.name} {f.type}" for f in planned.schema)))
-    out = release.rows * (2 * planned.features * (2 if config.publish.embeddings else 1) + 120)
-    memory = planned.slice_bytes
-    text = f"about {_bytes(out)} written; {_bytes(memory)} of memory a slice in flight"
-    grid.add_row("bytes", text + _cached(planned))
+    grid.add_row("bytes", _sizes(planned))
     grid.add_row("time", escape(_duration(planned, judged)))
+    grid.add_row("engine", escape(_engine(judged)))
     grid.add_row("run", escape(f"{planned.run.url} ({planned.run_id})"))
     console.print(grid)
     for note in [*planned.notes, *notes(planned, judged)]:
         console.print(f"[bold yellow]note:[/] {escape(note)}")
+
+
+def _sizes(planned: Plan) -> str:
+    config, rows = planned.config, planned.release.rows
+    out = rows * (2 * planned.features * (2 if config.publish.embeddings else 1) + 120)
+    text = f"about {_bytes(out)} written; {_bytes(planned.slice_bytes)} of memory a slice in flight"
+    return text + _cached(planned)
+
+
+def _engine(judged: Estimate) -> str:
+    if not judged.why:
+        return "none"
+    return f"{'Ray' if judged.engine == 'ray' else 'this process, without Ray'} ({judged.why})"
+
+
+def _fitted(planned: Plan) -> list[tuple[str, str]]:
+    config, fit = planned.config, planned.config.fit
+    members = fit.bags * len(fit.families)
+    rows = [
+        ("reduce", f"{config.reduce.components} principal components"),
+        ("fit", f"{fit.bags} bags x {', '.join(fit.families)} = {members} members, {fit.groups} groups"),
+    ]
+    if planned.like is not None:
+        rows.append(("", escape(f"those of {planned.like.run}, with its classes: nothing is fitted")))
+    return rows
 
 
 def _cached(planned: Plan) -> str:
@@ -93,7 +115,8 @@ def _cached(planned: Plan) -> str:
 
 
 def _duration(planned: Plan, judged: Estimate) -> str:
-    rest = f"{_time(judged.rest)} of starting, fitting and publishing"
+    fitting = "fitting" if planned.like is None else "voting"
+    rest = f"{_time(judged.rest)} of starting, {fitting} and publishing"
     if planned.config.augment.balance:
         rest += ", and the drawing of synthetic neighbours, which nobody tried"
     if judged.unknown:
@@ -186,7 +209,12 @@ def status(found: Status, *, as_json: bool) -> None:
                 "first_fitted": balance.fitted,
                 "augment": {"wanted": balance.wanted, "drawn": balance.drawn},
             }
-        whole = {"run": found.run_id, "rows": found.rows, "synthetic": found.synthetic}
+        whole = {
+            "run": found.run_id,
+            "rows": found.rows,
+            "synthetic": found.synthetic,
+            "like": found.like,
+        }
         console.print_json(strict_json.dumps({**whole, "stages": stages, **barriers}))
         return
     table = Table("stage", "slices", "objects", "usable", "objects/s", "missing")
@@ -212,6 +240,8 @@ def status(found: Status, *, as_json: bool) -> None:
     )
     if found.synthetic:
         console.print(SYNTHETIC)
+    if found.like is not None:
+        console.print(f"models: those of {escape(found.like)}", soft_wrap=True, highlight=False)
     if not found.published:
         console.print(
             f"continue: {escape(shlex.join(['tuningfork', 'run', found.source, '--out', found.run.url]))}",

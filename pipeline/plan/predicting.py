@@ -13,15 +13,19 @@ from catalogs.headers import first_line
 from kernels.heads.predictor import NotAPredictor, Predictor
 from pipeline.plan.encoding import segmenter_options
 from pipeline.plan.predictor_encoder import differences, own_options
-from pipeline.plan.predictor_files import SUFFIX, files_of, name_of
+from pipeline.plan.predictor_files import SUFFIX, files_of, predictor_name
+from pipeline.plan.serving import served_options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from pipeline.config.file import Config
+    from pipeline.rundir.frozen import Frozen
     from pipeline.rundir.run_directory import RunDirectory
 
-__all__ = ["REMEDY", "SUFFIX", "Prediction", "in_force", "look_at_predictor"]
+__all__ = ["REMEDY", "SUFFIX", "Prediction", "in_force", "look_at_predictor", "predictor_name"]
 
 REMEDY = "Give a file that `tuningfork train predictor` made"
 _SCALE = 1.2  # of pixel scales that differ by more, a note says so
@@ -57,8 +61,10 @@ def in_force(
     run_encoder: dict[str, Any],
     schema: pa.Schema,
     encoded: str,
+    ask_servers: Callable[[dict[str, Any]], list[Fault]],
+    like: Frozen | None = None,
 ) -> tuple[list[Prediction], list[str]]:
-    """The predictors of a run, and notes on them: first those of the config, then those that people added, by name.
+    """The predictors of a run, and notes on them: first those of the config, then those that people added, then another run's, by name.
 
     Parameters
     ----------
@@ -71,12 +77,17 @@ def in_force(
         Columns of the catalog without them.
     encoded : str
         Fingerprint of the run's stage encode.
+    ask_servers : callable
+        What is wrong with the servers that these options of `actors.serving.client.ServedEncoder` name.
+    like : Frozen, optional
+        Another run whose predictors answer here too.
 
     Raises
     ------
     Refused
     """
-    configured, added = files_of(config.predict.with_, folder, run)
+    others = [] if like is None else like.predictors
+    configured, added = files_of(config.predict.with_, folder, run, others)
     named = [(file, "predict.with", source) for file in configured] + [(file, "", file) for file in added]
     found, faults, notes, taken = (
         [],
@@ -86,7 +97,7 @@ def in_force(
     )
     for file, key, where in named:
         try:
-            prediction, said = look_at_predictor(file, config, run_encoder, encoded)
+            prediction, said = look_at_predictor(file, config, folder, run_encoder, encoded)
         except (NotAPredictor, OSError, ValueError) as error:
             value = repr(file) if key else None
             faults.append(
@@ -102,6 +113,8 @@ def in_force(
             remedy = "Leave one of the two out, or train it anew with another name of the question"
             faults.append(Fault(where, problem, remedy, key=key or None, value=repr(file) if key else None))
         taken |= {name.lower(): f"the predictor {prediction.name}" for name in prediction.schema.names}
+        if "endpoints" in (prediction.encoder_options or {}):
+            faults += ask_servers(prediction.encoder_options or {})
         found.append(prediction)
         notes += said
     if faults:
@@ -110,7 +123,7 @@ def in_force(
 
 
 def look_at_predictor(
-    file: str, config: Config, run_encoder: dict[str, Any], encoded: str
+    file: str, config: Config, folder: str, run_encoder: dict[str, Any], encoded: str
 ) -> tuple[Prediction, list[str]]:
     """One predictor, and notes on it.
 
@@ -121,7 +134,7 @@ def look_at_predictor(
     OSError
         If it cannot be read.
     """
-    data, name = storage.read(file), name_of(file)
+    data, name = storage.read(file), predictor_name(file)
     predictor = Predictor.from_bytes(data, file)
     taught = predictor.encoder
     if list(taught["bands"]) != list(run_encoder["bands"]):
@@ -145,6 +158,9 @@ def look_at_predictor(
         for key, value in options.items()
         if key not in ("checkpoint", "batch_size", "threads", "device")
     }
+    if config.encode.served_by is not None:
+        named = config.model_copy(update={"encode": config.encode.model_copy(update={"served_name": name})})
+        options = served_options(named, folder, options, taught["features"], taught["weights"])
     prediction = Prediction(
         name,
         file,

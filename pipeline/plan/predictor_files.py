@@ -13,20 +13,37 @@ if TYPE_CHECKING:
 
     from pipeline.rundir.run_directory import RunDirectory
 
-__all__ = ["SUFFIX", "files_of", "name_of"]
+__all__ = ["SUFFIX", "files_of", "predictor_name"]
 
 SUFFIX = ".safetensors"
 
 
-def files_of(paths: Sequence[str], folder: str, run: RunDirectory) -> tuple[list[str], list[str]]:
-    """Files of a run's predictors: those that its config names, in a folder, and those that people added; the config's come before added ones of their name."""
+def files_of(
+    paths: Sequence[str], folder: str, run: RunDirectory, others: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
+    """Files of a run's predictors: those that its config names, and those that people added; then, of other names, another run's.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        What the config names, in a folder.
+    folder : str
+    run : RunDirectory
+    others : sequence of str
+        Files of another run by whose models this one goes.
+    """
     configured = [storage.absolute(path, folder) for path in paths]
-    taken = {name_of(file) for file in configured}
-    there = [name for name in sorted(storage.names(run.predictors)) if name.endswith(SUFFIX)]
-    added = [storage.join(run.predictors, name) for name in there if name.removesuffix(SUFFIX) not in taken]
+    taken, added = {predictor_name(file) for file in configured}, []
+    here = [
+        storage.join(run.predictors, name) for name in storage.names(run.predictors) if name.endswith(SUFFIX)
+    ]
+    for file in [*here, *others]:
+        if predictor_name(file) not in taken:
+            added.append(file)
+            taken.add(predictor_name(file))
     return configured, added
 
 
-def name_of(file: str) -> str:
+def predictor_name(file: str) -> str:
     """Name of the predictor in a file."""
     return column_name(PurePosixPath(file).name.removesuffix(SUFFIX)) or "predictor"

@@ -9,7 +9,7 @@ from catalogs import storage
 from catalogs.headers import first_line
 from kernels.heads.columns import column_name
 from kernels.heads.predictor import NotAPredictor, Predictor
-from pipeline.plan.predictor_files import files_of, name_of
+from pipeline.plan.predictor_files import files_of, predictor_name
 from pipeline.rundir.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -54,10 +54,13 @@ def predictors_of(
     source = record["source"]
     folder = str(storage.local_path(source).parent) if storage.is_local(source) else "."
     named = (record["config"].get("predict") or {}).get("with") or []
-    configured, added = files_of(named, folder, RunDirectory(url))
+    run = RunDirectory(url)
+    copied = (record.get("like") or {}).get("files", {})
+    others = [run.like.frozen_file(name) for name in copied if name.startswith("predictors/")]
+    configured, added = files_of(named, folder, run, others)
     found, gone = [], []
     for file in [*configured, *added]:
-        name = name_of(file)
+        name = predictor_name(file)
         try:
             one = RunPredictor(name, file, Predictor.from_bytes(storage.read(file), file))
         except (NotAPredictor, OSError, ValueError) as error:

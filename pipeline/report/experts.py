@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 from PIL import Image
 from rich.markup import escape
 
@@ -18,7 +20,7 @@ from pipeline.report import stamps
 from pipeline.report.source import open_source, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pipeline.plan.deciding import Decision
@@ -29,8 +31,6 @@ __all__ = ["experts"]
 TABLE, MANIFEST, PICTURES = "experts.csv", "manifest.csv", "pictures"
 SIDE = 256
 """Pixels of a picture's side, at least: people see little in 64."""
-MANIFEST_COLUMNS = ("file_name", "#object_id", "#ra", "#dec", "#answer", "#probability", "#outside", "#flags")
-"""As the Panoptes command line reads it: the file first; what begins with # is hidden from volunteers, so that no answer leads them."""
 
 
 def experts(
@@ -63,19 +63,21 @@ def experts(
     with locked(out, "experts"):
         _check(out)
         source = open_source(url)
-        rows = _undecided(source, decision)
+        left = _undecided(source, decision)
         for name in (TABLE, MANIFEST, PICTURES):
             storage.remove(storage.join(out, name))
-        drawn, gone = _draw(source, rows[:most], out, config)
-        table = [
-            {**row, "file_name": f"{PICTURES}/{row['key']}.png" if row["key"] in drawn else ""}
-            for row in rows
-        ]
-        columns = [name for name in ("object_id", "ra", "dec", "answer", "probability", "outside", "flags", "file_name") if name in table[0]] if table else ["object_id"]  # fmt: skip
-        hidden = [{name: row.get(name.removeprefix("#"), "") for name in MANIFEST_COLUMNS} for row in table if row["file_name"]]  # fmt: skip
-        storage.write(storage.join(out, MANIFEST), _csv(MANIFEST_COLUMNS, hidden))
-        storage.write(storage.join(out, TABLE), _csv(columns, table))
-    _say(source, decision, len(rows), len(drawn), gone, out)
+        files, gone = _draw(source, left.slice(0, most).to_pylist(), out, config)
+        names = pa.array(files + [""] * (left.num_rows - len(files)), pa.string())
+        left = left.drop_columns(["shard", "row"]).append_column("file_name", names)
+        seen = left.slice(0, len(files)).filter(pc.not_equal(left["file_name"].slice(0, len(files)), ""))
+        hidden = [name for name in seen.column_names if name != "file_name"]
+        # the file first; what begins with # is hidden from volunteers, so that no answer leads them
+        manifest = seen.select(["file_name", *hidden]).rename_columns(
+            ["file_name", *(f"#{n}" for n in hidden)]
+        )
+        storage.write(storage.join(out, MANIFEST), _csv(manifest))
+        storage.write(storage.join(out, TABLE), _csv(left))
+    _say(source, decision, left.num_rows, seen.num_rows, gone, out)
 
 
 def _check(out: str) -> None:
@@ -84,43 +86,45 @@ def _check(out: str) -> None:
         raise Refused([Fault(out, f"is not empty: it holds {there[0]}", "Give another --out")])
 
 
-def _undecided(source: Source, decision: Decision) -> list[dict[str, Any]]:
+def _undecided(source: Source, decision: Decision) -> pa.Table:
     """Objects that have an answer which is not sure enough, or is a guess; the least sure first."""
     given = decision.sql
-    place = ", ".join(name for name in ("ra", "dec") if name in source.columns)
-    rows = source.query(
+    place = [name for name in ("ra", "dec") if name in source.columns]
+    columns = ", ".join(["object_id", *place, "flags", "shard", '"row"'])
+    bits = source.columns["flags"].bits.items()
+    named = ", ".join(f"CASE WHEN flags & {bit} <> 0 THEN '{name}' END" for name, bit in bits)
+    return source.table(
         f"""WITH asked AS (
-                SELECT object_id, {place + ", " if place else ""}flags, shard, "row", [{given["answers"]}] AS answers,
-                       [{given["columns"]}] AS probabilities, {given["outside"]} AS outside FROM objects
+                SELECT {columns}, [{given["answers"]}] AS answers, [{given["columns"]}] AS probabilities, {given["outside"]} AS outside FROM objects
             )
-            SELECT * EXCLUDE (answers, probabilities),
-                   answers[list_position(probabilities, list_max(probabilities))] AS answer, list_max(probabilities) AS probability
-            FROM asked WHERE list_max(probabilities) IS NOT NULL AND (list_max(probabilities) < {given["least"]} OR outside)
+            SELECT {", ".join(["object_id", *place])},
+                   answers[list_position(probabilities, list_max(probabilities))] AS answer,
+                   list_max(probabilities) AS probability, outside,
+                   coalesce(nullif(concat_ws(' ', {named}), ''), 'none') AS flags, shard, "row"
+            FROM asked
+            WHERE list_max(probabilities) IS NOT NULL AND (list_max(probabilities) < {given["least"]} OR outside)
             ORDER BY probability, object_id"""
     )
-    bits = source.columns["flags"].bits
-    numbers = {shard["label"]: number for number, shard in enumerate(source.record["shards"])}
-    for row in rows:
-        # ids may hold anything, and shards lie in folders
-        row["key"] = f"{numbers[row['shard']]}-{row['row']}"
-        row["flags"] = " ".join(name for name, bit in bits.items() if row["flags"] & bit) or "none"
-        row["probability"] = round(row["probability"], 4)
-    return rows
 
 
 def _draw(
     source: Source, rows: Sequence[dict[str, Any]], out: str, config: Path | None
-) -> tuple[set[str], str]:
-    """Write the pictures; answers which there are, and why there are none."""
-    drawn: set[str] = set()
+) -> tuple[list[str], str]:
+    """Write the pictures; answers the file of each row, or nothing, and why there are none."""
+    numbers = {shard["label"]: number for number, shard in enumerate(source.record["shards"])}
+    # ids may hold anything, and shards lie in folders
+    keys = [f"{numbers[row['shard']]}-{row['row']}" for row in rows]
+    drawn, gone = set[str](), ""
     try:
         release = stamps.reopened(source, config)
-        for key, picture in stamps.pictures(release, {row["key"]: row for row in rows}):
+        for key, picture in stamps.pictures(release, dict(zip(keys, rows, strict=True))):
             storage.write(storage.join(out, PICTURES, f"{key}.png"), _enlarged(picture))
             drawn.add(key)
     except stamps.ReleaseGone as error:
-        return drawn, str(error)
-    return drawn, "" if drawn or not rows else "the release holds other objects than those of this run"
+        gone = str(error)
+    if rows and not drawn and not gone:
+        gone = "the release holds other objects than those of this run"
+    return [f"{PICTURES}/{key}.png" if key in drawn else "" for key in keys], gone
 
 
 def _enlarged(picture: bytes) -> bytes:
@@ -133,12 +137,10 @@ def _enlarged(picture: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+def _csv(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pyarrow.csv.write_csv(table, sink)
+    return sink.getvalue()
 
 
 def _say(source: Source, decision: Decision, left: int, drawn: int, gone: str, out: str) -> None:

@@ -33,7 +33,7 @@ ACCURACY = 0.8
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, ray_cluster) -> Path:
+def run(tmp_path_factory) -> Path:
     """A run with a predictor of two questions of classes and one value, whose labels are in its catalog."""
     base = tmp_path_factory.mktemp("predicted")
     tiny = TinyRelease(base / "release")
@@ -41,7 +41,7 @@ def run(tmp_path_factory, ray_cluster) -> Path:
     tiny.table["WIDTH"] = 2.0 + 3.0 * (place % 5) / 4 + 0.01 * (place % 7)
     tiny.table["KIND"] = np.where(place % 3 == 0, "it's round", "flat")
     tiny.write()
-    config = tiny.config(survey={"keep": ["WIDTH", "KIND"]})
+    config = tiny.config(survey={"keep": ["WIDTH", "KIND"]}, run={"slice_rows": 16, "engine": "local"})
     write_toml(config, tiny.folder / "survey.toml")
     Runner()(config, tiny.folder, base / "run")
     write_toml({**config, "train": {"labels": LABELS}}, tiny.folder / "labels.toml")

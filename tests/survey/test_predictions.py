@@ -29,7 +29,7 @@ LABELS = {
     "conditions": {'"big one"': "WIDTH > 3.5"},
     "values": [{"columns": ["WIDTH"], "transform": "log"}],
 }
-ACCURACY = 0.8
+ACCURACY = 0.7
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_confident_answers_are_others_than_those_above_the_threshold(run):
         (["question=KIND", "accuracy=95"], "between 0 and 1"),
         (["question=KIND", "accuracy=x"], "between 0 and 1"),
         (["accuracy=0.9"], "needs"),
-        (["question=KIND", "least=0"], "no parameter 'least'"),
+        (["question=KIND", "accuracy=0.7", "least=0"], "no parameter 'least'"),
         (["question=KIND'; DROP"], "there is no question"),
     ],
 )

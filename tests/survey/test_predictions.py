@@ -117,7 +117,8 @@ def test_an_object_is_left_to_nobody_or_to_both(run, tmp_path):
         pictures = sorted(path.name for path in (tmp_path / "experts" / "pictures").iterdir())
         assert pictures == sorted(Path(row["file_name"]).name for row in manifest)
         for row in manifest:
-            assert min(Image.open(tmp_path / "experts" / row["file_name"]).size) >= 256
+            with Image.open(tmp_path / "experts" / row["file_name"]) as picture:
+                assert min(picture.size) >= 256
     (tmp_path / "experts" / "mine.txt").write_text("mine")
     with pytest.raises(Refused, match="is not empty"):
         experts(str(run), "KIND", str(ACCURACY), out)

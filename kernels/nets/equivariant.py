@@ -162,7 +162,7 @@ class GalaxyD4(nn.Module):
         if images.shape[-1] % 2 == 0:  # a stride of two needs an odd grid: that of the pixels' corners
             rows = images[..., 1:, :] + images[..., :-1, :]
             images = (rows[..., 1:] + rows[..., :-1]) / 4
-        pooled = self.stages(self.lifting(images)).mean(dim=(2, 3), keepdim=True)
+        pooled = self.stages(self.lifting(images)).float().mean(dim=(2, 3), keepdim=True)
         found = self.norm(pooled).flatten(1).unflatten(1, (-1, ORDER))
         return torch.cat([found.mean(dim=2), found.amax(dim=2)], dim=1)
 

@@ -76,9 +76,7 @@ def _networks() -> str:
         column = f"{row['set']}, {float(row['labels']):.0%} ({row['galaxies']})"
         cells.setdefault(row["network"], {}).setdefault(column, []).append(row["accuracy"])
     columns = sorted({column for found in cells.values() for column in found})
-    lines = [
-        [name, *(_spread(found.get(column, [])) for column in columns)] for name, found in cells.items()
-    ]
+    lines = [[name, *(_spread(found.get(column, [])) for column in columns)] for name, found in cells.items()]
     return _table(["network", *columns], lines)
 
 

@@ -138,7 +138,7 @@ def trees() -> None:
         for question, here in zip(tree.questions, tree.slices, strict=True):
             counts = torch.tensor(votes[test][:, here])
             total = counts.sum(dim=1)
-            agreed = (total >= LEAST_VOTES) & (counts.max(dim=1).values >= AGREED * total)
+            agreed = (total >= LEAST_VOTES) & (counts.amax(dim=1) >= AGREED * total)
             right = (predicted[:, here].argmax(dim=1) == counts.argmax(dim=1))[agreed]
             questions.append((name, question.name, int(agreed.sum()), f"{float(right.double().mean()):.3f}"))
     write_csv("tree_heads", ("method", "rmse_votes", "rmse_expected"), rows)

@@ -141,7 +141,7 @@ def _truth(head: Head, condition: str | None, rows: pa.Table, missing: float | N
     labels = labels.rename_columns([name.removeprefix("label ") for name in labels.column_names])
     if head.kind == "classes":
         if condition is not None:
-            return computed.numbers(_as_number(condition), labels)
+            return np.asarray(computed.numbers(_as_number(condition), labels), np.float64)
         coded = labels[head.name].combine_chunks().dictionary_encode()
         texts = [_text(head, value) for value in coded.dictionary.to_pylist()]
         numbers = [head.answers.index(text) if text in head.answers else None for text in texts]

@@ -128,7 +128,7 @@ def _draw(
 
 
 def _enlarged(picture: bytes) -> bytes:
-    image = Image.open(io.BytesIO(picture))
+    image: Image.Image = Image.open(io.BytesIO(picture))
     factor = -(-SIDE // min(image.size))
     if factor > 1:
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.BICUBIC)

@@ -126,7 +126,10 @@ def _answers(
             outputs[outside] = x[few][outside] @ layer[0].T + layer[1]
     best = int(np.argmin([_score(head, outputs, y[few]) for outputs in tried]))
     strength = STRENGTHS[best] * len(fold) / len(x)
-    return _fitted(head, x, y, strength, None), strength, tried[best]
+    layer = _fitted(head, x[few], y[few], STRENGTHS[best], None)
+    if len(x) > len(fold):  # most of the way is gone with few objects
+        layer = _fitted(head, x, y, strength, layer)
+    return layer, strength, tried[best]
 
 
 def _values(

@@ -84,7 +84,7 @@ def fit_linear_heads(
     axes = axes[
         :, size > _NOTHING * size[-1]
     ]  # along the others codes do not differ: no weight would be there
-    x = torch.tensor(standardised @ axes)
+    x = torch.tensor(standardised @ axes).float()  # what is read again and again; sums over objects are of float64
     weights, biases, strengths, start = [], [], [], 0
     held_out = np.full((len(x), sum(head.width for head in heads)), np.nan)
     for head in heads:
@@ -123,7 +123,7 @@ def _answers(
         layer, outside = None, fold == number
         for outputs, strength in zip(tried, STRENGTHS, strict=True):
             layer = _fitted(head, x[few][~outside], y[few][~outside], strength, layer)
-            outputs[outside] = x[few][outside] @ layer[0].T + layer[1]
+            outputs[outside] = x[few][outside].double() @ layer[0].T + layer[1]
     best = int(np.argmin([_score(head, outputs, y[few]) for outputs in tried]))
     strength = STRENGTHS[best] * len(fold) / len(x)
     layer = _fitted(head, x[few], y[few], STRENGTHS[best], None)
@@ -139,16 +139,16 @@ def _values(
     few, missed = slice(0, len(fold)), torch.empty((len(fold), len(STRENGTHS)), dtype=torch.float64)
     for number in range(FOLDS):
         outside = fold == number
-        layers, intercepts = ridge(x[few][~outside], y[few][~outside, 0], STRENGTHS)
-        missed[outside] = x[few][outside] @ layers.T + intercepts
+        layers, intercepts = ridge(x[few][~outside].double(), y[few][~outside, 0], STRENGTHS)
+        missed[outside] = x[few][outside].double() @ layers.T + intercepts
     best = int((missed - y[few, :1]).square().mean(dim=0).argmin())
     mean, spread = missed[:, best], torch.empty(len(fold), dtype=torch.float64)
     for number in range(FOLDS):
         outside = fold == number
         weight, bias = _fitted(head, x[few][~outside], y[few][~outside], _OF_SPREAD, None, mean[~outside])
-        spread[outside] = (x[few][outside] @ weight.T + bias)[:, 0]
+        spread[outside] = (x[few][outside].double() @ weight.T + bias)[:, 0]
     strength = STRENGTHS[best] * len(fold) / len(x)
-    (of_mean,), (intercept,) = ridge(x, y[:, 0], [strength])
+    (of_mean,), (intercept,) = ridge(x.double(), y[:, 0], [strength])
     weight, bias = _fitted(head, x[few], y[few], _OF_SPREAD, None, mean)
     layer = torch.cat([of_mean[None], weight]), torch.cat([intercept[None], bias])
     return layer, strength, torch.stack([mean, spread], dim=1)
@@ -169,8 +169,8 @@ def _fitted(
 ) -> _Layer:
     """Weights (width, d) and intercepts (width,), by L-BFGS; of a value whose `mean` (n,) is known, of its spread alone."""
     width = 1 if mean is not None else head.width
-    steep = (_CURVATURE * x.square().mean(dim=0) + strength).sqrt()
-    begin = (torch.zeros(width, x.shape[1], dtype=x.dtype), _usual(head, y)) if start is None else start
+    steep = (_CURVATURE * x.square().mean(dim=0).double() + strength).sqrt()
+    begin = (torch.zeros(width, x.shape[1], dtype=y.dtype), _usual(head, y)) if start is None else start
     weight, bias = (begin[0] * steep).requires_grad_(), begin[1].clone().requires_grad_()
     optimiser = torch.optim.LBFGS(
         [weight, bias],
@@ -183,7 +183,7 @@ def _fitted(
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
         layer = weight / steep
-        outputs = x @ layer.T + bias
+        outputs = (x @ layer.T.float()).double() + bias
         if mean is not None:
             outputs = torch.cat([mean[:, None], outputs], dim=1)
         each, counted = losses(head, outputs, y)

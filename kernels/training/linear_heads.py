@@ -55,6 +55,7 @@ def fit_linear_heads(
     mean: NDArray[np.float64],
     scale: NDArray[np.float64],
     most_in_folds: int = 20_000,
+    strengths: Sequence[float] = STRENGTHS,
 ) -> LinearHeads:
     """Fit each head by maximum likelihood with an L2 penalty on standardised codes; intercepts are free.
 
@@ -72,30 +73,41 @@ def fit_linear_heads(
         That codes are standardised with.
     most_in_folds : int
         Objects, the first ones, that take part in the cross-validation.
+    strengths : sequence of float
+        Of the regularisation, strongest first, to choose from; of a single one there is nothing to choose, and `held_out` is all NaN but for values.
     """
     standardised = (np.asarray(codes, np.float64) - mean) / scale
     # along principal axes the squared weights are the same, and L-BFGS can be told how steep each direction is
     axes = np.linalg.eigh(standardised[:most_in_folds].T @ standardised[:most_in_folds])[1]
     x, few = torch.tensor(standardised @ axes), slice(0, most_in_folds)
-    weights, biases, held_out, strengths, start = [], [], [], [], 0
+    weights, biases, held_out, chosen, start = [], [], [], [], 0
     for head in heads:
         y = torch.tensor(np.asarray(targets[:, start : start + head.width], np.float64))
         start += head.width
         fold = _dealt(head, y[few])
         if head.kind == "value":
-            outputs, strength, (weight, bias) = _values(head, x, y, fold)
+            outputs, strength, (weight, bias) = _values(head, x, y, fold, strengths)
         else:
-            tried = _held_out(head, x[few], y[few], fold, STRENGTHS)
-            number = int(np.argmin([_score(head, each, y[few]) for each in tried]))
-            outputs, strength = tried[number], STRENGTHS[number]
+            outputs, strength = _chosen(head, x[few], y[few], fold, strengths)
             weight, bias = _fitted(head, x, y, strength, None)
         weights.append(weight.numpy())
         biases.append(bias.numpy())
         held_out.append(outputs.numpy())
-        strengths.append(strength)
+        chosen.append(strength)
     weight = np.concatenate(weights) @ axes.T / scale
     bias = np.concatenate(biases) - weight @ mean
-    return LinearHeads(weight, bias, np.concatenate(held_out, axis=1), tuple(strengths))
+    return LinearHeads(weight, bias, np.concatenate(held_out, axis=1), tuple(chosen))
+
+
+def _chosen(
+    head: Head, x: torch.Tensor, y: torch.Tensor, fold: torch.Tensor, strengths: Sequence[float]
+) -> tuple[torch.Tensor, float]:
+    """Held-out outputs (m, width) of the best strength, and that."""
+    if len(strengths) == 1:
+        return torch.full((len(x), head.width), torch.nan, dtype=x.dtype), strengths[0]
+    tried = _held_out(head, x, y, fold, strengths)
+    number = int(np.argmin([_score(head, each, y) for each in tried]))
+    return tried[number], strengths[number]
 
 
 def _dealt(head: Head, targets: torch.Tensor) -> torch.Tensor:
@@ -175,25 +187,25 @@ def _usual(head: Head, y: torch.Tensor) -> torch.Tensor:
 
 
 def _values(
-    head: Head, x: torch.Tensor, y: torch.Tensor, fold: torch.Tensor
+    head: Head, x: torch.Tensor, y: torch.Tensor, fold: torch.Tensor, strengths: Sequence[float]
 ) -> tuple[torch.Tensor, float, tuple[torch.Tensor, torch.Tensor]]:
     """Held-out outputs (m, 2), the strength of the mean's regularisation, and the layer."""
     few = slice(0, len(fold))
-    mean = torch.full((len(STRENGTHS), len(fold)), torch.nan, dtype=torch.float64)
+    mean = torch.full((len(strengths), len(fold)), torch.nan, dtype=torch.float64)
     for number in range(FOLDS):
         inside, outside = (fold >= 0) & (fold != number), fold == number
-        layers, intercepts = ridge(x[few][inside], y[few][inside, 0], STRENGTHS)
+        layers, intercepts = ridge(x[few][inside], y[few][inside, 0], strengths)
         mean[:, outside] = (x[few][outside] @ layers.T + intercepts).T
     missed = (mean - y[few, 0]).square()[:, fold >= 0].mean(dim=1)
     best = int(missed.argmin())
     spreads = _held_out_spreads(head, x[few], y[few], fold, mean[best])
     outputs = torch.stack([mean[best], spreads], dim=1)
     known = y.isfinite().all(dim=1)
-    layers, intercepts = ridge(x[known], y[known, 0], STRENGTHS)
+    layers, intercepts = ridge(x[known], y[known, 0], strengths)
     weight, bias = _fitted(head, x[few], y[few], _SPREAD_STRENGTH, None, mean[best])
     return (
         outputs,
-        STRENGTHS[best],
+        strengths[best],
         (torch.cat([layers[best, None], weight]), torch.cat([intercepts[best, None], bias])),
     )
 

@@ -32,7 +32,9 @@ def curve(rows: list[dict[str, float]]) -> bytes:
     for name in rows[0]:
         if name not in ("epoch", "step", "objects_per_second", "gradient"):
             axes.plot([row["epoch"] for row in rows], [row[name] for row in rows], label=name)
-    axes.set(xlabel="epoch", ylabel="loss", yscale="log")
+    shown = [value for line in axes.lines for value in line.get_ydata()]
+    scale = "log" if min(shown, default=1.0) > 0 else "linear"  # likelihoods may be negative
+    axes.set(xlabel="epoch", ylabel="loss", yscale=scale)
     axes.legend()
     axes.grid(alpha=0.3)
     data = io.BytesIO()

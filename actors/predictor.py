@@ -93,6 +93,10 @@ class PredictFromStamps:
         """`object_id` and the answers for a table with `object_id`, `stamp` and `usable`."""
         return self._heads(self.encode(objects))
 
+    def close(self) -> None:
+        """Let go of what lies outside of this process."""
+        self.encode.close()
+
 
 def _to_arrow(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
     if isinstance(values, np.ma.MaskedArray):

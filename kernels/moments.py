@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from kernels.nearest import finite_matrix
 
@@ -225,7 +226,9 @@ def principal_components(moments: Moments, components: float) -> Components:
     total = float(np.trace(covariance))
     if total <= 0.0:
         raise ValueError(f"all {moments.count} embeddings are equal: no variance to find components of")
-    eigenvalues, eigenvectors = np.linalg.eigh(covariance)
+    # LAPACK's last bits depend on its number of threads too.
+    with threadpool_limits(1, user_api="blas"):
+        eigenvalues, eigenvectors = np.linalg.eigh(covariance)
     variances = np.maximum(eigenvalues[::-1], 0.0)
     axes = eigenvectors[:, ::-1].T
     if whole:

@@ -19,10 +19,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from catalogs import storage
-from pipeline.engine.cluster import cluster
+from pipeline.engine.start import started
+from pipeline.plan import run_time
 from pipeline.stages.balance import augment
 from pipeline.stages.classify import classify
 from pipeline.stages.encode import encode
+from pipeline.stages.finish import finish
 from pipeline.stages.fit import fit
 from pipeline.stages.predict import predict
 from pipeline.stages.publish import publish
@@ -30,11 +32,19 @@ from pipeline.stages.reduce import reduce
 from pipeline.stages.vote import vote
 
 if TYPE_CHECKING:
+    from pipeline.engine.start import Name
     from pipeline.output.lock import Lock
     from pipeline.plan.plan import Plan
 
 
-def run(plan: Plan, address: str | None = None, *, dashboard: bool = False, lock: Lock | None = None) -> None:
+def run(
+    plan: Plan,
+    address: str | None = None,
+    *,
+    engine: Name | None = None,
+    dashboard: bool = False,
+    lock: Lock | None = None,
+) -> None:
     """Do everything that the plan says and that is not done yet.
 
     Every stage looks at what it finds and adds what is missing, so starting again continues. Streams take
@@ -44,25 +54,29 @@ def run(plan: Plan, address: str | None = None, *, dashboard: bool = False, lock
     ----------
     plan : Plan
     address : str, optional
-        Ray cluster to join; by default one is started on this machine.
+        Ray cluster to join; by default Ray is started on this machine, or not at all.
+    engine : {"local", "ray"}, optional
+        Who works; by default the one that `pipeline.plan.engine_choice` chooses.
     dashboard : bool
-        Start the Ray dashboard with it.
+        Start the Ray dashboard.
     lock : Lock, optional
         Of the run directory: nothing is published that another command has taken over.
     """
     if storage.exists(plan.run.published):
         return
-    with cluster(plan.config.run, address, dashboard=dashboard, run=plan.run_id):
-        encode(plan)
-        reduce(plan)
+    name = engine or run_time.engine_for(plan, address, dashboard=dashboard)
+    with started(name, plan.config.run, address, dashboard=dashboard, run=plan.run_id) as workers:
+        encode(plan, workers)
+        reduce(plan, workers)
         if plan.config.augment.balance:
-            fit(plan, first=True)
-            vote(plan, first=True)
-            augment(plan)
-        fit(plan)
-        vote(plan)
-        classify(plan)
-        predict(plan)
+            fit(plan, workers, first=True)
+            vote(plan, workers, first=True)
+            augment(plan, workers)
+        fit(plan, workers)
+        vote(plan, workers)
+        classify(plan, workers)
+        finish(plan, workers)
+        predict(plan, workers)
         if lock is not None:
             lock.check()
-        publish(plan)
+        publish(plan, workers)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ray.util.metrics import Counter, Gauge, Histogram
 
 from actors.embedder import Embedder
+from actors.metrics import Counter, Gauge, Histogram
 from actors.serving.connection import Connection, Expected, ServerAway
 from actors.serving.contract import ServingError
 

@@ -173,7 +173,7 @@ def _fitted(
         loss.backward()
         return loss
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    optimiser.step(closure)
     return (weight / steep).detach(), bias.detach()
 
 

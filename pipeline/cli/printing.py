@@ -74,15 +74,26 @@ def plan(planned: Plan, judged: Estimate) -> None:
         grid.add_row("", drawn)
     grid.add_row("vote", config.vote.in_words)
     grid.add_row("columns", escape(", ".join(f"{f.name} {f.type}" for f in planned.schema)))
-    out = release.rows * (2 * planned.features * (2 if config.publish.embeddings else 1) + 120)
-    memory = planned.slice_bytes
-    text = f"about {_bytes(out)} written; {_bytes(memory)} of memory a slice in flight"
-    grid.add_row("bytes", text + _cached(planned))
+    grid.add_row("bytes", _sizes(planned))
     grid.add_row("time", escape(_duration(planned, judged)))
+    grid.add_row("engine", escape(_engine(judged)))
     grid.add_row("run", escape(f"{planned.run.url} ({planned.run_id})"))
     console.print(grid)
     for note in [*planned.notes, *notes(planned, judged)]:
         console.print(f"[bold yellow]note:[/] {escape(note)}")
+
+
+def _sizes(planned: Plan) -> str:
+    config, rows = planned.config, planned.release.rows
+    out = rows * (2 * planned.features * (2 if config.publish.embeddings else 1) + 120)
+    text = f"about {_bytes(out)} written; {_bytes(planned.slice_bytes)} of memory a slice in flight"
+    return text + _cached(planned)
+
+
+def _engine(judged: Estimate) -> str:
+    if not judged.why:
+        return "none"
+    return f"{'Ray' if judged.engine == 'ray' else 'this process, without Ray'} ({judged.why})"
 
 
 def _cached(planned: Plan) -> str:

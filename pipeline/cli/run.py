@@ -75,8 +75,9 @@ def run(
         with locked(out, "run") as lock:
             planned = as_decided(planned)  # somebody may have named groups while this one planned
             planned.run.prepare(planned.record, anew=anew, remedy=remedy)
-            printing.plan(planned, estimate(planned, address))
+            judged = estimate(planned, address, dashboard=dashboard)
+            printing.plan(planned, judged)
             from pipeline import flow
 
-            flow.run(planned, address, dashboard=dashboard, lock=lock)
+            flow.run(planned, address, engine=judged.engine, dashboard=dashboard, lock=lock)
     printing.summary(out)

@@ -73,6 +73,9 @@ class Classes(Section):
     names: list[Name] | dict[str, Name] = []
     """With `edges`: a class for each bin, one more than edges. Without `edges`: a table of the column's values and their classes
     (other values are no labels); by default each text is its own class."""
+    finish: bool = False
+    """Whether a predictor that learns from the kept objects classifies those that the vote left over, in columns of its own: `finished_class` and
+    `finished_probability`."""
     smallest_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Smallest share of a group's labelled kept objects that must have a class for the group to get it."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0

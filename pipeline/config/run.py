@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,9 @@ from catalogs.survey import Section
 class Run(Section):
     """How the work is divided, and progress reports."""
 
+    engine: Literal["auto", "local", "ray"] = "auto"
+    """Who does the work: `local`, this process alone; `ray`, Ray, on this machine or at `--address`; `auto`: `local` where the plan judges that no more
+    than two minutes of work for one core are left and nothing asks for Ray (`--address`, a Ray job, GPUs, the dashboard, balanced bags). The bytes are the same."""
     slice_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
     """Catalog rows in a slice: the unit of work, of commit and of retry."""
     read_cpus: Annotated[float, Field(gt=0, le=1024)] = 0.5

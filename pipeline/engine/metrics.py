@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ray.util.metrics import Counter, Gauge, Histogram
+from actors.metrics import Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,24 +1,21 @@
-"""What Ray's workers do with a slice: read it, let an actor work on it, and write what comes of it."""
+"""What is done with a slice: it is read, an actor works on it, and what comes of it is written."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from actors.serving.contract import ServingError
+from catalogs.packed import pack, unpack
 from catalogs.slices import Slice
-from catalogs.source import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from actors.embedder import Effort
     from pipeline.engine.metrics import RunMetrics
-
-# One row is one slice: it is handed over whole, and without a copy.
-ONE_SLICE: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,11 @@ class OnSlices:
             now = self._effort()
             if before is not None and now is not None:
                 self._metrics.computed(before, now)
+
+    def close(self) -> None:
+        """Let go of what lies outside of this process."""
+        if close := getattr(self._work, "close", None):
+            close()
 
 
 def slice_of(row: pa.Table) -> Slice:

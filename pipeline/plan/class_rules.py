@@ -40,6 +40,25 @@ SHARE_FIELD = pa.field(
         "description": "share of the object's votes that groups of its group's class have; null if the group has no name",
     },
 )
+FINISHED_FIELDS = (
+    pa.field(
+        "finished_class",
+        pa.string(),
+        metadata={
+            "ucd": "meta.code.class",
+            "description": "class by the vote, where it kept the object in a group with a name, else by a predictor that learned from those; "
+            "null if the object has no embedding",
+        },
+    ),
+    pa.field(
+        "finished_probability",
+        pa.float32(),
+        metadata={
+            "ucd": "stat.probability",
+            "description": "probability of finished_class, where it is the predictor's; null where the vote decided",
+        },
+    ),
+)
 EVIDENCE = (
     "sersic_n",
     "gini",
@@ -54,7 +73,7 @@ EVIDENCE = (
 """Measured columns whose medians are kept with every group, where a run has them."""
 VOTED = {
     *("class", "class_share", "group", "kept", "agreement", "confidence", "branch", "branch_confidence"),
-    *("runner_up", "distance", "reference_group"),
+    *("runner_up", "distance", "reference_group", "finished_class", "finished_probability"),
 }
 """Columns of the catalog that come from the vote, beside those that start with `vote_`."""
 NO_PARAMETERS = {"object_id", "ra", "dec", "shard", "row", "flags", "measure_flags"}

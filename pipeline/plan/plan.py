@@ -22,6 +22,7 @@ from pipeline.plan import (
     class_rules,
     config_faults,
     config_notes,
+    engine_choice,
     enough_objects,
     measuring,
     predicting,
@@ -130,6 +131,7 @@ def catalog_schema(config: Config, release: Release, predictions: Sequence[Predi
             *votes,
             class_rules.CLASS_FIELD,
             class_rules.SHARE_FIELD,
+            *(class_rules.FINISHED_FIELDS if config.classes.finish else ()),
             *(field for each in predictions for field in each.schema),
         ]
     )
@@ -175,8 +177,9 @@ def make_plan(
     if release is not None:
         faults += enough_objects.group_faults(config, source, release)
         faults += config_faults.slice_faults(config, source, release)
-    if is_own(address):
+    if is_own(address) and config.run.engine != "local":
         faults += temp_faults()
+    faults += engine_choice.engine_faults(config, source, address)
     if is_own(address) and not encoded and not torch.cuda.is_available():
         faults += config_faults.no_gpu(config, source)
     notes: list[str] = []
@@ -201,9 +204,19 @@ def make_plan(
     prints = fingerprints(
         config, release, weights, measuring.psf_fingerprint(measurer, release.psf), diffusion
     )
-    run_encoder = encoder_of_run(config, weights, features)
+
+    def ask_servers(served: dict[str, Any]) -> list[Fault]:
+        return [] if encoded else serving.look(served, source, address)[0]
+
     predictions, predicting_notes = predicting.in_force(
-        config, folder, source, run, run_encoder, schema, prints["encode"]
+        config,
+        folder,
+        source,
+        run,
+        encoder_of_run(config, weights, features),
+        schema,
+        prints["encode"],
+        ask_servers,
     )
     decided = group_labels.read(run)
     labels = group_labels.in_force(decided, prints["fit"])

@@ -15,14 +15,17 @@ from kernels.heads.columns import column_name
 from kernels.heads.predictor import NotAPredictor, Predictor
 from pipeline.plan.encoding import segmenter_options
 from pipeline.plan.predictor_encoder import differences, own_options
+from pipeline.plan.serving import served_options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from pipeline.config.file import Config
     from pipeline.rundir.run_directory import RunDirectory
 
-__all__ = ["SUFFIX", "Prediction", "in_force", "look_at_predictor"]
+__all__ = ["REMEDY", "SUFFIX", "Prediction", "in_force", "look_at_predictor", "predictor_name"]
 
 SUFFIX = ".safetensors"
 REMEDY = "Give a file that `tuningfork train predictor` made"
@@ -59,6 +62,7 @@ def in_force(
     run_encoder: dict[str, Any],
     schema: pa.Schema,
     encoded: str,
+    ask_servers: Callable[[dict[str, Any]], list[Fault]],
 ) -> tuple[list[Prediction], list[str]]:
     """The predictors of a run, and notes on them: first those of the config, then those that people added, by name.
 
@@ -73,6 +77,8 @@ def in_force(
         Columns of the catalog without them.
     encoded : str
         Fingerprint of the run's stage encode.
+    ask_servers : callable
+        What is wrong with the servers that these options of `actors.serving.client.ServedEncoder` name.
 
     Raises
     ------
@@ -80,7 +86,7 @@ def in_force(
     """
     named = [(storage.absolute(path, folder), "predict.with", source) for path in config.predict.with_]
     there = [name for name in sorted(storage.names(run.predictors)) if name.endswith(SUFFIX)]
-    configured = {_stem(file) for file, _, _ in named}
+    configured = {predictor_name(file) for file, _, _ in named}
     added = [
         storage.join(run.predictors, name) for name in there if name.removesuffix(SUFFIX) not in configured
     ]
@@ -93,7 +99,7 @@ def in_force(
     )
     for file, key, where in named:
         try:
-            prediction, said = look_at_predictor(file, config, run_encoder, encoded)
+            prediction, said = look_at_predictor(file, config, folder, run_encoder, encoded)
         except (NotAPredictor, OSError, ValueError) as error:
             value = repr(file) if key else None
             faults.append(
@@ -109,6 +115,8 @@ def in_force(
             remedy = "Leave one of the two out, or train it anew with another name of the question"
             faults.append(Fault(where, problem, remedy, key=key or None, value=repr(file) if key else None))
         taken |= {name.lower(): f"the predictor {prediction.name}" for name in prediction.schema.names}
+        if "endpoints" in (prediction.encoder_options or {}):
+            faults += ask_servers(prediction.encoder_options or {})
         found.append(prediction)
         notes += said
     if faults:
@@ -117,7 +125,7 @@ def in_force(
 
 
 def look_at_predictor(
-    file: str, config: Config, run_encoder: dict[str, Any], encoded: str
+    file: str, config: Config, folder: str, run_encoder: dict[str, Any], encoded: str
 ) -> tuple[Prediction, list[str]]:
     """One predictor, and notes on it.
 
@@ -128,7 +136,7 @@ def look_at_predictor(
     OSError
         If it cannot be read.
     """
-    data, name = storage.read(file), _stem(file)
+    data, name = storage.read(file), predictor_name(file)
     predictor = Predictor.from_bytes(data, file)
     taught = predictor.encoder
     if list(taught["bands"]) != list(run_encoder["bands"]):
@@ -152,6 +160,9 @@ def look_at_predictor(
         for key, value in options.items()
         if key not in ("checkpoint", "batch_size", "threads", "device")
     }
+    if config.encode.served_by is not None:
+        named = config.model_copy(update={"encode": config.encode.model_copy(update={"served_name": name})})
+        options = served_options(named, folder, options, taught["features"], taught["weights"])
     prediction = Prediction(
         name,
         file,
@@ -172,7 +183,8 @@ def _scale_notes(name: str, taught: dict[str, Any], here: dict[str, Any]) -> lis
     ]
 
 
-def _stem(file: str) -> str:
+def predictor_name(file: str) -> str:
+    """What a predictor is called: its file's name without the suffix, as a name of columns."""
     return column_name(PurePosixPath(file).name.removesuffix(SUFFIX)) or "predictor"
 
 

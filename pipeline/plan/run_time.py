@@ -7,10 +7,8 @@ compiled or loaded at first use is not counted. `COSTS` holds what a run needs b
 from __future__ import annotations
 
 import math
-import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,12 +19,15 @@ from catalogs.errors import TuningforkError
 from catalogs.slices import Slice
 from kernels.bags import FRACTION
 from pipeline.engine.cluster import is_own
+from pipeline.engine.cores import usable_cores
 from pipeline.plan import trial
+from pipeline.plan.engine_choice import chosen, decided
 
 if TYPE_CHECKING:
+    from pipeline.engine.start import Name
     from pipeline.plan.plan import Plan
 
-__all__ = ["COSTS", "Estimate", "estimate", "notes"]
+__all__ = ["COSTS", "Estimate", "engine_for", "estimate", "notes"]
 
 
 class Costs(NamedTuple):
@@ -52,6 +53,8 @@ COSTS = Costs()
 """From `benchmarks/results/memory.csv` (10,000 to 1,000,000 objects, two cores), where starting and barriers took 24 s together; they took about
 44 s on another machine of two cores, and these lie between the two. `byte` is a rough one, from a single run of 3,000 stamps of 424 pixels.
 `python -m benchmarks plan_time` holds them all against runs."""
+LOCAL = COSTS._replace(start=1.0, barriers=3.0)
+"""In this process."""
 SAMPLE = 16
 """Objects that are read at each of two places of the release."""
 SAMPLE_BYTES = 32 << 20
@@ -78,6 +81,9 @@ class Rates(NamedTuple):
     """Share of the objects that are."""
 
 
+UNKNOWN = Rates(*[math.nan] * 6)
+
+
 @dataclass(frozen=True)
 class Estimate:
     """What a run that is left to do will take, in seconds."""
@@ -92,6 +98,10 @@ class Estimate:
     """Everything else."""
     unknown: str = ""
     """Why `stamps` is not known."""
+    engine: Name = "local"
+    """Who will do it."""
+    why: str = ""
+    """Why it is that one."""
 
     @property
     def seconds(self) -> float:
@@ -99,38 +109,37 @@ class Estimate:
         return self.stamps + self.rest
 
 
-def estimate(plan: Plan, address: str | None = None) -> Estimate:
-    """Judge by a trial what is left of a run.
+def estimate(plan: Plan, address: str | None = None, *, dashboard: bool = False) -> Estimate:
+    """Judge by a trial what is left of a run, and who will do it.
 
     Parameters
     ----------
     plan : Plan
     address : str, optional
         Of the cluster that works: its cores are not this machine's.
+    dashboard : bool
+        Ray's is asked for.
     """
     if storage.exists(plan.run.published):
         return Estimate(0, 0.0, 0.0, 0.0)
-    done = parts.done(plan.run.objects)
-    left = [piece for piece in plan.slices() if piece.name not in done]
-    cores = float(usable_cores()) if is_own(address) else math.inf
-    rest = _rest(plan, cores)
-    if not left:
-        return Estimate(0, 0.0, 0.0, rest)
+    left, cores = _left(plan), float(usable_cores()) if is_own(address) else math.inf
     release = plan.release
     selected = 1.0 if release.selected is None else release.selected / release.rows
     objects = round(selected * sum(piece.rows for piece in left))
-    try:
-        rates = _rates(plan, left, selected)
-    except (TuningforkError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return Estimate(
-            objects, math.nan, 0.0, rest, f"not known, for a trial of the first stamps failed: {reason}"
-        )
+    rates, unknown = _tried(plan, left, selected)
+    work = _rest_work(plan) + (sum(_stamp_work(plan, left, rates, selected)) if left else 0.0)
+    engine, why = chosen(plan.config, work, address, dashboard=dashboard)
+    rest = _rest(plan, cores, COSTS if engine == "ray" else LOCAL)
+    if not left:
+        return Estimate(0, 0.0, 0.0, rest, engine=engine, why=why)
     stamps, measuring = _stamps(plan, left, rates, selected, cores)
-    unknown = ""
-    if math.isnan(rates.encode):
-        unknown = "as the servers go" if plan.servers_unseen else "as the GPU goes"
-    return Estimate(objects, stamps, measuring, rest, unknown)
+    return Estimate(objects, stamps, 0.0 if math.isnan(measuring) else measuring, rest, unknown, engine, why)
+
+
+def engine_for(plan: Plan, address: str | None = None, *, dashboard: bool = False) -> Name:
+    """Who does what is left of a run; without a trial where that does not rest on one."""
+    known = decided(plan.config, address, dashboard=dashboard)
+    return known[0] if known else estimate(plan, address, dashboard=dashboard).engine
 
 
 def notes(plan: Plan, judged: Estimate) -> list[str]:
@@ -147,26 +156,37 @@ def notes(plan: Plan, judged: Estimate) -> list[str]:
     return [note]
 
 
-def usable_cores() -> int:
-    """Cores that this process may use: fewer than the machine's where a container says so."""
-    cores = len(os.sched_getaffinity(0))
-    limit = Path("/sys/fs/cgroup/cpu.max")
-    if limit.exists():
-        quota, _, period = limit.read_text().partition(" ")
-        if quota != "max":
-            cores = min(cores, max(1, int(quota) // int(period)))
-    return cores
+def _left(plan: Plan) -> list[Slice]:
+    """Slices that are not encoded yet."""
+    done = parts.done(plan.run.objects)
+    return [piece for piece in plan.slices() if piece.name not in done]
 
 
-def _rest(plan: Plan, cores: float) -> float:
-    """Starting, fitting, voting and publishing."""
+def _members(plan: Plan) -> int:
+    return plan.config.fit.bags * len(plan.config.fit.families)
+
+
+def _rest_work(plan: Plan) -> float:
+    """Seconds on one core: fitting, voting and publishing."""
     settings, release = plan.config.fit, plan.release
     objects = release.rows if release.selected is None else release.selected
-    members = settings.bags * len(settings.families)
     bag = objects if settings.resample == "none" else min(FRACTION * objects, settings.bag_rows)
-    work = objects * COSTS.vote + members * (COSTS.member + bag * COSTS.in_bag)
-    # On somebody's cluster members and slices are spread further, but not without end.
-    return COSTS.start + COSTS.barriers + work / min(cores, members)
+    return objects * COSTS.vote + _members(plan) * (COSTS.member + bag * COSTS.in_bag)
+
+
+def _rest(plan: Plan, cores: float, costs: Costs) -> float:
+    """Seconds for all but the stamps. On somebody's cluster members and slices are spread further, but not without end."""
+    return costs.start + costs.barriers + _rest_work(plan) / min(cores, _members(plan))
+
+
+def _stamp_work(plan: Plan, left: list[Slice], rates: Rates, selected: float) -> tuple[float, float, float]:
+    """Seconds on one core: encoding, measuring and reading."""
+    wanted, batch = [selected * rates.usable * piece.rows for piece in left], plan.config.encode.batch_size
+    # A slice's last batch is padded to its full size.
+    slots = sum(math.ceil(objects / batch) * batch for objects in wanted)
+    rows = sum(piece.rows for piece in left)
+    read = len(left) * rates.slice + rows * (rates.read + plan.row_bytes * COSTS.byte)
+    return slots * rates.encode, sum(wanted) * rates.measure + len(left) * rates.call, read
 
 
 def _stamps(
@@ -174,18 +194,12 @@ def _stamps(
 ) -> tuple[float, float]:
     """Wall-clock seconds of the streaming pass, and of measuring alone."""
     settings = plan.config.encode
-    wanted = [selected * rates.usable * piece.rows for piece in left]
-    batch = settings.batch_size
-    # A slice's last batch is padded to its full size.
-    slots = sum(math.ceil(objects / batch) * batch for objects in wanted)
-    encode, measure = slots * rates.encode, sum(wanted) * rates.measure + len(left) * rates.call
-    rows = sum(piece.rows for piece in left)
-    read = len(left) * rates.slice + rows * (rates.read + plan.row_bytes * COSTS.byte)
+    encode, measure, read = _stamp_work(plan, left, rates, selected)
     # Workers beyond the slices have nothing to do, those beyond the cores wait for one another.
     workers = min(settings.workers, len(left))
     turns = math.ceil(len(left) / workers) * workers / len(left)
     parallel = min(workers * settings.threads, cores)
-    if plan.config.encode.served_by is not None:
+    if settings.served_by is not None:
         parallel = min(workers, cores)
 
     def wall(work: float) -> float:
@@ -193,6 +207,20 @@ def _stamps(
         return max(turns * work / parallel, (work + read) / cores) * crowding
 
     return wall(encode + measure), wall(measure)
+
+
+def _tried(plan: Plan, left: list[Slice], selected: float) -> tuple[Rates, str]:
+    """What a trial found, and what is not known, and why."""
+    if not left:
+        return UNKNOWN, ""
+    try:
+        rates = _rates(plan, left, selected)
+    except (TuningforkError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return UNKNOWN, f"not known, for a trial of the first stamps failed: {reason}"
+    if math.isnan(rates.encode):
+        return rates, "as the servers go" if plan.servers_unseen else "as the GPU goes"
+    return rates, ""
 
 
 def _rates(plan: Plan, left: list[Slice], selected: float) -> Rates:
@@ -227,5 +255,5 @@ def _read(plan: Plan, left: list[Slice], selected: float) -> tuple[float, float,
         long = time.perf_counter() - start
         each.append(max(0.0, long - short) / max(1, some.rows - 1))
         opening.append(max(0.0, short - each[-1]))
-    tile_cache.resize(0)  # this process reads no more
+    tile_cache.resize(0)  # a process that reads again asks for its own
     return float(np.mean(opening)), float(np.mean(each)), pa.concat_tables(found)

@@ -104,7 +104,9 @@ def _looked_at(plan: Plan, files: Sequence[str]) -> dict[str, bytes]:
     faults = []
     for file in files:
         try:
-            prediction, _ = look_at_predictor(file, plan.config, run_encoder, plan.fingerprints["encode"])
+            prediction, _ = look_at_predictor(
+                file, plan.config, _folder(plan), run_encoder, plan.fingerprints["encode"]
+            )
         except (NotAPredictor, OSError, ValueError) as error:
             faults.append(Fault(file, first_line(error).removeprefix(f"{file}: "), REMEDY))
             continue

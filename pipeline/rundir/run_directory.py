@@ -91,6 +91,11 @@ class RunDirectory:
         return storage.join(self.models, "classes.json")
 
     @property
+    def finisher(self) -> str:
+        """The predictor that finishes what the vote left over; empty where there was nothing to learn from."""
+        return storage.join(self.models, "finish.safetensors")
+
+    @property
     def labels(self) -> str:
         """What people decided on the groups: no stage's output, and kept when stages are done anew."""
         return storage.join(self.url, "labels", "labels.json")
@@ -146,7 +151,7 @@ class RunDirectory:
             "augment": [self.synthetic, self.balance],
             "fit": [self.ensemble],
             "vote": [self.votes],
-            "classify": [self.classes],
+            "classify": [self.classes, self.finisher],
             # The mark goes first: a catalog that is being removed must not look complete.
             "publish": [
                 self.published,

@@ -12,8 +12,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import ray
-import ray.data
 
 from actors.factory import EncodeAndMeasure
 from catalogs import parts, storage
@@ -21,18 +19,20 @@ from catalogs.slices import Slice
 from kernels import bags
 from kernels.diffusion_model import BATCH
 from pipeline.console import console
-from pipeline.engine.slice_tasks import ONE_SLICE, OnSlices
-from pipeline.engine.streams import Stream, follow
+from pipeline.engine.engine import Actors, Reader
+from pipeline.engine.slice_tasks import OnSlices
+from pipeline.engine.streams import Stream
 from pipeline.rundir import arrays
 from pipeline.stages.barrier import barrier, on_parts
 from pipeline.stages.neighbours import requests
-from pipeline.stages.part_writer import write_part
+from pipeline.stages.part_writer import part_writer
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from pipeline.config.augment import Augment
+    from pipeline.engine.engine import Engine
     from pipeline.engine.metrics import RunMetrics
     from pipeline.plan.plan import Plan
 
@@ -42,11 +42,11 @@ PIECE = 2 * BATCH
 """Synthetic objects in a part."""
 
 
-def augment(plan: Plan) -> None:
+def augment(plan: Plan, engine: Engine) -> None:
     """Draw and encode the synthetic neighbours of rare groups, in every piece that has no part yet."""
     run, settings = plan.run, plan.config.augment
     if not storage.exists(run.balance):
-        _decide(plan)
+        _decide(plan, engine)
     decided = arrays.read_with(run.balance, lambda values: {**values, "synthetic": int(values["synthetic"])})
     done = parts.done(run.synthetic)
     missing = [piece for piece in pieces(decided["synthetic"]) if piece.name not in done]
@@ -63,34 +63,15 @@ def augment(plan: Plan) -> None:
         lambda _: "synthetic neighbours",
     )
     with barrier(plan, "balance"):
-        wanted = ray.put(requests(plan, np.array([group["synthetic"] for group in decided["groups"]])))
-    written = (
-        stream.slices(functools.partial(_piece_of, wanted), 1024, config.run.read_cpus)
-        .map_batches(
-            DrawAndEncode,
-            fn_constructor_args=(
-                plan.generator_options,
-                plan.encoder_options,
-                plan.segmenter_options,
-                stream.metrics,
-            ),
-            compute=ray.data.ActorPoolStrategy(size=min(settings.workers, len(missing))),
-            num_cpus=config.encode.cpus,
-            num_gpus=max(settings.gpus, config.encode.gpus) or None,
-            **ONE_SLICE,
-        )
-        .map_batches(
-            functools.partial(
-                write_part,
-                folder=run.synthetic,
-                fingerprint=plan.fingerprints["augment"],
-                metrics=stream.metrics,
-            ),
-            num_cpus=0.25,
-            **ONE_SLICE,
-        )
+        wanted = requests(plan, engine, np.array([group["synthetic"] for group in decided["groups"]]))
+    options = plan.generator_options, plan.encoder_options, plan.segmenter_options
+    gpus = max(settings.gpus, config.encode.gpus)
+    engine.stream(
+        stream,
+        Reader(functools.partial(_piece_of, wanted), 1024, config.run.read_cpus),
+        Actors(DrawAndEncode, options, settings.workers, config.encode.cpus, gpus),
+        part_writer(plan, stream, run.synthetic),
     )
-    follow(stream, written)
 
 
 def pieces(total: int) -> list[Slice]:
@@ -129,10 +110,10 @@ def shortfall(
     return wanted.astype(np.int64)
 
 
-def _decide(plan: Plan) -> None:
+def _decide(plan: Plan, engine: Engine) -> None:
     """Record and print which groups are rare and how many neighbours they get."""
     config, groups = plan.config, plan.config.fit.groups
-    counted = on_parts(plan, _counts, plan.run.first_votes, groups)
+    counted = on_parts(plan, engine, _counts, plan.run.first_votes, groups)
     objects, kept = functools.reduce(np.add, counted)
     wanted = shortfall(
         objects, kept, config.augment, config.fit.bag_rows, resampled=config.fit.resample != "none"
@@ -168,13 +149,12 @@ def _counts(_folder: str, names: list[str], votes: str, groups: int) -> Counts:
     return counted
 
 
-def _piece_of(wanted: ray.ObjectRef, piece: Slice) -> pa.Table:
-    every: pa.Table = ray.get(wanted)
-    return every.slice(piece.start, piece.rows)
+def _piece_of(wanted: pa.Table, piece: Slice) -> pa.Table:
+    return wanted.slice(piece.start, piece.rows)
 
 
 class DrawAndEncode(OnSlices):
-    """The generator and the encoder as Ray Data sees them: what is drawn is encoded where it is drawn, and then forgotten."""
+    """The generator and the encoder, on slices: what is drawn is encoded where it is drawn, and then forgotten."""
 
     def __init__(
         self,

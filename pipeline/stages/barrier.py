@@ -1,31 +1,27 @@
-"""What barriers share: they need all parts before them, restart whole, and look at parts in Ray tasks."""
+"""What barriers share: they need all parts before them, restart whole, and look at parts in tasks of the engine."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-import ray
-
 from actors.embeddings import embeddings_of
 from catalogs import parts
-from catalogs.errors import CatalogMismatch, TuningforkError
+from catalogs.errors import CatalogMismatch
 from pipeline.engine.metrics import RunMetrics
 from pipeline.engine.progress import StageProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from catalogs.parts import Receipt
+    from pipeline.engine.engine import Engine
     from pipeline.plan.plan import Plan
 
 MOST_TASKS = 256
-TRIES = 20
-task = ray.remote(num_cpus=1, max_retries=TRIES, scheduling_strategy="SPREAD")
-"""Makes a function a barrier's task. A node on which everything dies is always free: tasks that are not spread would all be tried there."""
 
 
 @contextlib.contextmanager
@@ -35,7 +31,7 @@ def barrier(plan: Plan, stage: str) -> Iterator[None]:
         yield
 
 
-def read_receipts(plan: Plan) -> Iterator[Receipt]:
+def read_receipts(plan: Plan, engine: Engine) -> Iterator[Receipt]:
     """The receipts of every slice's objects, in order; a release may have more of them than memory holds.
 
     Raises
@@ -43,7 +39,7 @@ def read_receipts(plan: Plan) -> Iterator[Receipt]:
     CatalogMismatch
         If a part was made under another fingerprint.
     """
-    receipts: Iterator[Receipt] = (r for chunk in on_parts(plan, _receipts) for r in chunk)
+    receipts: Iterator[Receipt] = (r for chunk in on_parts(plan, engine, _receipts) for r in chunk)
     for receipt, piece in zip(receipts, plan.slices(), strict=True):
         if receipt.fingerprint != plan.fingerprints["encode"]:
             where = parts.url(plan.run.objects, piece.name)
@@ -51,38 +47,18 @@ def read_receipts(plan: Plan) -> Iterator[Receipt]:
         yield receipt
 
 
-def on_parts(plan: Plan, function: Any, *arguments: Any) -> Iterator[Any]:
-    """Apply a function to chunks of all parts in Ray tasks; answers come in the parts' order."""
-    return on_named_parts(plan, [piece.name for piece in plan.slices()], function, *arguments)
+def on_parts(plan: Plan, engine: Engine, function: Callable[..., Any], *shared: Any) -> Iterator[Any]:
+    """What `function(folder, names, *shared)` says of chunks of all objects' parts, in the parts' order."""
+    return on_named_parts(plan, engine, [piece.name for piece in plan.slices()], function, *shared)
 
 
-def on_named_parts(plan: Plan, names: Sequence[str], function: Any, *arguments: Any) -> Iterator[Any]:
+def on_named_parts(
+    plan: Plan, engine: Engine, names: Sequence[str], function: Callable[..., Any], *shared: Any
+) -> Iterator[Any]:
     """The same for the parts of these names."""
     step = max(1, -(-len(names) // MOST_TASKS))
-    shared = [ray.put(argument) for argument in arguments]
-    # Ray's dashboard lists tasks by their names.
-    apply = _apply.options(name=function.__name__.lstrip("_"))
-    tasks = [
-        apply.remote(function, plan.run.objects, list(names[i : i + step]), *shared)
-        for i in range(0, len(names), step)
-    ]
-    while tasks:
-        yield answers([tasks.pop(0)])[0]  # an answer leaves Ray's store when it is dealt with
-
-
-def answers(tasks: Sequence[ray.ObjectRef]) -> list[Any]:
-    """Results of Ray tasks; an error of ours comes back as itself, not wrapped in Ray's."""
-    try:
-        return list(ray.get(list(tasks)))
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, ValueError | TuningforkError):
-            raise TuningforkError(str(error.cause)) from error
-        raise
-
-
-@task
-def _apply(function: Any, folder: str, names: list[str], *arguments: Any) -> Any:
-    return function(folder, names, *arguments)
+    chunks = [(plan.run.objects, list(names[i : i + step])) for i in range(0, len(names), step)]
+    return engine.map(function, chunks, *shared)
 
 
 def _receipts(folder: str, names: list[str]) -> list[Receipt]:

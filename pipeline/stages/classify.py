@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.config.classes import Classes
+    from pipeline.engine.engine import Engine
     from pipeline.plan.plan import Plan
     from pipeline.rundir.group_labels import Label
 
@@ -67,14 +68,14 @@ class Outcome:
         return Outcome(self.kept + other.kept, self.split + other.split, self.held_out + other.held_out)
 
 
-def classify(plan: Plan) -> None:
+def classify(plan: Plan, engine: Engine) -> None:
     """Give the groups their classes, and record the evidence for them."""
     run, classes = plan.run, plan.config.classes
     if storage.exists(run.classes):
         return
     with barrier(plan, "classify"):
         columns = class_rules.medians_needed(classes, plan.schema)
-        found = on_parts(plan, count, run.votes, plan.config.fit.groups, columns, classes)
+        found = on_parts(plan, engine, count, run.votes, plan.config.fit.groups, columns, classes)
         counts = reduce(add, found)
         groups = named(_few_labels(counts, classes), classes, plan.labels)
         members, pilot = Ensemble.from_arrays(arrays.load(run.ensemble)), arrays.load(run.components)["pilot"]
@@ -82,7 +83,7 @@ def classify(plan: Plan) -> None:
             plan.config.vote, [group["class"] for group in groups], classes.split, members, pilot
         )
         read = [where.existing(n, plan.schema.names) for s in classes.split for n in where.columns_of(s.when)]
-        outcome = reduce(add, on_parts(plan, outcome_of, run.votes, decided, read, classes))
+        outcome = reduce(add, on_parts(plan, engine, outcome_of, run.votes, decided, read, classes))
         values = {
             "by": classes.by,
             "fit": plan.fingerprints["fit"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import ray
 
 from catalogs import parts, storage
 from catalogs.errors import CatalogMismatch
@@ -15,15 +14,16 @@ from kernels.moments import Components, project
 from kernels.vote import align, ensemble
 from pipeline.plan import enough_objects
 from pipeline.rundir import arrays
-from pipeline.stages.barrier import answers, barrier, on_parts, task, usable
+from pipeline.stages.barrier import barrier, on_parts, usable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pipeline.engine.engine import Engine
     from pipeline.plan.plan import Plan
 
 
-def fit(plan: Plan, *, first: bool = False) -> None:
+def fit(plan: Plan, engine: Engine, *, first: bool = False) -> None:
     """Draw the bags, fit every member in a task of its own, align them to the reference.
 
     Where bags are balanced, the `first` fit is on real objects alone, and the other one's bags hold synthetic neighbours too.
@@ -42,7 +42,7 @@ def fit(plan: Plan, *, first: bool = False) -> None:
         if settings.resample == "hash":
             strata = bags.stratify(pilot, seed=settings.seed)
             probabilities = bags.inclusion(strata.shares, total, settings.bag_rows)
-        drawn = on_parts(plan, _draw, saved, strata, probabilities, settings.bags, settings.seed)
+        drawn = on_parts(plan, engine, _draw, saved, strata, probabilities, settings.bags, settings.seed)
         ids, codes, masks = (
             np.concatenate(columns, axis=axis)
             for columns, axis in zip(zip(*drawn, strict=True), (0, 0, 1), strict=True)
@@ -52,14 +52,11 @@ def fit(plan: Plan, *, first: bool = False) -> None:
         enough_objects.check_fit(settings, total, pilot, (codes[mask] for mask in masks))
         if plan.config.augment.balance and not first:
             codes, masks = _with_neighbours(plan, Components.from_arrays(saved), codes, masks)
-        shared = ray.put((codes, masks))
-        tasks = [
-            _fit_one.options(name=f"fit {family}").remote(shared, bag, family, settings.groups, settings.seed)
-            for bag in range(settings.bags)
-            for family in settings.families
-        ]
+        wanted = [(bag, family) for bag in range(settings.bags) for family in settings.families]
+        names = [f"fit {family}" for _, family in wanted]
+        fitted = engine.map(_fit_one, wanted, codes, masks, settings.groups, settings.seed, names=names)
         reference = fit_member("kmeans", pilot, settings.groups, settings.seed)
-        members: list[Member] = answers(tasks)
+        members: list[Member] = list(fitted)
         chosen = ensemble(align(members, reference, pilot), reference)
         arrays.save(ensemble_file, chosen.to_arrays())
 
@@ -109,10 +106,10 @@ def _draw(
     return np.concatenate(ids_), np.concatenate(codes_), np.concatenate(masks_, axis=1)
 
 
-@task
-def _fit_one(shared: Any, bag: int, family: Any, groups: int, seed: int) -> Member:
+def _fit_one(
+    bag: int, family: Any, codes: NDArray[np.float32], masks: NDArray[np.bool_], groups: int, seed: int
+) -> Member:
     import torch  # noqa: PLC0415 - only the worker needs it
 
     torch.set_num_threads(1)
-    codes, masks = shared
     return fit_member(family, codes[masks[bag]], groups, seed + 1 + bag, bag)

@@ -12,15 +12,17 @@ from pipeline.stages.barrier import on_named_parts
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pipeline.engine.engine import Engine
     from pipeline.plan.plan import Plan
 
 
-def _unmixed(plan: Plan, names: Sequence[str], *, now: bool = False) -> dict[str, str]:
+def _unmixed(plan: Plan, engine: Engine, names: Sequence[str], *, now: bool = False) -> dict[str, str]:
     """See that all of these parts were made of the same version of every image file, and of the one that the plan has seen.
 
     Parameters
     ----------
     plan : Plan
+    engine : Engine
     names : sequence of str
         Of parts.
     now : bool
@@ -38,7 +40,7 @@ def _unmixed(plan: Plan, names: Sequence[str], *, now: bool = False) -> dict[str
     """
     found: dict[str, str] = {}
     mixed: set[str] = set()
-    for images, differing in on_named_parts(plan, names, madeof.together):
+    for images, differing in on_named_parts(plan, engine, names, madeof.together):
         mixed |= madeof.add(found, images) | differing
     known: Mapping[str, str] = plan.release.images
     if now:
@@ -55,7 +57,7 @@ def _unmixed(plan: Plan, names: Sequence[str], *, now: bool = False) -> dict[str
     return found
 
 
-def look_again(plan: Plan) -> None:
+def look_again(plan: Plan, engine: Engine) -> None:
     """Before the slices that are left are encoded: the plan of a large release does not look at images, and the end would be late to learn of it.
 
     Raises
@@ -65,10 +67,10 @@ def look_again(plan: Plan) -> None:
     """
     done = sorted(parts.done(plan.run.objects))
     if done and plan.release.has_files and not plan.release.images:
-        _unmixed(plan, done, now=True)
+        _unmixed(plan, engine, done, now=True)
 
 
-def settle(plan: Plan) -> None:
+def settle(plan: Plan, engine: Engine) -> None:
     """When every slice is encoded: see that old and new are not mixed, and write down what the run was made of.
 
     Raises
@@ -78,4 +80,4 @@ def settle(plan: Plan) -> None:
     """
     if not plan.release.has_files or storage.exists(plan.run.images):
         return
-    madeof.write(plan.run.images, _unmixed(plan, [piece.name for piece in plan.slices()]))
+    madeof.write(plan.run.images, _unmixed(plan, engine, [piece.name for piece in plan.slices()]))

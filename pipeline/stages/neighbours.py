@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 import torch
 
 from actors.generator import request_table
@@ -21,7 +20,7 @@ from kernels.diffusion_model import DiffusionModel
 from kernels.stretch import noise_level
 from pipeline import conditions
 from pipeline.plan.balancing import numbers_of, with_columns
-from pipeline.stages.barrier import answers, on_parts, task
+from pipeline.stages.barrier import on_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,17 +29,19 @@ if TYPE_CHECKING:
 
     from catalogs.release import Release
     from kernels.attributes import Attribute
+    from pipeline.engine.engine import Engine
     from pipeline.plan.plan import Plan
 
 __all__ = ["requests"]
 
 
-def requests(plan: Plan, wanted: NDArray[np.int64]) -> pa.Table:
+def requests(plan: Plan, engine: Engine, wanted: NDArray[np.int64]) -> pa.Table:
     """What is to be drawn, one row a synthetic object, in an order that rests on ids alone.
 
     Parameters
     ----------
     plan : Plan
+    engine : Engine
     wanted : (groups,) int64
         Synthetic objects of each group.
 
@@ -56,9 +57,9 @@ def requests(plan: Plan, wanted: NDArray[np.int64]) -> pa.Table:
     given, numeric = with_columns(attributes, plan.schema), numbers_of(plan.schema)
     limits = [end for attribute in given for end in attribute.limits or () if end in numeric]
     columns = list(dict.fromkeys([*(attribute.name for attribute in given), *limits]))
-    found = on_parts(plan, _exemplars, plan.run.first_votes, columns, wanted, settings.seed)
+    found = on_parts(plan, engine, _exemplars, plan.run.first_votes, columns, wanted, settings.seed)
     exemplars = _leading(pa.concat_tables(filter(None, found)), wanted, settings.seed)
-    exemplars = _with_psf(plan, _with_noise(plan, exemplars, attributes), attributes)
+    exemplars = _with_psf(plan, _with_noise(plan, engine, exemplars, attributes), attributes)
     values, confidence = conditions.of_rows(_within(exemplars, attributes), attributes)
     held = np.bincount(exemplars["group"].to_numpy(), minlength=len(wanted))
     copies = [  # of each object: the first ones of a group once more than the rest
@@ -126,7 +127,7 @@ def _within(exemplars: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
     return exemplars
 
 
-def _with_noise(plan: Plan, exemplars: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
+def _with_noise(plan: Plan, engine: Engine, exemplars: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
     """The objects with the noise of their stamps, in columns named like the noise attributes; the stamps are read again for this."""
     bands = plan.config.survey.images.bands
     noisy = [
@@ -138,18 +139,17 @@ def _with_noise(plan: Plan, exemplars: pa.Table, attributes: Sequence[Attribute]
         return exemplars
     slices = {piece.name: piece for piece in plan.slices()}
     part, row = exemplars["part"].to_numpy(), exemplars["row"].to_numpy()
-    release = ray.put(replace(plan.release, psf=None))  # stamps alone
     places = [np.flatnonzero(part == name) for name in dict.fromkeys(part)]
     tasks = [
-        _noise.remote(
-            release,
+        (
             Slice(slices[part[here[0]]].shard, int(row[here].min()), int(row[here].max()) + 1),
             row[here],
         )
         for here in places
     ]
+    release = replace(plan.release, psf=None)  # stamps alone
     noise = np.empty((len(row), len(bands)), np.float32)
-    noise[np.concatenate(places)] = np.concatenate(answers(tasks))
+    noise[np.concatenate(places)] = np.concatenate(list(engine.map(_noise, tasks, release)))
     for name, i in noisy:
         exemplars = exemplars.append_column(name, pa.array(noise[:, i]))
     return exemplars
@@ -168,8 +168,7 @@ def _with_psf(plan: Plan, exemplars: pa.Table, attributes: Sequence[Attribute]) 
     return exemplars
 
 
-@task
-def _noise(release: Release, piece: Slice, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def _noise(piece: Slice, rows: NDArray[np.int64], release: Release) -> NDArray[np.float32]:
     """Sky noise (n, bands) of the stamps of some rows."""
     try:
         objects = release.read(piece)

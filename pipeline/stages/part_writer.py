@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from actors.embeddings import embeddings_of
 from catalogs import parts
 from catalogs.flags import count
-from pipeline.engine.slice_tasks import ONE_SLICE, written
-from pipeline.engine.streams import Stream, follow
+from pipeline.engine.engine import Writer
+from pipeline.engine.slice_tasks import written
+from pipeline.engine.streams import Stream
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import ray.data
 
     from catalogs.slices import Slice
     from pipeline.engine.metrics import RunMetrics
@@ -28,13 +28,12 @@ def slices_left(plan: Plan, stage: str, folder: str) -> Stream:
     return Stream(plan.run_id, stage, missing, len(done), rows, interval, lambda number: shards[number].label)
 
 
-def write_parts(
-    plan: Plan, stream: Stream, worked_on: ray.data.Dataset, folder: str, fingerprint: str | None = None
-) -> None:
-    """Write a part of every slice that was worked on, as they come; `fingerprint` is the stage's by default."""
+def part_writer(plan: Plan, stream: Stream, folder: str, fingerprint: str | None = None) -> Writer:
+    """Writes a part of every slice that was worked on; `fingerprint` is the stage's by default."""
     fingerprint = plan.fingerprints[stream.stage] if fingerprint is None else fingerprint
-    write = functools.partial(write_part, folder=folder, fingerprint=fingerprint, metrics=stream.metrics)
-    follow(stream, worked_on.map_batches(write, num_cpus=0.25, **ONE_SLICE))
+    return Writer(
+        functools.partial(write_part, folder=folder, fingerprint=fingerprint, metrics=stream.metrics)
+    )
 
 
 def write_part(row: pa.Table, *, folder: str, fingerprint: str, metrics: RunMetrics) -> pa.Table:

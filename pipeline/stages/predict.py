@@ -5,35 +5,32 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-import ray
-import ray.data
-
 from catalogs import storage
-from pipeline.engine.slice_tasks import ONE_SLICE, OnSlices
-from pipeline.stages.part_writer import slices_left, write_parts
-from pipeline.stages.vote import embeddings_of_slice, voters
+from pipeline.engine.engine import Actors, Reader
+from pipeline.engine.slice_tasks import OnSlices
+from pipeline.stages.part_writer import part_writer, slices_left
+from pipeline.stages.vote import embeddings_of_slice
 
 if TYPE_CHECKING:
+    from pipeline.engine.engine import Engine
     from pipeline.engine.metrics import RunMetrics
-    from pipeline.engine.streams import Stream
     from pipeline.plan.plan import Plan
     from pipeline.plan.predicting import Prediction
 
 __all__ = ["predict", "prediction_folders"]
 
 
-def predict(plan: Plan) -> None:
+def predict(plan: Plan, engine: Engine) -> None:
     """Answers of each predictor, for every slice that has none of it yet; what predictors have left that are not the run's any more is removed."""
     run, wanted = plan.run, {each.folder for each in plan.predictions}
     for name in storage.names(run.predictions):
         if name not in wanted:
             storage.remove(storage.join(run.predictions, name))
-    for prediction in plan.predictions:
-        folder = storage.join(run.predictions, prediction.folder)
+    for prediction, folder in zip(plan.predictions, prediction_folders(plan), strict=True):
         stream = slices_left(plan, "predict", folder)
         if stream.missing:
-            answered = _from_embeddings if prediction.encoder_options is None else _from_stamps
-            write_parts(plan, stream, answered(plan, prediction, stream), folder, prediction.fingerprint)
+            reader, actors = _how(plan, prediction, len(stream.missing))
+            engine.stream(stream, reader, actors, part_writer(plan, stream, folder, prediction.fingerprint))
 
 
 def prediction_folders(plan: Plan) -> list[str]:
@@ -41,44 +38,24 @@ def prediction_folders(plan: Plan) -> list[str]:
     return [storage.join(plan.run.predictions, each.folder) for each in plan.predictions]
 
 
-def _from_embeddings(plan: Plan, prediction: Prediction, stream: Stream) -> ray.data.Dataset:
-    read = functools.partial(embeddings_of_slice, plan.run.objects)
-    options = {"data": storage.read(prediction.file), "name": prediction.name}
-    return stream.slices(read, 2 * plan.features + 50, plan.config.run.read_cpus).map_batches(
-        Predict,
-        fn_constructor_args=(ray.put(options), stream.metrics),
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=voters(len(stream.missing))),
-        num_cpus=0.5,
-        **ONE_SLICE,
-    )
-
-
-def _from_stamps(plan: Plan, prediction: Prediction, stream: Stream) -> ray.data.Dataset:
-    from pipeline.stages.encode import encoders  # noqa: PLC0415
-
-    config = plan.config
-    options = {
-        "data": storage.read(prediction.file),
-        "name": prediction.name,
-        "encoder": prediction.encoder_options,
-        "segmenter": prediction.segmenter_options,
-    }
-    return stream.slices(plan.release.read, plan.row_bytes, config.run.read_cpus).map_batches(
-        Predict,
-        fn_constructor_args=(ray.put(options), stream.metrics),
-        compute=ray.data.ActorPoolStrategy(size=encoders(config, len(stream.missing))),
-        num_cpus=config.encode.cpus,
-        num_gpus=config.encode.gpus or None,
-        **ONE_SLICE,
-    )
+def _how(plan: Plan, prediction: Prediction, slices: int) -> tuple[Reader, Actors]:
+    """What is read, and who answers: embeddings by heads alone, stamps by a network of the predictor's own."""
+    config, settings = plan.config, plan.config.encode
+    options: dict[str, Any] = {"data": storage.read(prediction.file), "name": prediction.name}
+    if prediction.encoder_options is None:
+        read = functools.partial(embeddings_of_slice, plan.run.objects)
+        reader = Reader(read, 2 * plan.features + 50, config.run.read_cpus)
+        return reader, Actors(Predict, (options,), slices, cpus=0.5, grows=True)
+    options |= {"encoder": prediction.encoder_options, "segmenter": prediction.segmenter_options}
+    reader = Reader(plan.release.read, plan.row_bytes, config.run.read_cpus)
+    return reader, Actors(Predict, (options,), settings.workers, settings.cpus, settings.gpus)
 
 
 class Predict(OnSlices):
-    """The predictor as Ray Data sees it."""
+    """The predictor, on slices."""
 
-    def __init__(self, options: Any, metrics: RunMetrics) -> None:
+    def __init__(self, options: dict[str, Any], metrics: RunMetrics) -> None:
         from actors.predictor import PredictFromEmbeddings, PredictFromStamps  # noqa: PLC0415
 
-        given = ray.get(options)
-        work = PredictFromStamps(**given) if "encoder" in given else PredictFromEmbeddings(**given)
+        work = PredictFromStamps(**options) if "encoder" in options else PredictFromEmbeddings(**options)
         super().__init__(work, "predict", metrics)

@@ -14,21 +14,21 @@ from catalogs import hats_catalog, parts, storage, views
 from catalogs.errors import CatalogMismatch
 from catalogs.flags import Flag
 from catalogs.hats_catalog import INDEX, INDEX_FIELD, Partition
-from pipeline.rundir.run_directory import RunDirectory
-from pipeline.stages.barrier import answers, barrier, read_receipts, task
-from pipeline.stages.object_classes import ObjectClasses
+from pipeline.stages.barrier import barrier, read_receipts
+from pipeline.stages.catalog_rows import joined
 from pipeline.stages.predict import prediction_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from pipeline.engine.engine import Engine
     from pipeline.plan.plan import Plan
 
 PARTS_EACH = 64
 """Parts that one task looks through for positions."""
 
 
-def publish(plan: Plan) -> None:
+def publish(plan: Plan, engine: Engine) -> None:
     """Write the catalog, the embeddings and the DuckDB views; refuse to if a row is lost or doubled."""
     run = plan.run
     if storage.exists(run.published):
@@ -36,9 +36,9 @@ def publish(plan: Plan) -> None:
     with barrier(plan, "publish"):
         for output in run.outputs("publish"):
             storage.remove(output)
-        expected = _expected_rows(plan)
+        expected = _expected_rows(plan, engine)
         placed = plan.release.survey.ra is not None
-        written = _publish_placed(plan) if placed else _publish_plain(plan)
+        written = _publish_placed(plan, engine) if placed else _publish_plain(plan, engine)
         if written != expected:
             lines = [
                 f"  {shard}: {expected[shard]} rows in, {written[shard]} rows out"
@@ -51,11 +51,11 @@ def publish(plan: Plan) -> None:
         storage.write(run.published, json.dumps(summary, sort_keys=True).encode())
 
 
-def _expected_rows(plan: Plan) -> Counter[str]:
+def _expected_rows(plan: Plan, engine: Engine) -> Counter[str]:
     """Objects of each shard; every row of every shard must be answered for by exactly one receipt."""
     expected: Counter[str] = Counter()
     answered: Counter[int] = Counter()
-    for receipt in read_receipts(plan):
+    for receipt in read_receipts(plan, engine):
         expected[plan.release.shards[receipt.shard].label] += receipt.objects
         answered[receipt.shard] += receipt.stop - receipt.start
     for shard in plan.release.shards:
@@ -65,14 +65,14 @@ def _expected_rows(plan: Plan) -> Counter[str]:
     return +expected
 
 
-def _publish_placed(plan: Plan) -> Counter[str]:
+def _publish_placed(plan: Plan, engine: Engine) -> Counter[str]:
     run, settings, folders = plan.run, plan.config.publish, prediction_folders(plan)
     names = [piece.name for piece in plan.slices()]
-    chunks = [names[i : i + PARTS_EACH] for i in range(0, len(names), PARTS_EACH)]
+    chunks = [(run.objects, names[i : i + PARTS_EACH]) for i in range(0, len(names), PARTS_EACH)]
     counts: Counter[int] = Counter()
     parts_of_pixel: dict[int, set[str]] = {}
     astray: list[str] = []
-    for found in answers([_positions.remote(run.objects, chunk) for chunk in chunks]):
+    for found in engine.map(_positions, chunks):
         for name, pixels, numbers, lost in found:
             counts.update(dict(zip(pixels.tolist(), numbers.tolist(), strict=True)))
             for pixel in pixels.tolist():
@@ -80,11 +80,11 @@ def _publish_placed(plan: Plan) -> Counter[str]:
             if lost:
                 astray.append(name)
     partitions = hats_catalog.partitions(counts, settings.rows_per_partition) if counts else {}
-    tasks = []
-    for partition, pixels in partitions.items():
-        wanted = sorted(set().union(*(parts_of_pixel[pixel] for pixel in pixels)))
-        tasks.append(_write_partition.remote(run.url, wanted, folders, partition, settings.embeddings))
-    written: Counter[str] = sum(answers(tasks), Counter())
+    tasks = [
+        (run.url, sorted(set().union(*(parts_of_pixel[pixel] for pixel in pixels))), partition)
+        for partition, pixels in partitions.items()
+    ]
+    written: Counter[str] = sum(engine.map(_write_partition, tasks, folders, settings.embeddings), Counter())
     rows = sum(written.values())
     for catalog, suffix in ((run.catalog, ""), (run.embeddings, "_embeddings")):
         if partitions and (not suffix or settings.embeddings):
@@ -97,19 +97,15 @@ def _publish_placed(plan: Plan) -> Counter[str]:
     return written
 
 
-def _publish_plain(plan: Plan) -> Counter[str]:
+def _publish_plain(plan: Plan, engine: Engine) -> Counter[str]:
     """Without positions: Parquet files in the order of the shards."""
     run, settings, folders = plan.run, plan.config.publish, prediction_folders(plan)
     step = max(1, settings.rows_per_partition // plan.config.run.slice_rows)
     names = [piece.name for piece in plan.slices()]
-    tasks = [
-        _write_plain.remote(run.url, names[i : i + step], folders, i // step, settings.embeddings)
-        for i in range(0, len(names), step)
-    ]
-    return sum(answers(tasks), Counter())
+    tasks = [(run.url, names[i : i + step], i // step) for i in range(0, len(names), step)]
+    return sum(engine.map(_write_plain, tasks, folders, settings.embeddings), Counter())
 
 
-@task
 def _positions(folder: str, names: Sequence[str]) -> list[tuple[str, Any, Any, int]]:
     found = []
     for name in names:
@@ -121,9 +117,8 @@ def _positions(folder: str, names: Sequence[str]) -> list[tuple[str, Any, Any, i
     return found
 
 
-@task
 def _write_partition(
-    url: str, names: Sequence[str], folders: Sequence[str], partition: Partition, embeddings: bool
+    url: str, names: Sequence[str], partition: Partition, folders: Sequence[str], embeddings: bool
 ) -> Counter[str]:
 
     def held(rows: pa.Table) -> pa.Table:
@@ -140,9 +135,8 @@ def _write_partition(
     return Counter(rows["shard"].to_pylist())
 
 
-@task
 def _write_plain(
-    url: str, names: Sequence[str], folders: Sequence[str], number: int, embeddings: bool
+    url: str, names: Sequence[str], number: int, folders: Sequence[str], embeddings: bool
 ) -> Counter[str]:
     rows = joined(url, names, folders, with_embeddings=embeddings)
     file = f"part-{number:06d}.parquet"
@@ -157,43 +151,3 @@ def _write_plain(
 
 def _astray(rows: pa.Table) -> pa.ChunkedArray:
     return pc.bit_wise_and(rows["flags"], pa.scalar(int(Flag.BAD_POSITION), pa.int32()))
-
-
-def joined(
-    url: str,
-    names: Sequence[str],
-    predictions: Sequence[str] = (),
-    *,
-    with_embeddings: bool,
-    keep: Callable[[pa.Table], pa.Table] = lambda rows: rows,
-) -> pa.Table:
-    """Objects, their votes, their classes and what predictors say, part beside part; the ids must agree row by row.
-
-    `keep` filters every part by itself: a partition never holds more than its own rows, however many parts it reads.
-    """
-    tables, classes = [], ObjectClasses.read(RunDirectory(url).classes)
-    for name in names:
-        objects = parts.read(storage.join(url, "objects"), name)
-        votes = parts.read(storage.join(url, "votes"), name)
-        if not objects["object_id"].equals(votes["object_id"]):
-            raise CatalogMismatch(
-                f"{name}: votes and objects name different ids. Delete both parts and run again."
-            )
-        if not with_embeddings:
-            objects = objects.drop_columns("embedding")
-        decided = classes.columns(objects, votes)
-        for field in [*votes.schema, *decided.schema]:
-            if field.name in objects.column_names or field.name == "shares":
-                continue
-            column = (decided if field.name in decided.column_names else votes)[field.name]
-            objects = objects.append_column(field, column)
-        for folder in predictions:
-            predicted = parts.read(folder, name)
-            if not objects["object_id"].equals(predicted["object_id"]):
-                raise CatalogMismatch(
-                    f"{parts.url(folder, name)} names other ids than the objects. Delete it and run again."
-                )
-            for field in list(predicted.schema)[1:]:
-                objects = objects.append_column(field, predicted[field.name])
-        tables.append(keep(objects.replace_schema_metadata(None)))
-    return pa.concat_tables(tables)

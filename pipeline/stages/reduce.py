@@ -17,24 +17,27 @@ from pipeline.stages.barrier import barrier, on_parts, read_receipts, usable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pipeline.engine.engine import Engine
     from pipeline.plan.plan import Plan
 
 
-def reduce(plan: Plan) -> None:
+def reduce(plan: Plan, engine: Engine) -> None:
     """Principal components of all embeddings, and the pilot: the sample that strata and alignment rest on."""
     run, settings = plan.run, plan.config.fit
     if storage.exists(run.components):
         return
     with barrier(plan, "reduce"):
         total, largest, flags = 0, 0.0, Counter[str]()
-        for receipt in read_receipts(plan):
+        for receipt in read_receipts(plan, engine):
             total, largest = total + receipt.usable, max(largest, receipt.largest)
             flags.update(receipt.flags)
         if total <= settings.groups:
-            enough_objects.check_usable(settings, np.concatenate(list(on_parts(plan, _usable_ids))), flags)
+            enough_objects.check_usable(
+                settings, np.concatenate(list(on_parts(plan, engine, _usable_ids))), flags
+            )
         exponent = fixed_point_exponent(largest)
         found_by_part = on_parts(
-            plan, _moments_and_pilot, exponent, total, settings.pilot_rows, settings.seed
+            plan, engine, _moments_and_pilot, exponent, total, settings.pilot_rows, settings.seed
         )
         summed: Moments | None = None
         ids, values = [], []

@@ -6,18 +6,16 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import ray
-import ray.data
 
 from catalogs import parts
 from kernels.confidence import branches, calibrate, level_share
 from kernels.vote import Ensemble
 from kernels.vote import vote as vote_of
-from pipeline.engine.cluster import OWN_STORE
-from pipeline.engine.slice_tasks import ONE_SLICE, OnSlices
+from pipeline.engine.engine import Actors, Reader
+from pipeline.engine.slice_tasks import OnSlices
 from pipeline.rundir import arrays
 from pipeline.stages.object_classes import threshold_of
-from pipeline.stages.part_writer import slices_left, write_parts
+from pipeline.stages.part_writer import part_writer, slices_left
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,11 +23,12 @@ if TYPE_CHECKING:
 
     from catalogs.slices import Slice
     from pipeline.config.fit import Vote as Settings
+    from pipeline.engine.engine import Engine
     from pipeline.engine.metrics import RunMetrics
     from pipeline.plan.plan import Plan
 
 
-def vote(plan: Plan, *, first: bool = False) -> None:
+def vote(plan: Plan, engine: Engine, *, first: bool = False) -> None:
     """One vote of every member on every object, for every slice that has no votes yet; the `first` one is of the first fit's members."""
     config, run = plan.config, plan.run
     stage, folder = ("first_vote", run.first_votes) if first else ("vote", run.votes)
@@ -47,14 +46,13 @@ def vote(plan: Plan, *, first: bool = False) -> None:
         "rule": config.vote.rule,
         **decision(config.vote, Ensemble.from_arrays(ensemble), components["pilot"]),
     }
-    voted = stream.slices(read, 2 * plan.features + 50, config.run.read_cpus).map_batches(
-        Vote,
-        fn_constructor_args=(ray.put(options), stream.metrics),
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=voters(len(stream.missing))),
-        num_cpus=0.5,  # so that one CPU is enough for a voter and a reader
-        **ONE_SLICE,
+    engine.stream(
+        stream,
+        Reader(read, 2 * plan.features + 50, config.run.read_cpus),
+        # Half a CPU, so that one is enough for a voter and a reader.
+        Actors(Vote, (options,), len(stream.missing), cpus=0.5, grows=True),
+        part_writer(plan, stream, folder),
     )
-    write_parts(plan, stream, voted, folder)
 
 
 def decision(settings: Settings, ensemble: Ensemble, pilot: NDArray[np.float32]) -> dict[str, Any]:
@@ -79,21 +77,15 @@ def decision(settings: Settings, ensemble: Ensemble, pilot: NDArray[np.float32])
     return {**found, "threshold": threshold_of(settings, values)}
 
 
-def voters(slices: int) -> int:
-    """At most; Ray Data takes as many as there is room for."""
-    if ray.data.DataContext.get_current().get_config(OWN_STORE) is None:
-        return slices  # somebody's cluster may grow
-    return max(1, int(ray.cluster_resources().get("CPU", 1)) - 1)
-
-
 def embeddings_of_slice(folder: str, piece: Slice) -> pa.Table:
+    """Ids and embeddings of a slice's objects."""
     return parts.read(folder, piece.name, ["object_id", "embedding"])
 
 
 class Vote(OnSlices):
-    """The voter as Ray Data sees it."""
+    """The voter, on slices."""
 
-    def __init__(self, options: Any, metrics: RunMetrics) -> None:
+    def __init__(self, options: dict[str, Any], metrics: RunMetrics) -> None:
         from actors.voter import Voter  # noqa: PLC0415
 
-        super().__init__(Voter(**ray.get(options)), "vote", metrics)
+        super().__init__(Voter(**options), "vote", metrics)

@@ -19,8 +19,10 @@ from catalogs.errors import Fault, Refused
 from catalogs.slices import Slice
 from kernels.diffusion import Sampling
 from pipeline.config.run import Run
-from pipeline.engine.cluster import cluster, is_own, refuse_or_wait
-from pipeline.engine.slice_tasks import ONE_SLICE
+from pipeline.engine.cluster import is_own, refuse_or_wait
+from pipeline.engine.engine import Actors, Reader, Writer
+from pipeline.engine.start import started
+from pipeline.engine.streams import Stream
 from pipeline.output.lock import locked
 from pipeline.rundir.run_directory import differences, run_id
 from pipeline.synthesis.requests import ASKED, MODEL_DIGITS, look
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from kernels.diffusion_model import DiffusionModel
+    from pipeline.engine.engine import Engine
     from pipeline.synthesis.requests import Order, Requests
 
 RECORD = "augment.json"
@@ -67,18 +70,19 @@ def augment(order: Order, address: str | None = None, *, anew: bool = False) -> 
     record = _record(order, model, requests, table)
     _check_folder(out, record, anew=anew)
     run = run_id("augment", out, record["fingerprint"])
-    with locked(out, "augment"), cluster(Run(), address, run=run):
+    with locked(out, "augment"), started("ray", Run(), address, run=run) as engine:
         _check_folder(out, record, anew=anew)  # another command may have begun there meanwhile
         refuse_or_wait(_lacking(order), address)
         _open_folder(out, record, anew=anew)
         options = {**asdict(requests.how), "model": path, "precision": PRECISION, "threads": order.threads}
         options["device"] = "cuda" if order.gpus else "cpu"
-        _draw(run, order, out, model, requests, table, options)
+        _draw(engine, run, order, out, model, requests, table, options)
         storage.write(storage.join(out, CONFIG), _config(out, model, table).encode())
     return table.num_rows
 
 
 def _draw(
+    engine: Engine,
     run: str,
     order: Order,
     out: str,
@@ -88,10 +92,6 @@ def _draw(
     options: dict[str, Any],
 ) -> None:
     """Draw and write the shards that are missing."""
-    import ray  # noqa: PLC0415 - after `cluster` has set what it reads
-
-    from pipeline.engine.streams import Stream, follow  # noqa: PLC0415
-
     starts = range(0, table.num_rows, order.shard_rows)
     shards = [
         Slice(i, start, min(start + order.shard_rows, table.num_rows)) for i, start in enumerate(starts)
@@ -114,16 +114,12 @@ def _draw(
     write = WriteShard(out, shape, constants, _cards(order, model, requests), _about(model), stream.metrics)
     cpus, gpus = _resources(order)
     row_bytes = 4 * model.size**2 * len(model.bands)
-    drawn = stream.slices(functools.partial(requested, ray.put(table)), row_bytes, READING).map_batches(
-        Generate,
-        fn_constructor_args=(options, stream.metrics),
-        # No more generators than shards: Ray warns of actors that would idle.
-        compute=ray.data.ActorPoolStrategy(size=min(order.workers, len(missing))),
-        num_cpus=cpus,
-        num_gpus=gpus or None,
-        **ONE_SLICE,
+    engine.stream(
+        stream,
+        Reader(functools.partial(requested, table), row_bytes, READING),
+        Actors(Generate, (options,), order.workers, cpus, gpus),
+        Writer(write, READING),
     )
-    follow(stream, drawn.map_batches(write, num_cpus=READING, **ONE_SLICE))
 
 
 def _cards(

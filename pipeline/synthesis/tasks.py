@@ -1,4 +1,4 @@
-"""What Ray's workers do for an augmentation: read a shard's requests, let a generator work on them, write the shard."""
+"""What is done for each shard of an augmentation: read a shard's requests, let a generator work on them, write the shard."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import ray
 
 from catalogs import storage
 from catalogs.synthetic_shards import write
@@ -22,14 +21,13 @@ def shard_url(folder: str, number: int) -> str:
     return storage.join(folder, "catalogs", f"synthetic-{number:04d}.fits")
 
 
-def requested(requests: ray.ObjectRef, piece: Slice) -> pa.Table:
+def requested(requests: pa.Table, piece: Slice) -> pa.Table:
     """The requests of one shard."""
-    table: pa.Table = ray.get(requests)
-    return table.slice(piece.start, piece.rows)
+    return requests.slice(piece.start, piece.rows)
 
 
 class Generate(OnSlices):
-    """The generator as Ray Data sees it."""
+    """The generator, on slices."""
 
     def __init__(self, options: dict[str, Any], metrics: RunMetrics) -> None:
         from actors.generator import StampGenerator  # noqa: PLC0415 - a worker that only writes need not load torch

@@ -15,6 +15,7 @@ from catalogs import parts, storage
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect_catalogs
 from kernels.bags import canonical_order
+from kernels.heads.assemble import Learned, assembled
 from kernels.training.linear_heads import fit_linear_heads
 from pipeline.config.check import checked
 from pipeline.config.file import Config, load
@@ -26,7 +27,6 @@ from pipeline.rundir.run_directory import RunDirectory
 from pipeline.rundir.status import slice_names
 from pipeline.training import enough_labels, predictor_folder
 from pipeline.training.dataset import fold_of
-from pipeline.training.predictor_file import Learned, assembled
 from pipeline.training.targets import label_columns, label_rows_by_id, label_targets_of, with_labels
 from pipeline.training.trees import with_tree_files
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kernels.heads.assemble import score_table
 from kernels.heads.columns import column_name
-from pipeline.training.predictor_file import score_table
 
 if TYPE_CHECKING:
     from kernels.heads.predictor import Predictor

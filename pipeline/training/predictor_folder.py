@@ -11,8 +11,8 @@ from rich.markup import escape
 
 from catalogs import storage
 from catalogs.errors import Fault, Refused
+from kernels.heads.assemble import score_table
 from pipeline.training.model_card import model_card
-from pipeline.training.predictor_file import score_table
 from pipeline.training.reliability import figure
 
 if TYPE_CHECKING:

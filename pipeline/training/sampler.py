@@ -11,8 +11,9 @@ import ray.data
 import torch
 
 from catalogs.errors import TuningforkError
+from catalogs.packed import unpack
 from catalogs.slices import Slice
-from catalogs.source import SliceSource, unpack
+from catalogs.source import SliceSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from catalogs.release import Release
     from catalogs.survey import Survey
     from kernels.trees import Tree
-    from pipeline.config.training import Labels, Ordinal, TreeVotes, Values
+    from pipeline.config.training import Labels, Ordinal, Scale, TreeVotes, Values
 
 MOST_LEVELS = 64
 LABEL = "label_"
@@ -159,7 +159,7 @@ def _number_columns(labels: Labels) -> list[str]:
     """Votes, attributes, values, limits and errors."""
     votes = [name for names in labels.votes for name in names]
     votes += [name for each in labels.trees for name in tree_of(each.tree).columns]
-    scales = [*labels.ordinals, *labels.values]
+    scales: list[Scale | Values] = [*labels.ordinals, *labels.values]
     return votes + [name for scale in scales for column in scale.columns for name in scale.names(column)]
 
 

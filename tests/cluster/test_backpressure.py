@@ -29,7 +29,7 @@ def test_slow_encoders_fill_the_object_store(tmp_path, ray_folder, slice_rows):
     """Three times what the store takes goes through it, in slices of 9 MiB, or of 27: a quarter of the store each."""
     tiny = TinyRelease(tmp_path / "release", shards=4, per_side=48)
     slow = {"input": 192, "turns": 4, "workers": 1, "batch_size": 16}
-    run = {"slice_rows": slice_rows, "object_store_gib": 0.1}
+    run = {"engine": "ray", "slice_rows": slice_rows, "object_store_gib": 0.1}
     values = tiny.config(images={"size": SIZE}, run=run, encode=slow)
     config = write_toml(values, tiny.folder / "survey.toml")
     with watched_store(ray_folder) as store:

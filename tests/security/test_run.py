@@ -89,9 +89,9 @@ class Watched:
 
 
 def watch(folder: Path, *options: str) -> Watched:
-    """Type `tuningfork run` with secrets in the environment and a home of its own, and look at it until it ends."""
+    """Type `tuningfork run`, which starts Ray, with secrets in the environment and a home of its own, and look at it until it ends."""
     tiny = TinyRelease(folder / "release")
-    config = write_toml(tiny.config(run={"slice_rows": 2}), tiny.folder / "survey.toml")
+    config = write_toml(tiny.config(run={"slice_rows": 2, "engine": "ray"}), tiny.folder / "survey.toml")
     out, home = folder / "run", folder / "home"
     home.mkdir()
     env = {**os.environ, **SECRETS, "HOME": str(home), "OMP_NUM_THREADS": "1"}

@@ -16,7 +16,7 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "efigi.toml"
 
 
 @pytest.mark.slow
-def test_served_efigi_has_other_embeddings_or_groups(shared_data, ray_cluster, tmp_path):
+def test_served_efigi_has_other_embeddings_or_groups(shared_data, tmp_path):
     """The same bytes; with half precision on the wire too, which holds eight-bit pixels exactly."""
     pack(shared_data / "efigi" / "labels.csv", tmp_path / "efigi", shards=8)
     values = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))

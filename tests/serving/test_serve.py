@@ -30,7 +30,7 @@ def release(tmp_path_factory):
 
 
 @pytest.fixture
-def runner(ray_cluster) -> Runner:
+def runner() -> Runner:
     return Runner()
 
 
@@ -64,9 +64,14 @@ def command(release, tmp_path_factory):
         assert not set(Path("/dev/shm").glob(f"tuningfork-{process.pid}-*"))
 
 
-def test_served_run_has_another_catalog(command, release, runner: Runner, tmp_path):
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_served_run_has_another_catalog(command, release, runner: Runner, tmp_path, request, engine):
+    if engine == "ray":
+        request.getfixturevalue("ray_cluster")
     runner(release.config(), release.folder, tmp_path / "here")
-    runner(served(release, command), release.folder, tmp_path / "there")
+    by = {"run": {"engine": engine, "slice_rows": 16}}
+    runner(served(release, command) | by, release.folder, tmp_path / "there")
+    assert not list(Path("/dev/shm").glob(f"tuningfork-{os.getpid()}-*"))
     assert files_of(tmp_path / "there") == files_of(tmp_path / "here")
 
 

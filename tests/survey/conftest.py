@@ -1,4 +1,4 @@
-"""Runs end to end: in this process on one shared Ray, or as the command that a user types."""
+"""Runs end to end: in this process, which does the work itself unless a config asks for Ray, or as the command that a user types."""
 
 from __future__ import annotations
 
@@ -33,8 +33,16 @@ class Runner:
 
 
 @pytest.fixture
-def runner(ray_cluster) -> Runner:
+def runner() -> Runner:
     return Runner()
+
+
+@pytest.fixture(params=["local", "ray"])
+def engine(request) -> str:
+    """Both engines, one after the other; Ray is there already."""
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
+    return request.param
 
 
 def write_toml(values: dict[str, Any], path: Path) -> Path:

@@ -45,9 +45,9 @@ def release(folder: Path, **options: Any) -> TinyRelease:
 
 
 def balanced(tiny: TinyRelease, run: dict[str, Any] | None = None, **augment: Any) -> dict[str, Any]:
-    """A config by which nearly every group is rare."""
+    """A config by which nearly every group is rare; this process works, unless `run` asks for Ray."""
     keys = {"balance": True, "model": "tiny.safetensors", "rare": 0.45, "fill": 0.6, "steps": 2, "workers": 1}
-    return tiny.config(augment={**keys, **augment}, **({} if run is None else {"run": run}))
+    return tiny.config(augment={**keys, **augment}, run={"engine": "local", **(run or {})})
 
 
 def drawn(out: Path) -> dict[str, bytes]:
@@ -57,7 +57,7 @@ def drawn(out: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, ray_cluster):
+def finished(tmp_path_factory):
     """A release and a run of it with balanced bags."""
     base = tmp_path_factory.mktemp("balance")
     tiny = release(base / "release")
@@ -184,14 +184,14 @@ def test_balance_switched_off_leaves_nothing_behind(finished, plain, runner, tmp
 
 
 @pytest.mark.parametrize(("shards", "slice_rows", "workers"), [(3, 7, 2), (16, 1, 1)])
-def test_neither_shards_nor_slices_nor_workers_change_what_is_drawn(
-    finished, runner, tmp_path, shards, slice_rows, workers
+def test_neither_shards_nor_slices_nor_workers_nor_the_engine_change_what_is_drawn(
+    finished, runner, ray_cluster, tmp_path, shards, slice_rows, workers
 ):
     _, expected = finished
     tiny = release(tmp_path / "release")
     tiny.table = tiny.table[np.random.default_rng(shards).permutation(len(tiny.table))]
     tiny.write(shards)
-    config = balanced(tiny, run={"slice_rows": slice_rows}, workers=workers)
+    config = balanced(tiny, run={"engine": "ray", "slice_rows": slice_rows}, workers=workers)
     runner(config, tiny.folder, tmp_path / "many")
     assert drawn(tmp_path / "many") == drawn(expected)
     columns = ["object_id", "group", "kept", "agreement", "runner_up", "distance", "reference_group"]
@@ -207,10 +207,13 @@ def test_a_run_without_rare_groups_says_so_and_goes_on(finished, plain, runner, 
     assert files_of(again) == files_of(plain)
 
 
-def test_killed_while_it_draws_it_goes_on_to_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_killed_while_it_draws_it_goes_on_to_the_same_bytes(tmp_path, engine):
     tiny = release(tmp_path / "release")
     # enough steps that a piece takes longer than it takes to see the one before it
-    config = write_toml(balanced(tiny, fill=0.95, steps=60), tiny.folder / "survey.toml")
+    config = write_toml(
+        balanced(tiny, run={"engine": engine}, fill=0.95, steps=60), tiny.folder / "survey.toml"
+    )
     done = tuningfork("run", config, "--out", tmp_path / "whole")
     assert done.returncode == 0, done.stdout + done.stderr
     total = json.loads((tmp_path / "whole/models/balance.json").read_text())["synthetic"]

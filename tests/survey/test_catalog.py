@@ -24,8 +24,8 @@ from tests.survey.conftest import objects_of, write_toml
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, ray_cluster):
-    """A run as a user types it, on a Ray that runs already, with objects that can't be used among the others."""
+def finished(tmp_path_factory):
+    """A run as a user types it, with objects that can't be used among the others."""
     base = tmp_path_factory.mktemp("finished")
     tiny = TinyRelease(base / "release", bands=("g", "r"))
     tiny.table["RA"][3] = np.nan

@@ -62,7 +62,7 @@ def stamps_in_files(tiny: TinyRelease) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, ray_cluster):
+def finished(tmp_path_factory):
     """A release and a run of it that has ended."""
     base = tmp_path_factory.mktemp("finished")
     tiny = TinyRelease(base / "release")

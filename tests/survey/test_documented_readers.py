@@ -38,7 +38,7 @@ def imports() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(ray_cluster, tmp_path_factory):
+def folder(tmp_path_factory):
     """A folder with a run in it, of objects in several partitions, one without a position, and kept ids of 64 bits."""
     from tests.survey.conftest import Runner
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
 from astropy.io import fits
 
 from catalogs import parts
@@ -93,33 +92,33 @@ def test_output_that_is_read_only(tiny, tmp_path, disk):
 
 
 @pytest.mark.slow
-def test_full_disk_stops_the_run_which_goes_on_when_there_is_room(tiny, disk, runner):
+def test_full_disk_stops_the_run_which_goes_on_when_there_is_room(tiny, disk, runner, engine):
     """Room for a part or two, for the objects but not for the models, for both but not for the catalog, for all."""
-    place = disk("16k")
-    config, out = written(tiny), place.path / "run"
+    place, values = disk("16k"), tiny.config(run={"engine": engine})
+    config, out = write_toml(values, tiny.folder / "survey.toml"), place.path / "run"
     said = plainly(tuningfork("run", config, "--out", out), 3)
     assert f"{out}/objects" in said
     assert "No space left" in said
     for size, told in (("64k", "models"), ("120k", "catalog|embeddings")):
         place.remount(f"size={size}")
         with pytest.raises(TuningforkError, match=rf"{out}/({told}).* cannot be written \(No space left"):
-            runner(tiny.config(), tiny.folder, out)
+            runner(values, tiny.folder, out)
     kept = {p: p.stat().st_mtime_ns for stage in ("objects", "votes") for p in (out / stage).iterdir()}
     assert len(kept) == 8
     place.remount("size=8m")
-    runner(tiny.config(), tiny.folder, out)
+    runner(values, tiny.folder, out)
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
     assert objects_of(out)["object_id"].to_pylist() == list(range(1, 65))
     assert not list(out.rglob("*.partial"))
 
 
-@pytest.mark.slow
-def test_files_truncated_between_plan_and_read_fail_their_slices_only(tiny, tmp_path, runner):
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.slow)], indirect=True)
+def test_files_truncated_between_plan_and_read_fail_their_slices_only(tiny, tmp_path, runner, engine):
     first = tiny.folder / "images" / "t0_r.fits"
     shutil.copy(first, first.with_name("t1_r.fits"))
     tiny.table["TILE"][32:] = "t1"
     tiny.write(2)
-    values, out = tiny.config(), tmp_path / "run"
+    values, out = tiny.config(run={"engine": engine}), tmp_path / "run"
     plan = runner.plan(values, tiny.folder, out)
     plan.run.prepare(plan.record, anew=False, remedy="")
     for name in ("images/t1_r.fits", "catalogs/s01.fits"):
@@ -188,9 +187,13 @@ def test_odd_names_come_through_to_the_catalog(tiny, tmp_path, runner):
 
 
 @pytest.mark.slow
-def test_more_encoders_than_a_machine_has_room_for_wait_for_ever(tiny, tmp_path, runner, capsys):
+def test_more_encoders_than_a_machine_has_room_for_wait_for_ever(tiny, tmp_path, runner, ray_cluster, capsys):
     """Two of them would take all CPUs, and nobody could read."""
+    import ray
+
     half = ray.cluster_resources()["CPU"] / 2
-    runner(tiny.config(encode={"workers": 4, "cpus": half}), tiny.folder, tmp_path / "run")
+    runner(
+        tiny.config(encode={"workers": 4, "cpus": half}, run={"engine": "ray"}), tiny.folder, tmp_path / "run"
+    )
     assert "encoders: 1 instead of 4" in capsys.readouterr().out
     assert objects_of(tmp_path / "run").num_rows == len(tiny.table)

@@ -27,7 +27,7 @@ from tests.survey.conftest import Runner, objects_of, write_toml
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory, ray_cluster):
+def ended(tmp_path_factory):
     """A run of a tiny release, whose groups have classes."""
     base = tmp_path_factory.mktemp("groups")
     tiny = TinyRelease(base / "release")

@@ -20,7 +20,7 @@ BY_COLUMN = {"by": "column", "column": "kind", "smallest_share": 0.3}
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory, ray_cluster):
+def ended(tmp_path_factory):
     """A tiny release with a column of labels and objects that can't be used, and a run of it that has ended."""
     base = tmp_path_factory.mktemp("labelled")
     tiny = TinyRelease(base / "release")

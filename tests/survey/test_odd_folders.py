@@ -28,7 +28,7 @@ ID = 1237648720693690487
 
 
 @pytest.fixture(scope="module")
-def finished(ray_cluster, tmp_path_factory):
+def finished(tmp_path_factory):
     """A release and its run, both below an odd folder, and another run beside it that a pattern would fit."""
     base = tmp_path_factory.mktemp("odd")
     tiny = TinyRelease(base / ODD / "release")

@@ -31,7 +31,7 @@ NOTES = 'arms "and" \\ bars\n\ttwo lines, é \u2028 🌀 # no comment'
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, ray_cluster):
+def finished(tmp_path_factory):
     """A run, its report against a truth, and the release it was made of."""
     base = tmp_path_factory.mktemp("reported")
     tiny = hostile_release(base / "release")

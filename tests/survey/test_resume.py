@@ -18,6 +18,16 @@ from pipeline.cli.main import app
 from tests.conftest import TinyRelease
 from tests.survey.conftest import COMMAND, Runner, files_of, tuningfork, write_toml
 
+OTHER = {"local": "ray", "ray": "local"}
+
+
+def by(engine: str, config: Path) -> Path:
+    """The config, with the work done by an engine."""
+    path = config.with_name(f"{engine}.toml")
+    text = config.read_text(encoding="utf-8")
+    path.write_text(text.replace("[run]\n", f'[run]\nengine = "{engine}"\n'), encoding="utf-8")
+    return path
+
 
 def started(config, out) -> subprocess.Popen[str]:
     """A run, begun as the head of a process group."""
@@ -51,25 +61,32 @@ def release(tmp_path_factory):
     return values, write_toml(values, tiny.folder / "survey.toml")
 
 
-def test_killed_run_goes_on_to_the_same_bytes(release, runner, tmp_path):
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("local", "local"), ("ray", "local"), pytest.param("local", "ray", marks=pytest.mark.slow)],
+)
+def test_killed_run_goes_on_to_the_same_bytes(release, runner, request, tmp_path, first, second):
+    """With the engine that it began with, or with the other one."""
     values, config = release
+    if second == "ray":
+        request.getfixturevalue("ray_cluster")
     runner(values, config.parent, tmp_path / "undisturbed")
-    process = started(config, tmp_path / "run")
+    process = started(by(first, config), tmp_path / "run")
     wait_for_parts(tmp_path / "run", 3)
     kill(process)
     assert not (tmp_path / "run" / "published.json").exists()
-    done = CliRunner().invoke(app, ["run", str(config), "--out", str(tmp_path / "run")])
+    done = CliRunner().invoke(app, ["run", str(by(second, config)), "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     assert files_of(tmp_path / "run") == files_of(tmp_path / "undisturbed")
 
 
 @pytest.fixture(scope="module")
 def undisturbed(release, tmp_path_factory):
-    """A config, and what it takes to run it: the files that come of it, and seconds."""
+    """A config, and what it takes Ray to run it: the files that come of it, and seconds."""
     _, config = release
     out = tmp_path_factory.mktemp("undisturbed") / "run"
     start = time.monotonic()
-    done = tuningfork("run", config, "--out", out)
+    done = tuningfork("run", by("ray", config), "--out", out)
     assert done.returncode == 0, done.stdout + done.stderr
     return config, files_of(out), time.monotonic() - start
 
@@ -78,17 +95,20 @@ def undisturbed(release, tmp_path_factory):
 @pytest.mark.parametrize("seed", range(20))
 def test_killed_at_a_random_moment_goes_on_to_the_same_bytes(undisturbed, tmp_path, seed):
     config, expected, seconds = undisturbed
-    process = started(config, tmp_path / "run")
-    time.sleep(random.Random(seed).uniform(0.15, 1.0) * seconds)
+    engine, quick = ("ray", 1.0) if seed % 2 else ("local", 0.5)
+    process = started(by(engine, config), tmp_path / "run")
+    time.sleep(random.Random(seed).uniform(0.15, 1.0) * seconds * quick)
     kill(process)
-    done = tuningfork("run", config, "--out", tmp_path / "run")
+    done = tuningfork("run", by(OTHER[engine], config), "--out", tmp_path / "run")
     assert done.returncode == 0, done.stdout + done.stderr
     assert files_of(tmp_path / "run") == expected
 
 
 @pytest.mark.slow
-def test_interrupt_leaves_a_resumable_run_and_says_how_to_go_on(undisturbed, tmp_path):
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_interrupt_leaves_a_resumable_run_and_says_how_to_go_on(undisturbed, tmp_path, engine):
     config, expected, _ = undisturbed
+    config = by(engine, config)
     process = started(config, tmp_path / "run")
     wait_for_parts(tmp_path / "run", 1)
     process.send_signal(signal.SIGINT)
@@ -100,7 +120,7 @@ def test_interrupt_leaves_a_resumable_run_and_says_how_to_go_on(undisturbed, tmp
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory, ray_cluster):
+def ended(tmp_path_factory):
     """A tiny release and a run of it that has ended."""
     base = tmp_path_factory.mktemp("ended")
     tiny = TinyRelease(base / "release")

@@ -17,7 +17,7 @@ def groups_of(out):
 
 
 @pytest.fixture(scope="module")
-def in_one_piece(tmp_path_factory, ray_cluster):
+def in_one_piece(tmp_path_factory):
     """Groups of the tiny release in one shard and one slice."""
     base = tmp_path_factory.mktemp("one")
     tiny = TinyRelease(base / "release", shards=1)

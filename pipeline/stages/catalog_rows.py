@@ -1,0 +1,72 @@
+"""Rows of the catalog: objects, votes, classes and what predictors say, put together from parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from catalogs import parts
+from catalogs.errors import CatalogMismatch
+from pipeline.plan.class_rules import FINISHED_FIELDS
+from pipeline.rundir.run_directory import RunDirectory
+from pipeline.stages.finish import Finisher
+from pipeline.stages.object_classes import ObjectClasses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["joined"]
+
+
+def joined(
+    url: str,
+    names: Sequence[str],
+    predictions: Sequence[str] = (),
+    *,
+    with_embeddings: bool,
+    keep: Callable[[pa.Table], pa.Table] = lambda rows: rows,
+) -> pa.Table:
+    """Objects, their votes, their classes and their predictions, part beside part; the ids must agree row by row.
+
+    `predictions` are the folders of the predictors' parts. `keep` filters every part by itself: a partition never holds more than its own
+    rows, however many parts it reads.
+    """
+    run, tables = RunDirectory(url), []
+    classes, finisher = ObjectClasses.read(run.classes), Finisher.read(run)
+    for name in names:
+        rows = parts.read(run.objects, name)
+        votes = _beside(rows, run.votes, name)
+        decided = classes.columns(rows, votes)
+        added = _voted(rows, votes, decided)
+        if finisher is not None:
+            columns = finisher.columns(rows["embedding"], decided["class"].combine_chunks())
+            added += zip(FINISHED_FIELDS, columns, strict=True)
+        for folder in predictions:
+            predicted = _beside(rows, folder, name)
+            added += [(field, predicted[field.name]) for field in list(predicted.schema)[1:]]
+        if not with_embeddings:
+            rows = rows.drop_columns("embedding")
+        for field, column in added:
+            rows = rows.append_column(field, column)
+        tables.append(keep(rows.replace_schema_metadata(None)))
+    return pa.concat_tables(tables)
+
+
+def _beside(objects: pa.Table, folder: str, name: str) -> pa.Table:
+    """The part of the same slice in another folder."""
+    part = parts.read(folder, name)
+    if not objects["object_id"].equals(part["object_id"]):
+        stage = folder.rstrip("/").rpartition("/")[2]
+        raise CatalogMismatch(
+            f"{name}: {stage} and objects name different ids. Delete both parts and run again."
+        )
+    return part
+
+
+def _voted(objects: pa.Table, votes: pa.Table, decided: pa.Table) -> list[tuple[pa.Field, pa.ChunkedArray]]:
+    """What the vote adds, as the classes have it where they say otherwise."""
+    own = {*objects.column_names, "shares"}
+    columns = {field.name: (field, votes[field.name]) for field in votes.schema if field.name not in own}
+    columns |= {field.name: (field, decided[field.name]) for field in decided.schema}
+    return list(columns.values())

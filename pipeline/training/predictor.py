@@ -23,7 +23,7 @@ from kernels.training.predictor_objective import (
 from kernels.training.recipe import Recipe
 from pipeline.console import console
 from pipeline.plan.encoding import encoder_options, look_at_encoder, resolved
-from pipeline.plan.predictor_encoder import encoder_of_run, own_options
+from pipeline.plan.predictor_encoder import encoder_of_run
 from pipeline.training import predictor_folder, taught_network
 from pipeline.training.predictor_dataset import PredictorDataset, predictor_dataset
 from pipeline.training.sampler import Datasets
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 MOST_IN_START = 20_000
 """Objects whose codes the first heads are fitted on."""
+_ALIKE = ("model", "checkpoint", "input", "stretch", "normalise", "turns", "neighbours")
+"""Of `[encode]`, in all configs."""
 START_STRENGTH = 0.1
 """Of that fit's regularisation."""
 
@@ -51,6 +53,7 @@ class PredictorTraining(Trainable):
     name = "predictor"
     unused_keys = frozenset({"diffusion", "teacher", "label_weight"})
     least_steps = 20
+    finishes = True
 
     @property
     def weights_file(self) -> str:
@@ -100,24 +103,27 @@ class PredictorTraining(Trainable):
         if faults:
             raise Refused(faults)
         encoder = encoder_of_run(config, weights, features)
-        return predictor_dataset(
-            config, release, source, encoder, {**own_options(encoder, options["checkpoint"], config)}
-        )
+        return predictor_dataset(config, release, source, encoder, options)
 
     def faults(self, datasets: Datasets, source: str) -> list[Fault]:
-        """Releases must have the same bands, and no two questions one name."""
+        """One network sees them all, and no two questions have one name."""
         found = []
         names = [head.name for head in datasets.heads]
         for name in sorted({name for name in names if names.count(name) > 1}):
             problem = "is a question of two releases, whose answers would have one column"
             found.append(Fault(source, problem, "Name its column otherwise in one of them", name))
-        bands = [list(dataset.encoder["bands"]) for dataset in _each(datasets)]
-        other = next((each for each in bands if each != bands[0]), None)
-        if other is not None:
-            problem = f"has {bands[0]}, and another release {other}"
-            found.append(
-                Fault(source, problem, "Teach it on releases of the same bands", key="survey.images.bands")
-            )
+        first, *others = _each(datasets)
+        for other in others:
+            for key in (*_ALIKE, "bands"):
+                if other.encoder[key] != first.encoder[key]:
+                    where = "survey.images.bands" if key == "bands" else f"encode.{key}"
+                    problem = f"is {first.encoder[key]!r}, and {other.encoder[key]!r} in another config"
+                    found.append(
+                        Fault(source, problem, "One network sees all stamps: set the same", key=where)
+                    )
+            if other.shape[1:] != first.shape[1:]:
+                problem = f"gives stamps of {first.shape[1]} pixels to learn from, another config's {other.shape[1]}"
+                found.append(Fault(source, problem, "Set the same size", key="survey.images.size"))
         return found
 
     def recipe(self, config: Config, precision: str) -> Recipe:

@@ -17,13 +17,13 @@ from actors.encoder import Encoder
 from actors.factory import EncodeAndMeasure
 from catalogs import storage
 from kernels.bags import canonical_order, hash_ids
+from kernels.heads.assemble import Learned, assembled
 from kernels.heads.domain import MOST_CODES
 from kernels.heads.predictor import Predictor
 from kernels.nets import weights
 from pipeline.plan.predictor_encoder import BUNDLE
 from pipeline.training import predictor_folder
 from pipeline.training.predictor_dataset import VALIDATION_SEED
-from pipeline.training.predictor_file import Learned, assembled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,6 +123,8 @@ def _encoded(
                 rows = dataset.release.read(piece)
                 parts = dataset.parts(rows["object_id"].to_numpy())
                 kept = _some(rows, parts, dataset)
+                if not kept.any():
+                    continue
                 rows, parts = rows.filter(pa.array(kept)), parts[kept]
                 targets = np.pad(
                     dataset.targets(rows).numpy(), ((0, 0), (before, after)), constant_values=np.nan

@@ -71,7 +71,8 @@ def train(
             _fit(job, lambda epochs: progress.advance(int(epochs * datasets.rows) - progress.done))
         rows = history.from_csv(storage.read(storage.join(out, history.CSV)))
         storage.write(storage.join(out, history.CURVE), history.curve(rows))
-        _finish(job)
+        if trainable.finishes:
+            _finish(job)
     trainable.show(out, rows)
 
 
@@ -151,8 +152,12 @@ def _finish(job: TrainingJob) -> None:
     import ray  # noqa: PLC0415
 
     wanted = _resources(job)
-    task = ray.remote(num_cpus=wanted["CPU"], num_gpus=wanted.get("GPU"))(TRAINABLES[job.network].finish)
+    task = ray.remote(num_cpus=wanted["CPU"], num_gpus=wanted.get("GPU"))(_finished)
     ray.get(task.remote(job))
+
+
+def _finished(job: TrainingJob) -> None:
+    TRAINABLES[job.network].finish(job)
 
 
 def _fit(job: TrainingJob, show: Any) -> None:

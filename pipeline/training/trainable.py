@@ -37,6 +37,9 @@ class Trainable(ABC):
     least_steps = 0
     """Of an epoch: where there are fewer objects, they are learned from more than once."""
 
+    finishes = False
+    """Whether there is something to do after the last step."""
+
     @property
     def weights_file(self) -> str:
         """Name of the file that a training writes as it goes."""

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
     from kernels.heads.head import Head
 
-__all__ = ["FOLDS", "STRENGTHS", "LinearHeads", "fit_linear_heads"]
+__all__ = ["FOLDS", "STRENGTHS", "LinearHeads", "fit_linear_heads", "starting_heads"]
 
 STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 """Of the regularisation, as the factor of half the squared weights beside the mean loss; strongest first."""
 FOLDS = 5
 _STEPS = 150
+_START, _START_OBJECTS = (
+    0.1,
+    300,
+)  # strength of the regularisation of heads that go on learning, from so many objects on
 _PRIOR_VOTES = 10.0
 _CURVATURE = 0.25  # of a loss along an output: p (1 - p) at most
 
@@ -97,6 +101,26 @@ def fit_linear_heads(
     weight = np.concatenate(weights) @ axes.T / scale
     bias = np.concatenate(biases) - weight @ mean
     return LinearHeads(weight, bias, np.concatenate(held_out, axis=1), tuple(chosen))
+
+
+def starting_heads(
+    codes: NDArray[np.floating], targets: NDArray[np.floating], heads: Sequence[Head]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights (outputs, d) and intercepts (outputs,) from which heads and network go on learning together; quickly found.
+
+    All values begin with the same spread, which views of an object don't change.
+    """
+    values = np.asarray(codes, np.float64)
+    mean, scale = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)
+    strength = _START * max(1.0, _START_OBJECTS / len(values))
+    found = fit_linear_heads(values, targets, heads, mean, scale, strengths=(strength,))
+    weight, bias, start = found.weight.copy(), found.bias.copy(), 0
+    for head in heads:
+        if head.kind == "value":
+            bias[start + 1] += weight[start + 1] @ mean
+            weight[start + 1] = 0
+        start += head.width
+    return weight, bias
 
 
 def _chosen(

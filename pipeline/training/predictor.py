@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from actors.encoder import Encoder, normalisation
@@ -13,7 +12,7 @@ from catalogs import storage
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from kernels.training.gentle_views import ViewSettings
-from kernels.training.linear_heads import fit_linear_heads
+from kernels.training.linear_heads import starting_heads
 from kernels.training.predictor_objective import (
     PredictorNet,
     PredictorObjective,
@@ -43,8 +42,6 @@ MOST_IN_START = 20_000
 """Objects whose codes the first heads are fitted on."""
 _ALIKE = ("model", "checkpoint", "input", "stretch", "normalise", "turns", "neighbours")
 """Of `[encode]`, in all configs."""
-START_STRENGTH = 0.1
-"""Of that fit's regularisation."""
 
 
 class PredictorTraining(Trainable):
@@ -162,14 +159,10 @@ class PredictorTraining(Trainable):
         stamps, targets = stamps[:MOST_IN_START], targets[:MOST_IN_START]
         if not len(stamps):
             return
-        codes = objective.codes(stamps).cpu().numpy().astype(np.float64)
-        mean, scale = codes.mean(axis=0), np.maximum(codes.std(axis=0), 1e-6)
-        found = fit_linear_heads(
-            codes, targets.numpy(), objective.heads, mean, scale, strengths=(START_STRENGTH,)
-        )
+        weight, bias = starting_heads(objective.codes(stamps).cpu().numpy(), targets.numpy(), objective.heads)
         with torch.no_grad():
-            objective.net.heads.weight.copy_(torch.tensor(found.weight))
-            objective.net.heads.bias.copy_(torch.tensor(found.bias))
+            objective.net.heads.weight.copy_(torch.tensor(weight))
+            objective.net.heads.bias.copy_(torch.tensor(bias))
 
     def unseen(self, job: TrainingJob) -> Datasets:
         """The objects of validation."""

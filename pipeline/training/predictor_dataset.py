@@ -74,7 +74,8 @@ class PredictorDataset(Dataset):
     def metadata(self) -> dict[str, Any]:
         """How codes are made, what is asked, and how objects are dealt out."""
         questions = [asdict(head) for head in self.heads]
-        return {"encoder": self.encoder, "questions": questions, "validation": self.validation}
+        encoder = {key: value for key, value in self.encoder.items() if key != "checkpoint"}
+        return {"encoder": encoder, "questions": questions, "validation": self.validation}
 
     def of(self, part: Part) -> PredictorDataset:
         """The same release, another part of its objects."""

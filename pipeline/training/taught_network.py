@@ -95,9 +95,13 @@ def finish(out: str, datasets: Sequence[PredictorDataset]) -> None:
     of_heads = Learned(heads, weight, bias, codes, calibrated, scored, [None] * len(heads))
     encoder = {**first.encoder, "checkpoint": BUNDLE, "weights": fingerprint}
     names = " and ".join(dict.fromkeys(dataset.release.survey.name for dataset in datasets))
-    objects = sum(dataset.labelled for dataset in datasets)
+    objects = sum(dataset.labelled for dataset in datasets) - len(calibrated[0])
     taught = predictor_folder.taught(
-        names, objects, len(scored[0]), began_with=first.encoder["checkpoint"], validation=len(calibrated[0])
+        names,
+        objects,
+        len(scored[0]),
+        began_with=Path(first.encoder["checkpoint"]).name,
+        validation=len(calibrated[0]),
     )
     predictor = assembled(of_heads, encoder, taught)
     data = predictor.to_bytes({name: value.numpy() for name, value in network.items()})

@@ -85,7 +85,7 @@ def learn(job: TrainingJob) -> None:
             _report(job, training, stopping.kept, rank, where)
         if not rows:
             raise NothingLearned(
-                "no window has a full batch: lower train.batch_size, or raise train.memory_gib"
+                "a process has no window with a full batch, or no labelled object: lower train.batch_size or train.workers, or raise train.memory_gib"
             )
 
 

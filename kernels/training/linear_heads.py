@@ -29,6 +29,7 @@ _START, _START_OBJECTS = (
     300,
 )  # strength of the regularisation of heads that go on learning, from so many objects on
 _PRIOR_VOTES = 10.0
+_NOTHING = 1e-6
 _CURVATURE = 0.25  # of a loss along an output: p (1 - p) at most
 
 
@@ -82,7 +83,8 @@ def fit_linear_heads(
     """
     standardised = (np.asarray(codes, np.float64) - mean) / scale
     # along principal axes the squared weights are the same, and L-BFGS can be told how steep each direction is
-    axes = np.linalg.eigh(standardised[:most_in_folds].T @ standardised[:most_in_folds])[1]
+    size, axes = np.linalg.eigh(standardised[:most_in_folds].T @ standardised[:most_in_folds])
+    axes = axes[:, size > _NOTHING * size[-1]]  # along the others codes do not differ: no weight would be there
     x, few = torch.tensor(standardised @ axes), slice(0, most_in_folds)
     weights, biases, held_out, chosen, start = [], [], [], [], 0
     for head in heads:

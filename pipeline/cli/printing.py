@@ -73,6 +73,9 @@ def plan(planned: Plan, judged: Estimate) -> None:
         drawn = f"at most {augment.most:,} in all, {augment.steps} steps, guidance {augment.guidance:g}; then fit and vote again"
         grid.add_row("", drawn)
     grid.add_row("vote", config.vote.in_words)
+    for each in planned.predictions:
+        how = "from embeddings" if each.encoder_options is None else "by a network of its own, from stamps"
+        grid.add_row("predict", escape(f"{each.name}, {how}: {len(each.schema)} columns ({each.file})"))
     grid.add_row("columns", escape(", ".join(f"{f.name} {f.type}" for f in planned.schema)))
     grid.add_row("bytes", _sizes(planned))
     grid.add_row("time", escape(_duration(planned, judged)))

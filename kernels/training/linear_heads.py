@@ -84,7 +84,9 @@ def fit_linear_heads(
     standardised = (np.asarray(codes, np.float64) - mean) / scale
     # along principal axes the squared weights are the same, and L-BFGS can be told how steep each direction is
     size, axes = np.linalg.eigh(standardised[:most_in_folds].T @ standardised[:most_in_folds])
-    axes = axes[:, size > _NOTHING * size[-1]]  # along the others codes do not differ: no weight would be there
+    axes = axes[
+        :, size > _NOTHING * size[-1]
+    ]  # along the others codes do not differ: no weight would be there
     x, few = torch.tensor(standardised @ axes), slice(0, most_in_folds)
     weights, biases, held_out, chosen, start = [], [], [], [], 0
     for head in heads:

@@ -87,6 +87,8 @@ class PredictorObjective(Objective):
     """
 
     net: PredictorNet
+    mean: torch.Tensor
+    deviation: torch.Tensor
 
     def __init__(
         self,

@@ -59,8 +59,8 @@ class Training:
             for mean, now in zip(self.averaged.parameters(), self.core.net.parameters(), strict=True):
                 mean.lerp_(now, 1 - keep)
             # running means of norms are averages already
-            for mean, now in zip(self.averaged.buffers(), self.core.net.buffers(), strict=True):
-                mean.copy_(now)
+            for kept, running in zip(self.averaged.buffers(), self.core.net.buffers(), strict=True):
+                kept.copy_(running)
 
     def state(self) -> dict[str, Any]:
         """All that goes on changing."""

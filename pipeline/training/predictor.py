@@ -147,7 +147,7 @@ class PredictorTraining(Trainable):
                 settings.layer_decay,
                 settings.smoothing,
                 settings.mixup,
-                ViewSettings(zoom=settings.zoom, noise=settings.noise, colours=settings.colours),
+                views=ViewSettings(zoom=settings.zoom, noise=settings.noise, colours=settings.colours),
             ),
             None if mean is None or deviation is None else (mean, deviation),
             _trees(job) if settings.tree_loss == "challenge" else (),

@@ -152,7 +152,7 @@ def _finish(job: TrainingJob) -> None:
     import ray  # noqa: PLC0415
 
     wanted = _resources(job)
-    task = ray.remote(num_cpus=wanted["CPU"], num_gpus=wanted.get("GPU"))(_finished)
+    task = ray.remote(num_cpus=wanted["CPU"], num_gpus=wanted.get("GPU", 0.0))(_finished)
     ray.get(task.remote(job))
 
 

@@ -8,6 +8,7 @@ import torch
 
 from catalogs.errors import Refused
 from pipeline.config.file import parse
+from pipeline.training.job import TrainingJob
 from pipeline.training.predictor import PredictorTraining
 from pipeline.training.sampler import Datasets
 from pipeline.training.train import train
@@ -75,6 +76,21 @@ def test_stamps_are_enlarged_before_they_are_learned_from(labelled):
     assert stamps.shape[1:] == found.shape
     assert stamps.dtype == torch.float16
     assert targets.isfinite().all()
+
+
+def test_settings_of_the_config_are_forgotten(labelled, tmp_path):
+    told = {"noise": 0.3, "colours": 0.2, "mixup": 0.1, "dropout": 0.4, "network_rate": 0.5}
+    values = labelled.config(
+        train={"labels": {"classes": ["KIND"]}, "predictor": told}, encode={"model": "galaxy-atto"}
+    )
+    config = TRAINABLE.settled(parse(values, "survey.toml"), str(labelled.folder), "survey.toml")
+    found = Datasets((TRAINABLE.dataset(config, str(labelled.folder), "survey.toml", 32),))
+    recipe = TRAINABLE.recipe(config, "float32")
+    job = TrainingJob("predictor", found, config.train, recipe, str(tmp_path), "cpu")
+    core = TRAINABLE.objective(job, 0)
+    views, settings = core.settings.views, core.settings
+    assert (views.noise, views.colours, settings.mixup, settings.network_rate) == (0.3, 0.2, 0.1, 0.5)
+    assert core.net.drop.p == 0.4
 
 
 def test_balance_is_forgotten(labelled):

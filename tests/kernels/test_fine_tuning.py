@@ -38,15 +38,15 @@ answers = ["very", "not"]
 KINDS = (Head("kind", "classes", ("a", "b")), Head("size", "value"))
 
 
-def blobs(n: int, side: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
+def blobs(n: int, side: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
     """Round and long blobs in two bands, what they are, and how large."""
     rng = np.random.default_rng(3)
-    size, long = rng.uniform(2, 4, n), np.arange(n) % 2
+    size, long = rng.uniform(3, 6, n), np.arange(n) % 2
     y, x = np.mgrid[:side, :side] - (side - 1) / 2
     images = np.exp(-(x**2 + y**2 * (1 + 5 * long[:, None, None])) / (2 * size[:, None, None] ** 2))
     stamps = torch.tensor(np.stack([images, 0.5 * images], axis=1), dtype=torch.float16)
     kinds = torch.nn.functional.one_hot(torch.tensor(long), 2)
-    value = torch.tensor(np.stack([(size - 3) / 0.6, 0 * size], axis=1))
+    value = torch.tensor(np.stack([(size - 4.5) / 0.9, 0 * size], axis=1))
     return stamps, torch.cat([kinds, value], dim=1).float()
 
 
@@ -54,23 +54,23 @@ def objective(name: str = "timm:test_convnext", trees: tuple = (), heads=KINDS, 
     network = create(name, bands=2).train()
     net = PredictorNet(network, network.num_features, sum(head.width for head in heads))
     recipe = Recipe(rate=5e-3, precision="float32")
-    return PredictorObjective(net, 16, heads, recipe, TeachingSettings(**settings), trees=trees)
+    return PredictorObjective(net, 32, heads, recipe, TeachingSettings(**settings), trees=trees)
 
 
 def test_views_lose_their_colours():
     stamps, _ = blobs(8)
     quiet = ViewSettings(noise=0.0)
-    seen = gentle_view(stamps, 16, quiet, torch.Generator().manual_seed(1))
-    assert seen.shape == (8, 2, 16, 16)
+    seen = gentle_view(stamps, 32, quiet, torch.Generator().manual_seed(1))
+    assert seen.shape == (8, 2, 32, 32)
     torch.testing.assert_close(seen[:, 1], 0.5 * seen[:, 0], atol=1e-3, rtol=0)
-    coloured = gentle_view(stamps, 16, ViewSettings(noise=0.0, colours=0.5), torch.Generator().manual_seed(1))
+    coloured = gentle_view(stamps, 32, ViewSettings(noise=0.0, colours=0.5), torch.Generator().manual_seed(1))
     assert not torch.allclose(coloured[:, 1], 0.5 * coloured[:, 0], atol=1e-2)
 
 
 def test_plain_view_is_another_size():
     stamps, _ = blobs(2)
-    torch.testing.assert_close(plain_view(stamps, 24), stamps.float())
-    assert plain_view(stamps, 16).shape == (2, 2, 16, 16)
+    torch.testing.assert_close(plain_view(stamps, 40), stamps.float())
+    assert plain_view(stamps, 32).shape == (2, 2, 32, 32)
 
 
 def test_first_layers_move_as_fast_as_the_heads():

@@ -26,8 +26,9 @@ def labelled(tiny):
     return tiny
 
 
-def dataset(tiny, encode=None, **train):
+def dataset(tiny, encode=None, size=32, **train):
     values = tiny.config(
+        images={"size": size},
         train={"labels": {"classes": ["KIND"]}, **train},
         encode={"model": "galaxy-atto", "neighbours": "keep", **(encode or {})},
     )
@@ -71,7 +72,7 @@ def test_stamps_are_enlarged_before_they_are_learned_from(labelled):
     found = dataset(labelled, encode={"input": 32})
     assert found.shape == (1, 32, 32)
     assert dataset(labelled, encode={"input": 48}).shape == (1, 48, 48)
-    assert dataset(labelled, encode={"input": 16}).shape == (1, 22, 22)
+    assert dataset(labelled, encode={"input": 32}, size=64).shape == (1, 44, 44)
     stamps, targets = found.learned(*found.usable(found.slices()[0]))
     assert stamps.shape[1:] == found.shape
     assert stamps.dtype == torch.float16

@@ -2,7 +2,7 @@
 
     python -m benchmarks.memory [--objects 10000 100000 1000000]
 
-Twice a second, the memory of `tuningfork run` and of every process below it (Ray's daemons and workers) is added up as
+Twice a second, the memory of `tuningfork run` on Ray and of every process below it (Ray's daemons and workers) is added up as
 PSS: private pages, and of every shared page each process's share, so that shared memory counts once. `processes` is the
 private part (USS) at that moment; the rest is libraries and Ray's object store. Stamps are 32 pixels and the network the
 smallest there is, so that a million objects pass in minutes: what a run holds depends on slices, not on what the encoder
@@ -30,6 +30,7 @@ from benchmarks.releases import write_release
 SIZE, INTERVAL, SHARD_ROWS = 32, 0.5, 50_000
 CONFIG = """
 [run]
+engine = "ray"
 slice_rows = 2048
 object_store_gib = 0.25
 interval = 5

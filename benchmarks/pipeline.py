@@ -32,6 +32,7 @@ from pipeline.plan.plan import plan_of
 SIZE, SHARDS, THREADS = 64, 4, 2
 CONFIG = f"""
 [run]
+engine = "ray"
 interval = 0.5
 
 [measure]

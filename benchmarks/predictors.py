@@ -32,7 +32,7 @@ from kernels.bags import hash_ids
 from kernels.nets.weights import bundled, half_precision
 from kernels.stretch import stretch
 from kernels.training.labels import mean_loss
-from kernels.training.linear_heads import fit_linear_heads, starting_heads
+from kernels.training.linear_heads import fit_linear_heads
 from kernels.training.predictor_objective import (
     PredictorNet,
     PredictorObjective,
@@ -40,6 +40,7 @@ from kernels.training.predictor_objective import (
     with_drop_path,
 )
 from kernels.training.recipe import Recipe
+from kernels.training.starting_heads import starting_heads
 from kernels.training.trainer import Training
 from pipeline.config.training import PredictorTraining
 from pipeline.training.worker import batches_of

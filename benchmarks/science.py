@@ -1,4 +1,4 @@
-"""The tables of docs/method.md, vote.md, encoder.md, denoiser.md, measurement.md, predictors.md and diffusion.md, written from the CSVs of the benchmarks of these."""
+"""The tables of docs/method.md, vote.md, encoder.md, denoiser.md, measurement.md, diffusion.md and operations.md, written from the CSVs of the benchmarks of these."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def tables() -> dict[Path, dict[str, str]]:
             "neighbours pairs": _plain("neighbours_pairs"),
             "extents values": _plain("extents_values"),
         },
+        "operations": {"like": _plain("like")},
         "predictors": {"predictors": _plain("predictors")},
         "diffusion": {f"diffusion {name}": _plain(f"diffusion_{name}") for name in DIFFUSION},
     }

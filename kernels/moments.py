@@ -257,7 +257,8 @@ def project(values: NDArray[np.floating], components: Components) -> NDArray[np.
     ndarray
         (n, c) float32. Values are rounded to the grid of the moments (20 bits of the largest; float16 has 11), so
         both factors of the float64 product are integers. No partial sum exceeds |value| |axis| <= 2**44 sqrt(d),
-        hence the product is exact: a row's result depends on no neighbour, batch, thread or BLAS.
+        hence the product is exact: a row's result depends on no neighbour, batch, thread or BLAS. So it is for values of other
+        data, if none is more than 2**9 / sqrt(d) times as large.
     """
     matrix = finite_matrix(values, "values")
     if matrix.shape[1] != len(components.mean):

@@ -12,6 +12,10 @@
 With balanced bags, it fits and votes twice; synthetic neighbours join the second fit's bags and go nowhere else::
 
     fit bags ─► vote ─► first_votes/ ─► rare groups ─► augment (diffusion) ─► encode ─► synthetic/ ─► fit bags ─► vote
+
+With the models of another run (`--like`) nothing is fitted: theirs are copied first, and names of groups are theirs too::
+
+    the other run's models/ ─► like/ ─► models/ ─► vote
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from typing import TYPE_CHECKING
 from catalogs import storage
 from pipeline.engine.start import started
 from pipeline.plan import run_time
+from pipeline.rundir.frozen import take_over
 from pipeline.stages.balance import augment
 from pipeline.stages.classify import classify
 from pipeline.stages.encode import encode
@@ -64,15 +69,18 @@ def run(
     """
     if storage.exists(plan.run.published):
         return
+    if plan.like is not None:
+        take_over(plan.like, plan.run)
     name = engine or run_time.engine_for(plan, address, dashboard=dashboard)
     with started(name, plan.config.run, address, dashboard=dashboard, run=plan.run_id) as workers:
         encode(plan, workers)
-        reduce(plan, workers)
-        if plan.config.augment.balance:
-            fit(plan, workers, first=True)
-            vote(plan, workers, first=True)
-            augment(plan, workers)
-        fit(plan, workers)
+        if plan.like is None:
+            reduce(plan, workers)
+            if plan.config.augment.balance:
+                fit(plan, workers, first=True)
+                vote(plan, workers, first=True)
+                augment(plan, workers)
+            fit(plan, workers)
         vote(plan, workers)
         classify(plan, workers)
         finish(plan, workers)

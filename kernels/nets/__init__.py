@@ -6,12 +6,13 @@ Importing this package is cheap: timm is imported by the function that needs it,
 from __future__ import annotations
 
 import difflib
+import functools
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from kernels.nets import _torchvision
+from kernels.nets import _compiler, _torchvision
 from kernels.networks import NETWORKS, UnknownNetError, network_of
 
 if TYPE_CHECKING:
@@ -67,11 +68,12 @@ def create(
     return _seeded(timm.create_model, {"model_name": model, **fixed, **options})
 
 
+@functools.lru_cache(maxsize=64)
 def features(name: str, *, bands: int = 1, size: int = 64, **options: Any) -> int:
-    """Length of the network's pooled feature vector, found on the meta device: no weights are made or loaded."""
+    """Length of the network's pooled feature vector. timm's, which may be large, are looked at on the meta device: no weights are made or loaded."""
     if network_of(name).role != "encoder":
         raise UnknownNetError(f'"{name}" is no encoder: it has no pooled features')
-    with torch.device("meta"), torch.no_grad():
+    with torch.device("cpu" if name in NETWORKS else "meta"), torch.no_grad():
         if name in NETWORKS:
             net = create(name, bands=bands, **options)
         else:
@@ -85,8 +87,9 @@ def _timm(name: str, bands: int, size: int) -> tuple[ModuleType, str, dict[str, 
     """The timm package, its name of the model, and the arguments that make it an encoder of these bands and size."""
     network_of(name)
     model = name.partition(":")[2]
-    _torchvision.install()
-    import timm  # noqa: PLC0415
+    with _compiler.left_out():
+        _torchvision.install()
+        import timm  # noqa: PLC0415
 
     if not timm.is_model(model):
         near = difflib.get_close_matches(model, timm.list_models(), n=3)

@@ -60,12 +60,8 @@ def plan(planned: Plan, judged: Estimate) -> None:
         "", escape(f"{encode.workers} workers ({where}, {encode.precision}), batches of {encode.batch_size}")
     )
     grid.add_row("measure", escape(_measured(planned)))
-    fit = config.fit
-    members = fit.bags * len(fit.families)
-    grid.add_row("reduce", f"{config.reduce.components} principal components")
-    grid.add_row(
-        "fit", f"{fit.bags} bags x {', '.join(fit.families)} = {members} members, {fit.groups} groups"
-    )
+    for row in _fitted(planned):
+        grid.add_row(*row)
     augment = config.augment
     if augment.balance:
         text = f"groups with less than {augment.rare:.3g} of what is kept get synthetic neighbours, drawn by {augment.model}"
@@ -99,6 +95,18 @@ def _engine(judged: Estimate) -> str:
     return f"{'Ray' if judged.engine == 'ray' else 'this process, without Ray'} ({judged.why})"
 
 
+def _fitted(planned: Plan) -> list[tuple[str, str]]:
+    config, fit = planned.config, planned.config.fit
+    members = fit.bags * len(fit.families)
+    rows = [
+        ("reduce", f"{config.reduce.components} principal components"),
+        ("fit", f"{fit.bags} bags x {', '.join(fit.families)} = {members} members, {fit.groups} groups"),
+    ]
+    if planned.like is not None:
+        rows.append(("", escape(f"those of {planned.like.run}, with its classes: nothing is fitted")))
+    return rows
+
+
 def _cached(planned: Plan) -> str:
     most = planned.config.run.cached_bytes
     if planned.config.survey.images.layout != "tiles" or not most:
@@ -107,7 +115,8 @@ def _cached(planned: Plan) -> str:
 
 
 def _duration(planned: Plan, judged: Estimate) -> str:
-    rest = f"{_time(judged.rest)} of starting, fitting and publishing"
+    fitting = "fitting" if planned.like is None else "voting"
+    rest = f"{_time(judged.rest)} of starting, {fitting} and publishing"
     if planned.config.augment.balance:
         rest += ", and the drawing of synthetic neighbours, which nobody tried"
     if judged.unknown:
@@ -200,7 +209,12 @@ def status(found: Status, *, as_json: bool) -> None:
                 "first_fitted": balance.fitted,
                 "augment": {"wanted": balance.wanted, "drawn": balance.drawn},
             }
-        whole = {"run": found.run_id, "rows": found.rows, "synthetic": found.synthetic}
+        whole = {
+            "run": found.run_id,
+            "rows": found.rows,
+            "synthetic": found.synthetic,
+            "like": found.like,
+        }
         console.print_json(strict_json.dumps({**whole, "stages": stages, **barriers}))
         return
     table = Table("stage", "slices", "objects", "usable", "objects/s", "missing")
@@ -226,6 +240,8 @@ def status(found: Status, *, as_json: bool) -> None:
     )
     if found.synthetic:
         console.print(SYNTHETIC)
+    if found.like is not None:
+        console.print(f"models: those of {escape(found.like)}", soft_wrap=True, highlight=False)
     if not found.published:
         console.print(
             f"continue: {escape(shlex.join(['tuningfork', 'run', found.source, '--out', found.run.url]))}",

@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape
 
 from catalogs import strict_json
-from pipeline.cli.options import Address, ConfigPath, Out
+from catalogs.errors import BadRequest
+from pipeline.cli.options import Address, ConfigPath, Like, Out
 from pipeline.console import console
 from pipeline.engine.interrupts import resumable
 
@@ -22,6 +23,7 @@ def plan(
     config: ConfigPath,
     out: Out = "run",
     address: Address = None,
+    like: Like = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
     offline: Annotated[
         bool, typer.Option(help="Check the config alone, where the release is out of reach.")
@@ -29,6 +31,8 @@ def plan(
 ) -> None:
     """Check a release and its config, and say what a run would do. Nothing is written."""
     if offline:
+        if like is not None:
+            raise BadRequest("--offline looks at no run: leave out --like")
         from pipeline.plan.offline import check
 
         unseen = ", ".join(check(config))
@@ -38,7 +42,7 @@ def plan(
     from pipeline.plan.plan import as_dict, plan_of
     from pipeline.plan.run_time import estimate
 
-    planned = plan_of(config, out, address)
+    planned = plan_of(config, out, address, like)
     planned.run.check(planned.record, remedy=f"{planned.command} --anew")
     if as_json:
         sys.stdout.write(strict_json.dumps(as_dict(planned), indent=1) + "\n")
@@ -51,6 +55,7 @@ def run(
     config: ConfigPath,
     out: Out,
     address: Address = None,
+    like: Like = None,
     anew: Annotated[bool, typer.Option(help="Throw away the embeddings of an earlier run in --out.")] = False,
     dashboard: Annotated[bool, typer.Option(help="Start the Ray dashboard.")] = False,
 ) -> None:
@@ -67,9 +72,10 @@ def run(
         "--out",
         out,
         *([] if address is None else ["--address", address]),
+        *([] if like is None else ["--like", like]),
     ]
     with resumable(shlex.join(words)):
-        planned = plan_of(config, out, address)
+        planned = plan_of(config, out, address, like)
         remedy = f"{planned.command} --anew"
         planned.run.check(planned.record, anew=anew, remedy=remedy)  # before anything is written
         with locked(out, "run") as lock:

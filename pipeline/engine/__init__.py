@@ -1,4 +1,4 @@
-"""Ray for one run: a private cluster or one that is joined, streams of slices, progress, metrics, interrupts.
+"""Who does the work of a run: this process, or Ray on a private cluster or one that is joined; progress, metrics, interrupts.
 
-Begin in `cluster`; `streams` carries slices from readers through actors to writers.
+Begin in `engine`, which says what stages ask for; `local_engine` and `ray_engine` do it.
 """

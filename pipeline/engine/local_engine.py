@@ -78,7 +78,8 @@ class _Workers:
     """
 
     def __init__(self, stream: Stream, reader: Reader, actors: Actors, writer: Writer, number: int) -> None:
-        self._make = lambda: actors.kind(*actors.arguments, stream.metrics)
+        make: Any = actors.kind
+        self._make = lambda: make(*actors.arguments, stream.metrics)
         self._write = writer.write
         self._readers = ThreadPoolExecutor(number, "reader", _one_thread)
         self._read = self._ahead(Read(reader.read, stream.metrics), stream.missing, number)
@@ -136,7 +137,8 @@ class _Workers:
         """An actor. They are made one after another: torch has one random generator, which is seeded for what a network begins with."""
         try:
             with self._making:
-                return self._make()
+                made: OnSlices = self._make()
+                return made
         except Exception as error:
             raise WorkLost(
                 f"an actor cannot start: {type(error).__name__}: {str(error).rstrip('.')}. Nothing is lost: run the same command again."

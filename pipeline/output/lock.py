@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pipeline.output.holder import Holder
 
-__all__ = ["Lock", "LockLost", "locked", "release_held"]
+__all__ = ["NAME", "Lock", "LockLost", "at_work", "locked", "release_held"]
 
 NAME = ".tuningfork.lock"
 BEAT = 15.0
@@ -77,6 +77,14 @@ def locked(url: str, command: str) -> Iterator[Lock]:
         raise
     finally:
         lock.release()
+
+
+def at_work(url: str) -> Holder | None:
+    """Who writes into a folder now; None where nobody does, or a process of this machine that has ended without letting go."""
+    with as_place(url):
+        held = lock_file(storage.join(url, NAME)).read()
+    holder = None if held is None else holder_of(held)
+    return None if holder is None or (holder.is_here and holder.is_dead) else holder
 
 
 def release_held() -> None:

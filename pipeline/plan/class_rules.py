@@ -125,8 +125,19 @@ def faults(classes: Classes, schema: pa.Schema, kept: Sequence[str], source: str
     source : str
         Path of the config.
     """
+    return [*split_faults(classes, schema, source), *naming_faults(classes, schema, kept, source)]
+
+
+def split_faults(classes: Classes, schema: pa.Schema, source: str) -> list[Fault]:
+    """The same for the rules on single objects alone."""
     own = pa.schema([field for field in schema if not _voted(field.name)])
     found = [_split_fault(f"classes.split.{i}", rule, own, source) for i, rule in enumerate(classes.split)]
+    return [fault for fault in found if fault is not None]
+
+
+def naming_faults(classes: Classes, schema: pa.Schema, kept: Sequence[str], source: str) -> list[Fault]:
+    """The same for what names groups."""
+    found: list[Fault | None] = []
     if classes.by == "rules":
         found += [_rule_fault(i, rule, parameters(schema), source) for i, rule in enumerate(classes.rules)]
     if classes.by == "column":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from catalogs.release import Release
     from pipeline.config.file import Config
     from pipeline.plan.predicting import Prediction
+    from pipeline.rundir.frozen import Frozen
     from pipeline.rundir.group_labels import Label
 
 VALUES_VERSION = 6
@@ -23,11 +24,11 @@ VALUES_VERSION = 6
 
 
 def fingerprints(
-    config: Config, release: Release, weights: str, psf: str, diffusion: str = ""
+    config: Config, release: Release, weights: str, psf: str, diffusion: str = "", like: Frozen | None = None
 ) -> dict[str, str]:
     """One fingerprint a stage up to the vote: equal where the stage would write the same, and resting on the stage before.
 
-    `diffusion` is the diffusion model's, where bags are balanced.
+    `diffusion` is the diffusion model's, where bags are balanced; `like` what a run goes by that fits nothing itself.
     """
     # How the work is spread (workers, threads, batch size) does not change what comes out.
     spread = {"workers", "cpus", "gpus", "threads", "batch_size", *Served.model_fields}
@@ -41,7 +42,7 @@ def fingerprints(
             "model": diffusion,
         },
     }
-    own = {
+    own: dict[str, Any] = {
         "encode": {
             "values": VALUES_VERSION,
             # The shards' headers record whether the release is synthetic, and `run.json` records the versions of its files.
@@ -66,17 +67,24 @@ def fingerprints(
         "fit": fit,
         "vote": vote,
     }
+    if like is not None:
+        own |= {"reduce": like.files["components"], "fit": like.files["ensemble"]}
     return _chained(own, "")
 
 
 def with_labels(
-    before: dict[str, str], config: Config, labels: dict[int, Label], predictions: Sequence[Prediction] = ()
+    before: dict[str, str],
+    config: Config,
+    labels: dict[int, Label],
+    predictions: Sequence[Prediction] = (),
+    like: Frozen | None = None,
 ) -> dict[str, str]:
     """The fingerprints up to the vote, and those of the stages that also depend on what people added: labels of groups, and predictors."""
     own = {
         "classify": {
             "classes": config.classes.model_dump(mode="json", by_alias=True),
             "labels": group_labels.as_values(labels),
+            **({} if like is None else {"like": like.files["classes"]}),
         },
         "publish": {
             **config.publish.model_dump(mode="json"),

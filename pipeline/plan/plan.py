@@ -24,14 +24,16 @@ from pipeline.plan import (
     config_notes,
     engine_choice,
     enough_objects,
+    frozen,
     measuring,
     predicting,
     serving,
 )
 from pipeline.plan.encoding import encoder_options, look_at_encoder, resolved, segmenter_options
-from pipeline.plan.fingerprints import fingerprints, with_labels
+from pipeline.plan.fingerprints import VALUES_VERSION, fingerprints, with_labels
 from pipeline.plan.predictor_encoder import encoder_of_run
 from pipeline.rundir import file_versions, group_labels
+from pipeline.rundir.frozen import find_frozen
 from pipeline.rundir.run_directory import RunDirectory, run_id
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from catalogs.release import Release
     from pipeline.config.file import Config
     from pipeline.plan.predicting import Prediction
+    from pipeline.rundir.frozen import Frozen
     from pipeline.rundir.group_labels import Label
 
 
@@ -72,6 +75,8 @@ class Plan:
     """Predictors, and how each gets at the codes that it needs."""
     servers_unseen: bool = False
     """Encoders have servers beside them, on machines that this one is not among."""
+    like: Frozen | None = None
+    """Another run's models, by which this one goes; None where it fits its own."""
 
     def slices(self) -> Iterator[Slice]:
         """All slices of the release, in order."""
@@ -107,7 +112,18 @@ class Plan:
         """What `run.json` keeps."""
         config = self.config.model_dump(mode="json")
         made_of = file_versions.of_release(self.release)
-        return {"config": config, "source": self.source, "fingerprints": self.fingerprints, **made_of}
+        return {
+            "config": config,
+            "source": self.source,
+            "fingerprints": self.fingerprints,
+            **made_of,
+            "seen": {
+                "values": VALUES_VERSION,
+                "weights": self.weights,
+                "pixel_scale": self.release.pixel_scale,
+            },
+            "like": None if self.like is None else self.like.record,
+        }
 
     @property
     def run_id(self) -> str:
@@ -117,7 +133,8 @@ class Plan:
     @property
     def command(self) -> str:
         """The command that starts or continues this run."""
-        return shlex.join(["tuningfork", "run", self.source, "--out", self.run.url])
+        like = [] if self.like is None else ["--like", self.like.run]
+        return shlex.join(["tuningfork", "run", self.source, "--out", self.run.url, *like])
 
 
 def catalog_schema(config: Config, release: Release, predictions: Sequence[Prediction] = ()) -> pa.Schema:
@@ -138,7 +155,14 @@ def catalog_schema(config: Config, release: Release, predictions: Sequence[Predi
 
 
 def make_plan(
-    config: Config, folder: str, source: str, out: str, address: str | None = None, *, encoded: bool = False
+    config: Config,
+    folder: str,
+    source: str,
+    out: str,
+    address: str | None = None,
+    *,
+    encoded: bool = False,
+    like: str | None = None,
 ) -> Plan:
     """Resolve a config against its release, its model and its run directory.
 
@@ -155,15 +179,18 @@ def make_plan(
         Cluster that will do the work; its nodes may have GPUs that this machine lacks.
     encoded : bool
         Nothing is left to encode: neither GPUs nor servers are needed.
+    like : str, optional
+        Run whose models this one goes by; one that has begun so goes on so without it.
 
     Raises
     ------
     Refused
         With everything that is wrong.
     """
+    run, release = RunDirectory(out), None
+    models = find_frozen(run, like)
+    config, faults = frozen.taken_over(config, models, source)
     config = resolved(config)
-    faults: list[Fault] = []
-    release = None
     try:
         seen = inspect(config.survey, folder, measuring.psf_source(config, folder))
         release = replace(with_extents(seen, config.run.slice_rows), cached_bytes=config.run.cached_bytes)
@@ -172,10 +199,8 @@ def make_plan(
     options = encoder_options(config, folder)
     features, weights, found = look_at_encoder(config, source, options)
     faults += found
-    faults += config_faults.component_faults(config, source, features)
-    faults += config_faults.vote_faults(config, source)
+    faults += _group_faults(config, source, release, features, weights, models)
     if release is not None:
-        faults += enough_objects.group_faults(config, source, release)
         faults += config_faults.slice_faults(config, source, release)
     if is_own(address) and config.run.engine != "local":
         faults += temp_faults()
@@ -193,17 +218,16 @@ def make_plan(
         measurer, found = measuring.measurer_options(config, folder, source, release)
         faults += found
         schema, kept = catalog_schema(config, release), list(release.kept)
-        faults += class_rules.faults(config.classes, schema, kept, source)
+        config, found = frozen.classes_here(config, schema, kept, source, models)
+        faults += found
     generator, diffusion, found, neighbours = balancing.look_at_generator(
         config, folder, source, release, schema
     )
     faults += found
     if faults or release is None:
         raise Refused(faults)
-    run = RunDirectory(out)
-    prints = fingerprints(
-        config, release, weights, measuring.psf_fingerprint(measurer, release.psf), diffusion
-    )
+    psf = measuring.psf_fingerprint(measurer, release.psf)
+    prints = fingerprints(config, release, weights, psf, diffusion, models)
 
     def ask_servers(served: dict[str, Any]) -> list[Fault]:
         return [] if encoded else serving.look(served, source, address)[0]
@@ -217,20 +241,20 @@ def make_plan(
         schema,
         prints["encode"],
         ask_servers,
+        models,
     )
     decided = group_labels.read(run)
     labels = group_labels.in_force(decided, prints["fit"])
     notes = [
         *config_notes.notes(config, release),
-        *enough_objects.notes(config, release),
+        *([] if models else enough_objects.notes(config, release)),
         *measuring.notes(config),
         *neighbours,
         *notes,
         *predicting_notes,
         *group_labels.notes(decided, prints["fit"]),
-        *class_rules.notes(config.classes, labels),
+        *([] if models else class_rules.notes(config.classes, labels)),
     ]
-    prints = with_labels(prints, config, labels, predictions)
     return Plan(
         config,
         source,
@@ -240,31 +264,40 @@ def make_plan(
         measurer,
         features,
         weights,
-        prints,
+        with_labels(prints, config, labels, predictions, models),
         notes,
         labels,
         generator,
         predictions,
         unseen,
+        models,
     )
+
+
+def _group_faults(
+    config: Config, source: str, release: Release | None, features: int, weights: str, like: Frozen | None
+) -> list[Fault]:
+    """Why there can be no such groups: of the objects and features here, or by the models of another run."""
+    if like is not None:
+        return frozen.differences(config, source, release, weights, like)
+    faults = config_faults.component_faults(config, source, features)
+    faults += config_faults.vote_faults(config, source)
+    return faults if release is None else faults + enough_objects.group_faults(config, source, release)
 
 
 def as_decided(plan: Plan) -> Plan:
     """The plan with what people have decided on the groups of the run until now."""
     labels = group_labels.in_force(group_labels.read(plan.run), plan.fingerprints["fit"])
-    return replace(
-        plan,
-        labels=labels,
-        fingerprints=with_labels(plan.fingerprints, plan.config, labels, plan.predictions),
-    )
+    prints = with_labels(plan.fingerprints, plan.config, labels, plan.predictions, plan.like)
+    return replace(plan, labels=labels, fingerprints=prints)
 
 
-def plan_of(path: str | Path, out: str, address: str | None = None) -> Plan:
+def plan_of(path: str | Path, out: str, address: str | None = None, like: str | None = None) -> Plan:
     """Load a config file and make its plan."""
     from pipeline.config.file import load  # noqa: PLC0415
 
     config, folder = load(path)
-    return make_plan(config, folder, str(path), out, address)
+    return make_plan(config, folder, str(path), out, address, like=like)
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:

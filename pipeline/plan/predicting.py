@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.config.file import Config
+    from pipeline.rundir.frozen import Frozen
     from pipeline.rundir.run_directory import RunDirectory
 
 __all__ = ["REMEDY", "SUFFIX", "Prediction", "in_force", "look_at_predictor", "predictor_name"]
@@ -63,8 +64,9 @@ def in_force(
     schema: pa.Schema,
     encoded: str,
     ask_servers: Callable[[dict[str, Any]], list[Fault]],
+    like: Frozen | None = None,
 ) -> tuple[list[Prediction], list[str]]:
-    """The predictors of a run, and notes on them: first those of the config, then those that people added, by name.
+    """The predictors of a run, and notes on them: first those of the config, then those that people added, then another run's, by name.
 
     Parameters
     ----------
@@ -79,18 +81,20 @@ def in_force(
         Fingerprint of the run's stage encode.
     ask_servers : callable
         What is wrong with the servers that these options of `actors.serving.client.ServedEncoder` name.
+    like : Frozen, optional
+        Another run whose predictors answer here too.
 
     Raises
     ------
     Refused
     """
     named = [(storage.absolute(path, folder), "predict.with", source) for path in config.predict.with_]
-    there = [name for name in sorted(storage.names(run.predictors)) if name.endswith(SUFFIX)]
-    configured = {predictor_name(file) for file, _, _ in named}
-    added = [
-        storage.join(run.predictors, name) for name in there if name.removesuffix(SUFFIX) not in configured
+    here = [
+        storage.join(run.predictors, name) for name in storage.names(run.predictors) if name.endswith(SUFFIX)
     ]
-    named += [(file, "", file) for file in added]
+    for file in [*here, *([] if like is None else like.predictors)]:
+        if predictor_name(file) not in {predictor_name(other) for other, _, _ in named}:
+            named.append((file, "", file))
     found, faults, notes, taken = (
         [],
         list[Fault](),

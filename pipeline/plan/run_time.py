@@ -81,7 +81,7 @@ class Rates(NamedTuple):
     """Share of the objects that are."""
 
 
-UNKNOWN = Rates(*[math.nan] * 6)
+UNKNOWN = Rates(math.nan, math.nan, math.nan, math.nan, math.nan, 1.0)
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,12 @@ def _rest_work(plan: Plan) -> float:
     settings, release = plan.config.fit, plan.release
     objects = release.rows if release.selected is None else release.selected
     bag = objects if settings.resample == "none" else min(FRACTION * objects, settings.bag_rows)
-    return objects * COSTS.vote + _members(plan) * (COSTS.member + bag * COSTS.in_bag)
+    return objects * COSTS.vote + _fitting(plan, bag)
+
+
+def _fitting(plan: Plan, bag: float) -> float:
+    """Of all members, on bags of so many objects."""
+    return 0.0 if plan.like is not None else _members(plan) * (COSTS.member + bag * COSTS.in_bag)
 
 
 def _rest(plan: Plan, cores: float, costs: Costs) -> float:

@@ -38,6 +38,7 @@ def plan_rows(source: Source) -> list[tuple[str, str]]:
         if augment.get("balance")
         else None
     )
+    like = source.record["like"]
     stamps = f"{images['layout']}: {images['size']} px a side, bands {', '.join(images['bands'])}"
     return [
         ("release", f"{survey['name']}: {len(shards):,} shards, {rows:,} rows"),
@@ -52,6 +53,7 @@ def plan_rows(source: Source) -> list[tuple[str, str]]:
             f"{fit['bags']} bags x {', '.join(fit['families'])} = {members} members, {fit['groups']} groups",
         ),
         *([("balanced bags", balance)] if balance else []),
+        *([("models", f"those of {like['run']}")] if like else []),
         ("vote", rule),
         ("classes", f"by {classes['by']}"),
         ("run", source.run.url),

@@ -64,6 +64,28 @@ class _Fingerprints(_Part):
     fit: str
 
 
+class _Seen(_Part):
+    values: int
+    """`pipeline.plan.fingerprints.VALUES_VERSION`."""
+    weights: str
+    """Fingerprint of the encoder's, and the denoiser's."""
+    pixel_scale: float | None
+    """Arcsec."""
+
+
+class _Files(_Part):
+    components: str
+    ensemble: str
+    classes: str
+
+
+class _Like(_Part):
+    run: str
+    files: _Files
+    config: dict[str, Any]
+    seen: _Seen
+
+
 class _Record(_Part):
     config: _Config
     source: str
@@ -71,6 +93,9 @@ class _Record(_Part):
     shards: list[_Shard]
     folder: str = ""
     images: dict[str, str] = {}
+    seen: _Seen | None = None
+    """None in records of versions that did not say."""
+    like: _Like | None = None
 
 
 class _PartOfARecord(_Record):
@@ -110,6 +135,8 @@ def read_record(url: str, *, whole: bool = True) -> dict[str, Any]:
         "shards": [{"identity": "", **shard} for shard in values["shards"]],
         "folder": sound.folder,
         "images": sound.images,
+        "seen": values.get("seen"),
+        "like": values.get("like"),
     }
 
 

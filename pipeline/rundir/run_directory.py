@@ -111,6 +111,25 @@ class RunDirectory:
         return storage.join(self.url, "predictions")
 
     @property
+    def frozen(self) -> dict[str, str]:
+        """What other runs may go by (`--like`), by its name: the models, and what names the groups."""
+        return {"components": self.components, "ensemble": self.ensemble, "classes": self.classes}
+
+    @property
+    def predictor_copies(self) -> str:
+        """Copies of all predictors that answer in it: other runs may go by them."""
+        return storage.join(self.models, "predictors")
+
+    def frozen_file(self, name: str) -> str:
+        """Where something of that name lies that other runs go by: one of `frozen`, or a file in `models/`."""
+        return self.frozen.get(name) or storage.join(self.models, name)
+
+    @property
+    def like(self) -> RunDirectory:
+        """Copies of what this run goes by, if those are another run's models: no stage's output, and kept when stages are done anew."""
+        return RunDirectory(storage.join(self.url, "like"))
+
+    @property
     def catalog(self) -> str:
         """The published morphology catalog."""
         return storage.join(self.url, "catalog")
@@ -218,6 +237,10 @@ class RunDirectory:
             return []
         stale = [s for s in STAGES if before["fingerprints"].get(s) != record["fingerprints"].get(s)]
         choose = f"Choose another --out, or start anew: {remedy}"
+        if not anew and _models(before) != _models(record):
+            whose = before["like"]["run"] if before["like"] else "its own fit"
+            problem = f"goes by the models of {whose}, and --like gives others"
+            raise Refused([Fault(self.url, problem, choose)])
         if "encode" in stale and not anew:
             changed = ", ".join(differences(before, record)) or file_versions.shown(
                 file_versions.other_shards(before, record)
@@ -247,6 +270,12 @@ def run_id(name: str, url: str, fingerprint: str) -> str:
     """
     place = (url if "://" in url else str(Path(url).absolute())).rstrip("/")
     return f"{name}-{hashlib.sha256(f'{place} {fingerprint}'.encode()).hexdigest()[:8]}"
+
+
+def _models(record: dict[str, Any]) -> list[str] | None:
+    """Hashes of the models that a run goes by; None where it fits its own. Groups may get other names, but stay the same."""
+    like = record.get("like")
+    return None if like is None else [like["files"].get(name, "") for name in ("components", "ensemble")]
 
 
 def is_synthetic(record: dict[str, Any] | None) -> bool:

@@ -65,6 +65,8 @@ class Status:
     synthetic: bool = False
     """Whether a diffusion model drew the release."""
     balance: Balance | None = None
+    like: str | None = None
+    """Run whose models this one goes by; None where it fits its own."""
 
 
 def status(url: str) -> Status:
@@ -94,6 +96,7 @@ def status(url: str) -> Status:
         storage.exists(run.published),
         is_synthetic(record),
         _balance(run, slices) if "augment" in record["fingerprints"] else None,
+        None if record["like"] is None else record["like"]["run"],
     )
 
 

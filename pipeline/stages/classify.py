@@ -19,16 +19,21 @@ from kernels.medians import Tally
 from kernels.vote import Ensemble
 from pipeline.plan import class_rules
 from pipeline.rundir import arrays
+from pipeline.rundir.classes_file import read_classes
 from pipeline.stages.barrier import barrier, on_parts
 from pipeline.stages.object_classes import ObjectClasses, decide
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.config.classes import Classes
+    from pipeline.config.classes import Classes, Rule
     from pipeline.engine.engine import Engine
     from pipeline.plan.plan import Plan
     from pipeline.rundir.group_labels import Label
+
+
+DECIDED = ("notes", "author", "date")
+"""What is kept of a person's decision on a group, beside the class."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +82,16 @@ def classify(plan: Plan, engine: Engine) -> None:
         columns = class_rules.medians_needed(classes, plan.schema)
         found = on_parts(plan, engine, count, run.votes, plan.config.fit.groups, columns, classes)
         counts = reduce(add, found)
-        groups = named(_few_labels(counts, classes), classes, plan.labels)
-        members, pilot = Ensemble.from_arrays(arrays.load(run.ensemble)), arrays.load(run.components)["pilot"]
-        decided = decide(
-            plan.config.vote, [group["class"] for group in groups], classes.split, members, pilot
+        frozen = None if plan.like is None else read_classes(run.like.classes)
+        groups = named(
+            _few_labels(counts, classes), classes, plan.labels, None if frozen is None else frozen["groups"]
         )
+        if frozen is not None and not plan.labels:
+            decided = ObjectClasses.read(run.like.classes)
+        else:
+            members = Ensemble.from_arrays(arrays.load(run.ensemble))
+            names, pilot = [group["class"] for group in groups], arrays.load(run.components)["pilot"]
+            decided = decide(plan.config.vote, names, classes.split, members, pilot)
         read = [where.existing(n, plan.schema.names) for s in classes.split for n in where.columns_of(s.when)]
         outcome = reduce(add, on_parts(plan, engine, outcome_of, run.votes, decided, read, classes))
         values = {
@@ -203,15 +213,25 @@ def recorded(groups: list[dict[str, Any]], decided: ObjectClasses, outcome: Outc
     return values
 
 
-def named(counts: Counts, classes: Classes, labels: dict[int, Label]) -> list[dict[str, Any]]:
-    """Each group with its class, what gave it that (`rules`, `column`, `label` or null), its objects, how many the vote kept, and the evidence."""
+def named(
+    counts: Counts,
+    classes: Classes,
+    labels: dict[int, Label],
+    frozen: list[dict[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """Each group with its class, what gave it that (`rules`, `column`, `label` or null), its objects, how many the vote kept, and the evidence.
+
+    With the `frozen` groups of another run, classes and what gave them are those, and the evidence is of the objects here.
+    """
     groups = len(counts.objects)
     medians = {
         # Five digits: no more is known.
         name: np.array([float(f"{median:.5g}") for median in tally.medians(groups)])
         for name, tally in counts.tallies.items()
     }
-    rules = class_rules.by_rules(classes.rules, medians, groups) if classes.by == "rules" else [None] * groups
+    rules: list[Rule | None] = [None] * groups
+    if classes.by == "rules" and frozen is None:
+        rules = class_rules.by_rules(classes.rules, medians, groups)
     described = []
     for group in range(groups):
         evidence: dict[str, Any] = {
@@ -224,26 +244,27 @@ def named(counts: Counts, classes: Classes, labels: dict[int, Label]) -> list[di
             evidence["rule"] = rule.when
         if classes.by == "column":
             seen, held = _of(counts, group, held=False), _of(counts, group, held=True)
-            name = class_rules.by_labels(seen, classes.smallest_share)
+            name = class_rules.by_labels(seen, classes.smallest_share) if frozen is None else None
             evidence["labelled"] = seen.total()
             evidence["labels"] = {k: round(n / seen.total(), 4) for k, n in sorted(seen.items())}
             evidence["held_out"] = dict(sorted(held.items()))
         by: str | None = None if name is None else classes.by
+        given: dict[str, Any] = {"class": name, "by": by, **dict.fromkeys(DECIDED)}
+        if frozen is not None:
+            given = {key: frozen[group][key] for key in given}
+            before = frozen[group]["evidence"]
+            evidence |= {key: before[key] for key in ("rule", "otherwise") if key in before}
         label = labels.get(group)
         if label is not None:
-            evidence["otherwise"] = {"class": name, "by": by}
-            name, by = label.name, "label"
+            evidence["otherwise"] = {"class": given["class"], "by": given["by"]}
+            given = {"class": label.name, "by": "label", **{k: getattr(label, k) for k in DECIDED}}
         described.append(
             {
                 "group": group,
-                "class": name,
-                "by": by,
+                **given,
                 "objects": int(counts.objects[group]),
                 "kept": int(counts.kept[group]),
                 "evidence": evidence,
-                "notes": label.notes if label else None,
-                "author": label.author if label else None,
-                "date": label.date if label else None,
             }
         )
     return described

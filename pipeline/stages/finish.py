@@ -43,6 +43,8 @@ MOST_OBJECTS = 50_000
 def finish(plan: Plan, engine: Engine) -> None:
     """Learn the classes of kept objects; where there are not two classes to tell apart, say so and leave the rest unclassified."""
     run, settings = plan.run, plan.config.fit
+    if plan.like is not None and storage.exists(run.like.finisher) and not storage.exists(run.finisher):
+        storage.write(run.finisher, storage.read(run.like.finisher))
     if not plan.config.classes.finish or storage.exists(run.finisher):
         return
     with barrier(plan, "finish"):
@@ -142,8 +144,7 @@ def _learn(
     targets = (names[:, None] == np.array(known)).astype(float)
     mean, scale = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)
     fitted = fit_linear_heads(values, targets, [head], mean, scale)
-    among = targets[: len(fitted.held_out)]
-    held_out = fitted.held_out, among
+    held_out = fitted.held_out, targets
     learned = Learned([head], fitted.weight, fitted.bias, codes, held_out, held_out, fitted.strength)
     taught = {
         "from": f"the objects of {survey} that the vote kept",

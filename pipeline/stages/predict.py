@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from catalogs import storage
 from pipeline.engine.engine import Actors, Reader
 from pipeline.engine.slice_tasks import OnSlices
+from pipeline.plan.predicting import SUFFIX
 from pipeline.stages.part_writer import part_writer, slices_left
 from pipeline.stages.vote import embeddings_of_slice
 
@@ -26,6 +27,11 @@ def predict(plan: Plan, engine: Engine) -> None:
     for name in storage.names(run.predictions):
         if name not in wanted:
             storage.remove(storage.join(run.predictions, name))
+    kept = {f"{each.name}{SUFFIX}": each for each in plan.predictions}
+    for name in set(storage.names(run.predictor_copies)) - kept.keys():
+        storage.remove(storage.join(run.predictor_copies, name))
+    for name, each in kept.items():
+        storage.write(storage.join(run.predictor_copies, name), storage.read(each.file))
     for prediction, folder in zip(plan.predictions, prediction_folders(plan), strict=True):
         stream = slices_left(plan, "predict", folder)
         if stream.missing:

@@ -200,7 +200,7 @@ def _learned(
     sample = values[:MOST_FOR_SCALE]
     mean, scale = sample.mean(axis=0), np.maximum(sample.std(axis=0), 1e-6)
     fitted = fit_linear_heads(values[~held_out], targets[~held_out], heads, mean, scale)
-    among = targets[~held_out][: len(fitted.held_out)]
+    among = targets[~held_out]
     scored = fitted.held_out, among
     if held_out.any():
         scored = values[held_out] @ fitted.weight.T + fitted.bias, targets[held_out]

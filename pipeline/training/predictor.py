@@ -12,7 +12,6 @@ from catalogs import storage
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from kernels.training.gentle_views import ViewSettings
-from kernels.training.linear_heads import starting_heads
 from kernels.training.predictor_objective import (
     PredictorNet,
     PredictorObjective,
@@ -20,6 +19,7 @@ from kernels.training.predictor_objective import (
     with_drop_path,
 )
 from kernels.training.recipe import Recipe
+from kernels.training.starting_heads import starting_heads
 from pipeline.console import console
 from pipeline.plan.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.plan.predictor_encoder import encoder_of_run

@@ -22,6 +22,7 @@ from kernels.training.predictor_objective import (
     with_drop_path,
 )
 from kernels.training.recipe import Recipe
+from kernels.training.starting_heads import starting_heads
 from kernels.training.trainer import Training
 from kernels.tree_text import parse
 
@@ -147,3 +148,20 @@ def test_mixture_is_mostly_the_other_stamp():
     shares = [core._share(torch.Generator().manual_seed(k)) for k in range(50)]
     assert 0.5 <= min(shares) < 0.8
     assert 0.95 < max(shares) <= 1
+
+
+def test_heads_begin_certain_or_worse_than_a_guess():
+    """Few objects have more codes than labels: what is learned by heart must not be certain."""
+    rng = np.random.default_rng(4)
+    codes, (_, targets) = rng.normal(size=(20, 64)), blobs(20)
+    targets[3:5, 2:] = torch.nan
+    codes[:, 0] = 3 * targets[:, 1] - 1.5
+    weight, bias = starting_heads(codes, targets.numpy(), KINDS)
+    outputs = codes @ weight.T + bias
+    assert (outputs[:, :2].argmax(axis=1) == targets[:, 1].numpy()).all()
+    assert np.abs(outputs[:, :2]).max() < 5
+    np.testing.assert_allclose(outputs[:, 3], outputs[0, 3])
+    assert outputs[0, 3] >= np.log(0.3) - 1e-9
+    one = (Head("kind", "classes", ("a", "b")), Head("nobody knows", "classes", ("a", "b")))
+    unknown = np.concatenate([targets[:, :2].numpy(), np.full((20, 2), np.nan)], axis=1)
+    assert not starting_heads(codes, unknown, one)[0][2:].any()

@@ -47,6 +47,13 @@ def record(tmp_path_factory) -> dict[str, Any]:
         "shards": [shard],
         "folder": "/r",
         "images": {"t0_r.fits": "5@7"},
+        "seen": {"values": 6, "weights": "w", "pixel_scale": 0.2},
+        "like": {
+            "run": "/other",
+            "files": {"components": "c", "ensemble": "e", "classes": "n"},
+            "config": {},
+            "seen": {"values": 6, "weights": "w", "pixel_scale": 0.2},
+        },
     }
 
 

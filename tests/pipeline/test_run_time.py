@@ -79,7 +79,9 @@ def test_objects_that_are_not_usable_cost_nothing(plan, tiny):
         tile[0].data[:] = np.nan
     rates = run_time._rates(made := plan(measure={"quantities": ["gini"]}), list(made.slices()), 1.0)
     assert (rates.usable, rates.encode, rates.measure) == (0.0, 0.0, 0.0)
-    assert estimate(made).seconds > run_time.COSTS.start
+    assert estimate(made).seconds > run_time.LOCAL.start
+    on_ray = plan(measure={"quantities": ["gini"]}, run={"engine": "ray"})
+    assert estimate(on_ray).seconds > run_time.COSTS.start
 
 
 def test_only_what_is_left_is_reckoned(plan, tmp_path):

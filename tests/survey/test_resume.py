@@ -29,11 +29,10 @@ def by(engine: str, config: Path) -> Path:
     return path
 
 
-def started(config, out) -> subprocess.Popen[str]:
+def started(config, out, *options) -> subprocess.Popen[str]:
     """A run, begun as the head of a process group."""
-    return subprocess.Popen(
-        [COMMAND, "run", config, "--out", out], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    command = [COMMAND, "run", config, "--out", out, *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def kill(process: subprocess.Popen[str]) -> None:

@@ -71,6 +71,7 @@ COLUMNS = (
     "dust_AP",
     "cpu_seconds",
 )
+WAYS = ("fine-tuned", "frozen", "probe")
 SHARES = (0.01, 0.05, 0.2, 1.0)
 
 
@@ -148,7 +149,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sets", nargs="*", default=("efigi", "gz1"))
-    parser.add_argument("--ways", nargs="*", default=("fine-tuned", "frozen", "probe"))
+    parser.add_argument("--ways", nargs="*", default=WAYS)
     parser.add_argument("--shares", nargs="*", type=float, default=SHARES)
     parser.add_argument("--draws", type=int, default=5, help="of frozen heads and probes")
     parser.add_argument("--fine-draws", type=int, default=1, help="of fine-tuned networks")
@@ -186,7 +187,7 @@ def main() -> None:
                 mean = [_mean([each[column] for each in found if column in each]) for column in COLUMNS[8:-1]]
                 row = (*key, round(labels / draws), draws, *shape, *mean, f"{cost:.0f}")
                 rest = [tuple(r.values()) for r in read_csv("predictors") if _key(r) != key]
-                write_csv("predictors", COLUMNS, [*rest, row])
+                write_csv("predictors", COLUMNS, sorted([*rest, row], key=_place))
 
 
 def _one(
@@ -217,6 +218,10 @@ def _one(
 
 def _key(row: dict[str, str]) -> tuple[str, str, str]:
     return row["set"], row["way"], row["share_of_labels"]
+
+
+def _place(row: Sequence[object]) -> tuple[str, int, float]:
+    return str(row[0]), WAYS.index(str(row[1])), float(str(row[2]))
 
 
 def _mean(values: list[float]) -> str:

@@ -1,8 +1,9 @@
-"""The tables of docs/method.md, vote.md, encoder.md, denoiser.md, measurement.md, diffusion.md and operations.md, written from the CSVs of the benchmarks of these."""
+"""The tables of docs/method.md, vote.md, encoder.md, networks.md, predictors.md, experts.md, denoiser.md, measurement.md, diffusion.md and operations.md, from the CSVs of their benchmarks."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from benchmarks.common import read_csv, with_tables
@@ -29,6 +30,12 @@ def tables() -> dict[Path, dict[str, str]]:
             "scores": _scores(),
             "votes": _plain("vote_encoders"),
             "invariance": _plain("invariance"),
+        },
+        "networks": {
+            "networks": _networks(),
+            "networks costs": _plain("networks_costs"),
+            "networks vote": _networks_vote(),
+            "networks rates": _plain("networks_rates"),
         },
         "method": {
             "neighbours vote": _plain("neighbours_vote"),
@@ -61,6 +68,39 @@ def _scores() -> str:
     folds = {row["encoder"]: row["folds"] for row in rows}
     lines = [[name, count, *(cells[name, column] for column in columns)] for name, count in folds.items()]
     return _table(["encoder", "folds", *columns], lines)
+
+
+def _networks() -> str:
+    """Networks down, sets and shares of their labels across, accuracies over the seeds."""
+    rows = read_csv("networks")
+    cells: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        column = f"{row['set']}, {float(row['labels']):.0%} ({row['galaxies']})"
+        cells.setdefault(row["network"], {}).setdefault(column, []).append(row["accuracy"])
+    columns = sorted({column for found in cells.values() for column in found})
+    lines = [[name, *(_spread(found.get(column, [])) for column in columns)] for name, found in cells.items()]
+    return _table(["network", *columns], lines)
+
+
+def _networks_vote() -> str:
+    rows = read_csv("networks_vote")
+    names = list(dict.fromkeys(row["network"] for row in rows))
+    columns = [column for column in (rows[0] if rows else {}) if column not in ("network", "seed")]
+    lines = []
+    for name in names:
+        own = [row for row in rows if row["network"] == name]
+        worst = max(own, key=lambda row: float(row["largest_difference"] or "nan"))
+        spreads = [_spread([row[column] for row in own]) for column in columns[:-1]]
+        lines.append([name, str(len(own)), *spreads, worst["largest_difference"] or "not measured"])
+    return _table(["network", "seeds", *(column.replace("_", " ") for column in columns)], lines)
+
+
+def _spread(values: list[str]) -> str:
+    """Mean and standard deviation of what several seeds gave."""
+    numbers = [float(value) for value in values if value not in ("", "nan")]
+    if not numbers:
+        return "none"
+    return f"{mean(numbers):.3f}" + (f" ± {stdev(numbers):.3f}" if len(numbers) > 1 else "")
 
 
 def _crossed(name: str, across: str, cell: Callable[[dict[str, str]], str]) -> str:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from catalogs.errors import BadRequest
@@ -48,8 +49,20 @@ class CannedQuery:
         """Name of each parameter, with its default and its description."""
         return {m[1]: (m[2], m[3]) for m in PARAMETER.finditer(self.sql)}
 
-    def filled(self, values: Mapping[str, str]) -> str:
+    @property
+    def is_of_predictor(self) -> bool:
+        """Whether a predictor's file must say part of the SQL."""
+        return "{outside}" in self.sql
+
+    def filled(self, values: Mapping[str, str], given: Mapping[str, str] = MappingProxyType({})) -> str:
         """The SQL with `{name}` replaced: columns as quoted identifiers, names as quoted text, all else must be a number or a list of them.
+
+        Parameters
+        ----------
+        values : mapping
+            Parameters, as people typed them.
+        given : mapping
+            SQL of what else stands in braces.
 
         Raises
         ------
@@ -60,7 +73,9 @@ class CannedQuery:
         if unknown:
             known = ", ".join(self.parameters) or "none"
             raise BadQuery(f"query {self.name!r} has no parameter {unknown[0]!r}; it has: {known}")
-        typed = {}
+        if self.is_of_predictor and not given:
+            raise BadQuery(f"query {self.name!r} needs a run with a predictor that answers the question")
+        typed = dict(given)
         for name, (default, about) in self.parameters.items():
             value = values.get(name, default)
             if value is None:
@@ -71,7 +86,7 @@ class CannedQuery:
     def _typed(self, name: str, value: str) -> str:
         if name == "column":
             return identifier(value)
-        if name == "id":
+        if name in ("id", "question"):
             return literal(value)
         if name in CLASSES:
             return ", ".join(literal(part.strip()) for part in value.split(","))

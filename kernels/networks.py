@@ -7,8 +7,8 @@ loads neither torch nor timm.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 __all__ = [
     "DEFAULT_ENCODER",
@@ -41,6 +41,8 @@ class Network:
         Where its class is.
     shape
         Properties of stamps that its class takes: `bands`, `size`.
+    options
+        What else its class is given: networks of one class differ in these.
     unwrap, stretch, input
         How stamps are prepared for it unless a config says otherwise, see `actors.encoder.Encoder`.
     checkpoint
@@ -54,6 +56,7 @@ class Network:
     module: str
     attribute: str
     shape: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
     unwrap: Literal["moments", "apct", "none"] = "moments"
     stretch: Literal["asinh", "linear"] = "asinh"
     input: int = 64
@@ -73,6 +76,37 @@ NETWORKS = {
             unwrap="none",
             checkpoint="bundled",
             by_wavelength=True,
+        ),
+        Network(
+            "galaxy-d4",
+            "encoder",
+            "kernels.nets.equivariant",
+            "GalaxyD4",
+            shape=("bands",),
+            unwrap="none",
+            by_wavelength=True,
+        ),
+        Network(
+            "viewpoints",
+            "encoder",
+            "kernels.nets.viewpoints",
+            "Viewpoints",
+            shape=("bands", "size"),
+            unwrap="none",
+            by_wavelength=True,
+        ),
+        *(
+            Network(
+                f"astroformer-{variant}",
+                "encoder",
+                "kernels.nets.astroformer",
+                "Astroformer",
+                shape=("bands", "size"),
+                options={"variant": variant},
+                unwrap="none",
+                by_wavelength=True,
+            )
+            for variant in ("atto", "0", "1", "2", "3", "4", "5")
         ),
         Network("denoiser", "denoiser", "kernels.nets.denoiser", "Denoiser", checkpoint="bundled"),
         Network("galaxy-unet", "diffusion", "kernels.nets.unet", "GalaxyUNet", shape=("bands", "size")),

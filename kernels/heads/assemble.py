@@ -36,7 +36,8 @@ class Learned:
     codes
         (n, d) of the training objects, in an order that does not depend on what they are like.
     calibrated, scored
-        Outputs (m, outputs) and targets (m, outputs) of objects that nothing was learned from: to calibrate on, and to score on. NaN where unknown.
+        Outputs (m, outputs) and targets (m, outputs) of objects that nothing was learned from: to calibrate on, and to score on. NaN where unknown. Where both are the same
+        arrays, each half is scored as the other one calibrates it.
     strengths
         Of each head's regularisation, where it was chosen.
     """
@@ -57,8 +58,11 @@ def assembled(learned: Learned, encoder: dict[str, Any], taught: dict[str, Any])
         of = slice(start, start + head.width)
         start += head.width
         outputs, targets = (np.asarray(each[:, of], np.float64) for each in learned.calibrated)
-        scored = score(head, *(np.asarray(each[:, of], np.float64) for each in learned.scored))
-        heads.append(TaughtHead(head, calibrate(head, outputs, targets), scored, strength))
+        calibration = calibrate(head, outputs, targets)
+        # the calibration itself is scored where other objects can do that
+        tried = None if learned.scored[0] is learned.calibrated[0] else calibration
+        seen, known = (np.asarray(each[:, of], np.float64) for each in learned.scored)
+        heads.append(TaughtHead(head, calibration, score(head, seen, known, tried), strength))
     layer = LinearMap.of(learned.weight, learned.bias, largest)
     return Predictor(tuple(heads), layer, domain_of(learned.codes, largest), encoder, taught)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kernels.heads.answers import Calibration
     from kernels.heads.head import Head
 
-__all__ = ["Column", "column_name", "columns_of", "in_order", "values_of"]
+__all__ = ["Column", "answer_columns", "column_name", "columns_of", "in_order", "share_columns", "values_of"]
 
 PREDICTED = "predicted"
 """Ends the names of columns that would else be called like the labels that were learned from."""
@@ -37,6 +37,16 @@ class Column:
 def column_name(*words: str) -> str:
     """Words as a name of a column: letters and digits in lower case, with `_` between them."""
     return re.sub(r"[^a-z0-9]+", "_", "_".join(words).lower()).strip("_")
+
+
+def share_columns(head: Head) -> list[str]:
+    """Columns with the probability, or the fraction of votes, of each answer; of levels and values none."""
+    return [column_name(head.name, answer) for answer in head.answers if head.kind in ("classes", "votes")]
+
+
+def answer_columns(head: Head) -> list[str]:
+    """Columns with the answers as numbers: those of `share_columns`, or the level or value."""
+    return share_columns(head) or [column_name(head.name, PREDICTED)]
 
 
 def in_order(heads: Sequence[Head]) -> list[int]:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Domain", "domain_of"]
 
-AXES = 16
+AXES = 64
+"""At most: stars and noise differ from galaxies along axes on which galaxies vary little."""
+OBJECTS_AN_AXIS = 4
+"""Along more axes than that, few objects spread less than others of their kind."""
 MOST_CODES = 1024
 QUANTILE = 0.99
 
@@ -72,15 +75,20 @@ def domain_of(codes: NDArray[np.floating], largest: float) -> Domain:
     mean = values.mean(axis=0)
     _, size, axes = np.linalg.svd(values[: 4 * MOST_CODES] - mean, full_matrices=False)
     size = size / np.sqrt(min(len(values), 4 * MOST_CODES))
-    axes = axes[:AXES][size[:AXES] > size[0] * 1e-6]
+    most = min(AXES, max(1, len(values) // OBJECTS_AN_AXIS))
+    axes = axes[:most][size[:most] > size[0] * 1e-6]
     weight = axes / size[: len(axes), None]
     map_ = LinearMap.of(weight, -weight @ mean, largest)
     points = map_(codes[: 4 * MOST_CODES]).astype(np.float32)
     kept, others = points[:MOST_CODES], points[MOST_CODES:]
     if len(others) < MOST_CODES:
-        squares = ((kept[:, None] - kept[None]) ** 2).sum(axis=2)
-        np.fill_diagonal(squares, np.inf)
-        distances = np.sqrt(squares.min(axis=1))
+        distances = np.array([_to_another(number, kept) for number in range(len(kept))])
     else:
         distances = np.sqrt(squared_distances(others, kept[nearest(others, kept)]))
     return Domain(map_, kept, max(float(np.quantile(distances, QUANTILE)), 1e-6))
+
+
+def _to_another(number: int, points: NDArray[np.float32]) -> float:
+    squares = squared_distances(points, np.broadcast_to(points[number], points.shape))
+    squares[number] = np.inf
+    return float(np.sqrt(squares.min()))

@@ -82,6 +82,24 @@ class Predictor:
             start += taught.head.width
         return columns.values_of(each, self.domain.distance(codes), name)
 
+    def check(self) -> None:
+        """Whether its parts belong together.
+
+        Raises
+        ------
+        ValueError
+            If not.
+        """
+        outputs, features = self.layer.weight.shape
+        wanted = sum(each.head.width for each in self.heads)
+        if outputs != wanted or self.layer.bias.shape != (wanted,):
+            raise ValueError(f"its questions take {wanted} outputs, and its layer gives {outputs}")
+        if self.domain.axes.weight.shape != (self.domain.codes.shape[1], features):
+            raise ValueError("its layer and its domain are of other codes")
+        if not (np.isfinite(self.layer.weight).all() and np.isfinite(self.layer.bias).all()):
+            raise ValueError("its layer is not finite")
+        columns.in_order([each.head for each in self.heads])
+
     def description(self) -> str:
         """As text; the same for the same predictor."""
         heads = [asdict(each) for each in self.heads]
@@ -126,18 +144,20 @@ class Predictor:
             if values["version"] != _VERSION:
                 made = f"is of version {values['version']}, and this reads {_VERSION}"
                 raise NotAPredictor(f"{file}: {made}: train it anew")
-            return cls(
+            found = cls(
                 tuple(_head(each) for each in values["heads"]),
                 LinearMap.from_arrays(_under("layer.", arrays)),
                 Domain.from_arrays(_under("domain.", arrays)),
-                values["encoder"],
-                values["taught"],
+                dict(values["encoder"]),
+                dict(values["taught"]),
                 any(key.startswith(NETWORK) for key in arrays),
             )
+            found.check()
         except NotAPredictor:
             raise
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise NotAPredictor(f"{file}: is damaged or no predictor ({error})") from error
+        return found
 
 
 def _head(values: dict[str, Any]) -> TaughtHead:

@@ -36,12 +36,13 @@ def create(
     Parameters
     ----------
     name : str
-        ``timm:NAME``, without its classifier, or ``galaxy-atto``, see `kernels.nets.galaxy`: (n, bands, size, size) ->
-        (n, features); ``denoiser``, see `kernels.nets.denoiser`; or ``galaxy-unet``, see `kernels.nets.unet`.
+        ``timm:NAME``, without its classifier, or one of `kernels.networks.NETWORKS`. Encoders: (n, bands, size, size) ->
+        (n, features).
     bands : int
         Input channels. In timm nets pretrained RGB filters are summed for one band, repeated and scaled for others.
     size : int
-        Side of the input in pixels, for timm nets of fixed size (ViT, Swin...) and galaxy-unet; others take any.
+        Side of the input in pixels, for timm nets of fixed size (ViT, Swin...) and those of ours whose weights depend on it;
+        others take any.
     pretrained : bool
         Take timm's weights from the Hugging Face hub or its local cache; safetensors only.
     **options
@@ -60,7 +61,7 @@ def create(
 
             raise WeightsError(f'"{name}" has no weights on the hub; give checkpoint = "file.safetensors"')
         network, stamps = NETWORKS[name], {"bands": bands, "size": size}
-        given = {**{key: stamps[key] for key in network.shape}, **options}
+        given = {**{key: stamps[key] for key in network.shape}, **network.options, **options}
         return _seeded(getattr(import_module(network.module), network.attribute), given)
     timm, model, fixed = _timm(name, bands, size)
     if pretrained:
@@ -75,7 +76,7 @@ def features(name: str, *, bands: int = 1, size: int = 64, **options: Any) -> in
         raise UnknownNetError(f'"{name}" is no encoder: it has no pooled features')
     with torch.device("cpu" if name in NETWORKS else "meta"), torch.no_grad():
         if name in NETWORKS:
-            net = create(name, bands=bands, **options)
+            net = create(name, bands=bands, size=size, **options)
         else:
             timm, model, fixed = _timm(name, bands, size)
             net = timm.create_model(model, **fixed, **options).eval()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-__all__ = ["CHANNELS", "GalaxyAtto", "band_mixture", "round_window"]
+__all__ = ["CHANNELS", "GalaxyAtto", "RoundView", "band_mixture", "round_window"]
 
 CHANNELS = 3
 
@@ -32,8 +32,8 @@ def round_window(side: int) -> torch.Tensor:
     return 0.5 * (1 + (torch.pi * ((radius - 0.875) / 0.125).clamp(0, 1)).cos())
 
 
-class GalaxyAtto(nn.Module):
-    """(n, bands, side, side) -> (n, 320).
+class RoundView(nn.Module):
+    """(n, bands, side, side) -> (n, CHANNELS, side, side): bands mixed to channels behind the round window.
 
     Parameters
     ----------
@@ -41,13 +41,10 @@ class GalaxyAtto(nn.Module):
         In the order of their wavelengths, bluest first.
     """
 
-    def __init__(self, bands: int = CHANNELS) -> None:
-        super().__init__()
-        from kernels.nets import create  # noqa: PLC0415
+    mixture: torch.Tensor
 
-        # layers take part from the first step on: timm's scale of 1e-6 is meant for long trainings
-        self.backbone = create("timm:convnext_atto", bands=CHANNELS, ls_init_value=1.0)
-        self.features = int(self.backbone.num_features)  # type: ignore[arg-type]
+    def __init__(self, bands: int) -> None:
+        super().__init__()
         self.register_buffer("mixture", band_mixture(bands), persistent=False)
 
     def forward(self, stamps: torch.Tensor) -> torch.Tensor:
@@ -55,7 +52,39 @@ class GalaxyAtto(nn.Module):
         if stamps.shape[1] != CHANNELS:
             channels = torch.einsum("cb,nbyx->ncyx", self.mixture.to(stamps.dtype), stamps)
         window = round_window(stamps.shape[-1]).to(stamps)
-        features: torch.Tensor = self.backbone(
-            (channels * window).contiguous(memory_format=torch.channels_last)
+        return (channels * window).contiguous(memory_format=torch.channels_last)
+
+
+class GalaxyAtto(nn.Module):
+    """(n, bands, side, side) -> (n, dims[-1]).
+
+    Parameters
+    ----------
+    bands : int
+        In the order of their wavelengths, bluest first.
+    dims
+        Channels of the four stages; the bundled weights are of the default.
+    drop_path : float
+        Stochastic depth: the share of samples, growing from 0 to this with the depth, that skip a block in training.
+    """
+
+    def __init__(
+        self,
+        bands: int = CHANNELS,
+        *,
+        dims: tuple[int, ...] = (40, 80, 160, 320),
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        from kernels.nets import create  # noqa: PLC0415
+
+        self.view = RoundView(bands)
+        # layers take part from the first step on: timm's scale of 1e-6 is meant for long trainings
+        self.backbone = create(
+            "timm:convnext_atto", bands=CHANNELS, ls_init_value=1.0, dims=dims, drop_path_rate=drop_path
         )
+        self.features = int(self.backbone.num_features)  # type: ignore[arg-type]
+
+    def forward(self, stamps: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.backbone(self.view(stamps))
         return features

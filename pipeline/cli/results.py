@@ -50,7 +50,7 @@ def query(
     elif sql is None and name is None:
         query.prompt(run)
     else:
-        query.once(run, query.resolve(sql, name, values or []), output, to)
+        query.once(run, query.resolve(run, sql, name, values or []), output, to)
 
 
 @results.command()
@@ -77,6 +77,25 @@ def predict(
     with resumable(shlex.join(words)):
         predict(run, files or [], forget=forget or [], config=config, address=address)
     printing.summary(run)
+
+
+@results.command()
+def experts(
+    run: RunPath,
+    question: Annotated[str, typer.Option(help="Question of a predictor.")],
+    out: Annotated[str, typer.Option(help="Folder to write.")],
+    accuracy: Annotated[
+        str, typer.Option(help="Wanted share of right answers among those that stand without people.")
+    ] = "0.95",
+    most: Annotated[
+        int, typer.Option(min=1, help="Objects with a picture and a line in the manifest.")
+    ] = 500,
+    config: Annotated[Path | None, typer.Option(help="The release's config, if it has moved.")] = None,
+) -> None:
+    """Give people what a predictor is not sure of: a table, pictures, and a manifest for the Zooniverse."""
+    from pipeline.report.experts import experts
+
+    experts(run, question, accuracy, out, most=most, config=config)
 
 
 @results.command()

@@ -22,14 +22,14 @@ class Encode(Served):
     """From stamps to embeddings."""
 
     model: Annotated[str, Field(pattern=encoder_pattern())] = DEFAULT_ENCODER.name
-    """`galaxy-atto`, trained on galaxies, or `timm:NAME`: any timm model."""
+    """`galaxy-atto`, trained on galaxies; `galaxy-d4`, `viewpoints` or `astroformer-atto` and `-0` to `-5`, to be trained; or `timm:NAME`: any timm model."""
     checkpoint: str = "auto"
-    """`bundled`, `pretrained` (from the hub), `untrained`, or a safetensors file; `auto`: galaxy-atto's are bundled, timm's untrained."""
+    """`bundled`, `pretrained` (from the hub), `untrained`, or a safetensors file; `auto`: galaxy-atto's are bundled, all others untrained."""
     input: Annotated[int, Field(ge=16, le=1024)] = DEFAULT_ENCODER.input
     """Side of the image that the model sees."""
     unwrap: Literal["auto", "moments", "apct", "none"] = "auto"
     """Adaptive polar unwrapping: by the light's moments, as in the paper (`apct`), or none; `auto`: as the model was trained,
-    none for galaxy-atto and `moments` for timm's."""
+    none for ours and `moments` for timm's."""
     stretch: Literal["asinh", "linear"] = DEFAULT_ENCODER.stretch
     """Brightness scale; each stamp is divided by its own peak after it."""
     normalise: Literal["none", "imagenet"] = "none"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from actors.predictor import prediction_schema
 from catalogs import storage
 from catalogs.errors import Fault, Refused
 from catalogs.headers import first_line
-from kernels.heads.columns import column_name
 from kernels.heads.predictor import NotAPredictor, Predictor
 from pipeline.plan.encoding import segmenter_options
 from pipeline.plan.predictor_encoder import differences, own_options
+from pipeline.plan.predictor_files import SUFFIX, files_of, predictor_name
 from pipeline.plan.serving import served_options
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["REMEDY", "SUFFIX", "Prediction", "in_force", "look_at_predictor", "predictor_name"]
 
-SUFFIX = ".safetensors"
 REMEDY = "Give a file that `tuningfork train predictor` made"
 _SCALE = 1.2  # of pixel scales that differ by more, a note says so
 
@@ -88,13 +86,9 @@ def in_force(
     ------
     Refused
     """
-    named = [(storage.absolute(path, folder), "predict.with", source) for path in config.predict.with_]
-    here = [
-        storage.join(run.predictors, name) for name in storage.names(run.predictors) if name.endswith(SUFFIX)
-    ]
-    for file in [*here, *([] if like is None else like.predictors)]:
-        if predictor_name(file) not in {predictor_name(other) for other, _, _ in named}:
-            named.append((file, "", file))
+    others = [] if like is None else like.predictors
+    configured, added = files_of(config.predict.with_, folder, run, others)
+    named = [(file, "predict.with", source) for file in configured] + [(file, "", file) for file in added]
     found, faults, notes, taken = (
         [],
         list[Fault](),
@@ -185,11 +179,6 @@ def _scale_notes(name: str, taught: dict[str, Any], here: dict[str, Any]) -> lis
     return [
         f"predictor {name} was taught on pixels of {scales[0]:g} arcsec, and these have {scales[1]:g}: galaxies look larger or smaller to it"
     ]
-
-
-def predictor_name(file: str) -> str:
-    """What a predictor is called: its file's name without the suffix, as a name of columns."""
-    return column_name(PurePosixPath(file).name.removesuffix(SUFFIX)) or "predictor"
 
 
 def _digest(*texts: str) -> str:

@@ -76,7 +76,7 @@ def chart(source: Source, sample: int, *, umap: bool = True) -> dict[str, Any]:
 
 def _numbers(source: Source) -> list[Column]:
     position = [source.columns[name] for name in ("ra", "dec") if name in source.columns]
-    return source.parameters + position
+    return source.parameters + source.answers + position
 
 
 def _sampled(source: Source, sample: int) -> pa.Table:

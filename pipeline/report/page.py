@@ -17,7 +17,19 @@ from catalogs import storage
 from catalogs.errors import BadRequest, Fault, Refused
 from kernels.group_tree import group_tree
 from pipeline.config.fit import Vote
-from pipeline.report import dendrogram, facts, palette, plots, scoring, sheets, stamps, surfaces, words
+from pipeline.report import (
+    dendrogram,
+    facts,
+    palette,
+    plots,
+    predictions,
+    reliability,
+    scoring,
+    sheets,
+    stamps,
+    surfaces,
+    words,
+)
 from pipeline.report.chart import chart
 from pipeline.report.source import LARGEST, MEASURED, Source, open_source
 from pipeline.rundir.fitted import read_fitted
@@ -74,14 +86,17 @@ def report(run: str, options: Options = Options()) -> str:
     """
     out = _folder(run, options.out)
     source = open_source(run)
+    by = "class" if source.has_classes else "group"
     truths = [scoring.truth_of_file(source, options.truth, options.truth_column)] if options.truth else []
     scores = [scoring.score(source, truth) for truth in truths]
+    # before the next truth takes the place of this one
+    answers, trust = predictions.predictions(source, by, options.truth_column if options.truth else None)
     held_out = scoring.truth_of_held_out(source)
     scores += [scoring.score(source, held_out)] if held_out else []
     files: dict[str, bytes] = {}
     sheet = sheets.choose(source, options.stamps)
     gone, caption = _stamps(source, sheet, options, files)
-    by = "class" if source.has_classes else "group"
+    files |= trust
     drawn = _plots(source, by, files)
     figures = _confusions(scores, files)
     tree = _tree(source)
@@ -103,6 +118,11 @@ def report(run: str, options: Options = Options()) -> str:
         "scores": [
             {**_attributes(score), "figures": pair} for score, pair in zip(scores, figures, strict=True)
         ],
+        "predictors": answers,
+        "predictors_gone": source.predictors_gone,
+        "accuracy_wanted": predictions.ACCURACY,
+        "trust_width": reliability.WIDTH,
+        "trust_height": reliability.HEIGHT,
         "has_map": bool(points["ids"]),
         "map_notes": points["notes"],
         "tree": {"width": plots.WIDTH, "height": dendrogram.height(tree), "branches": branches},

@@ -10,12 +10,16 @@ import pyarrow as pa
 
 from catalogs import described, views
 from catalogs.errors import Fault, Refused
+from kernels.heads.columns import answer_columns
+from pipeline.plan.run_predictors import predictors_of
 from pipeline.rundir.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import duckdb
+
+    from pipeline.plan.run_predictors import RunPredictor
 
 LARGEST = 2**53
 """Up to which every whole number is a float of its own, in JavaScript too."""
@@ -97,6 +101,11 @@ class Source:
     columns: dict[str, Column] = field(default_factory=dict)
     """Of the view `objects`, by name."""
 
+    predictors: list[RunPredictor] = field(default_factory=list)
+    """Whose answers are among the columns."""
+    predictors_gone: list[str] = field(default_factory=list)
+    """Why others cannot be judged."""
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Answer of a query, a dictionary a row."""
         return self.table(sql, values).to_pylist()
@@ -114,11 +123,23 @@ class Source:
 
     @property
     def parameters(self) -> list[Column]:
-        """Measured columns, then the kept ones that are numbers: what medians are taken of."""
+        """Measured columns, then the kept ones that are numbers: what medians are taken of; answers of predictors have tables of their own."""
         measured = [self.columns[name] for name in MEASURED if name in self.columns]
-        known = {*MEASURED, *VOTED, "ra", "dec"}
+        predicted = [name for of in self.predictors for name in of.column_names]
+        known = {*MEASURED, *VOTED, "ra", "dec", *predicted}
         kept = [c for c in self.columns.values() if c.name not in known and c.is_number]
         return measured + kept
+
+    @property
+    def answers(self) -> list[Column]:
+        """Probabilities, fractions, levels and values that predictors gave."""
+        names = [
+            name
+            for of in self.predictors
+            for each in of.predictor.heads
+            for name in answer_columns(each.head)
+        ]
+        return [self.columns[name] for name in names]
 
     @property
     def is_measured(self) -> bool:
@@ -159,7 +180,8 @@ def open_source(url: str) -> Source:
         metadata = described.texts(known[item.name]) if item.name in known else {}
         metadata = {"unit": metadata.get("unit", ""), "description": metadata.get("description", "")}
         columns[item.name] = Column(item.name, item.type, **metadata, is_identifier=item.name in identifiers)
-    return Source(run, record, connection, columns)
+    predictors, gone = predictors_of(url, record, columns)
+    return Source(run, record, connection, columns, predictors, gone)
 
 
 def _identifiers(connection: duckdb.DuckDBPyConnection, schema: pa.Schema) -> set[str]:

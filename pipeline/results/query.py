@@ -13,6 +13,7 @@ from rich.table import Table
 from catalogs import views
 from catalogs.canned import refuse_what_is_not_there
 from pipeline.console import console
+from pipeline.plan import deciding
 from pipeline.results import answers
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Question:
     """Its parameters as they were given."""
 
 
-def resolve(sql: str | None, name: str | None, values: list[str]) -> Question:
+def resolve(run: str, sql: str | None, name: str | None, values: list[str]) -> Question:
     """The query: SQL as typed, or a canned query with its parameters."""
     if name is None:
         return Question(sql or "")
@@ -44,7 +45,17 @@ def resolve(sql: str | None, name: str | None, values: list[str]) -> Question:
     if name not in queries:
         raise views.BadQuery(f"there is no query {name!r}; there are: {', '.join(queries)}")
     pairs = dict(value.partition("=")[::2] for value in values)
-    return Question(queries[name].filled(pairs), queries[name], pairs)
+    return Question(
+        queries[name].filled(pairs, _of_predictor(run, queries[name], pairs)), queries[name], pairs
+    )
+
+
+def _of_predictor(run: str, query: CannedQuery, values: Mapping[str, str]) -> dict[str, str]:
+    """What a predictor of the run says to the query, where it asks for that."""
+    if not query.is_of_predictor or "question" not in values:
+        return {}
+    accuracy = values.get("accuracy", query.parameters["accuracy"][0] or "")
+    return deciding.decision_of(run, values["question"], accuracy).sql
 
 
 def once(run: str, question: Question, form: str, to: Path | None) -> None:

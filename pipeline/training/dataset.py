@@ -12,14 +12,11 @@ import torch
 from actors.extents import of_one_size
 from actors.stamps import stamps_of
 from catalogs.slices import Slice, slices_of
-from kernels.bags import hash_ids
+from kernels.folds import fold_of as folds_of_ids
 
 if TYPE_CHECKING:
     from catalogs.release import Release
     from kernels.heads.head import Head
-
-FOLD_SEED = 5
-"""Of the hash that deals objects out to folds."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ class Dataset:
 
 def fold_of(ids: pa.ChunkedArray, folds: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Fold of every object, (n,) int64 below `folds`: a hash of its id, so that it never changes."""
-    return (hash_ids(ids.to_numpy(), FOLD_SEED) % np.uint64(folds)).astype(np.int64)
+    return folds_of_ids(ids.to_numpy(), folds)
 
 
 def _lists(values: np.ndarray[Any, Any], length: int) -> pa.Array:

@@ -73,7 +73,12 @@ def learn_from_run(path: Path, url: str, out: str, *, anew: bool = False) -> Non
         codes, targets, held_out = _matched(url, names, labelled, config, str(path))
         enough_labels.check(labelled.heads, targets[~held_out], str(path))
         learned = _learned(labelled, codes, targets, held_out, balance=train.predictor.balance)
-        taught = predictor_folder.taught(config.survey.name, int((~held_out).sum()), int(held_out.sum()))
+        taught = predictor_folder.taught(
+            config.survey.name,
+            int((~held_out).sum()),
+            int(held_out.sum()),
+            **predictor_folder.provenance(config.train),
+        )
         predictor = assembled(learned, encoder, taught)
         predictor_folder.write(out, predictor, predictor.to_bytes())
     predictor_folder.show(console, predictor, storage.join(out, predictor_folder.FILE))

@@ -54,7 +54,7 @@ def model_card(predictor: Predictor) -> str:
         "",
         "## Scores",
         "",
-        "On objects that nothing was learned from; each half of them calibrated by the other half.",
+        "On objects that neither the layer nor the calibration has seen.",
         "",
         f"| {' | '.join(name.replace('_', ' ') for name in names)} |",
         f"|{' --- |' * len(names)}",

@@ -176,7 +176,7 @@ class PredictorTraining(Trainable):
 
     def finish(self, job: TrainingJob) -> None:
         """Calibrated and scored on codes as a run makes them."""
-        taught_network.finish(job.out, _each(job.datasets))
+        taught_network.finish(job.out, _each(job.datasets), job.settings)
 
     def usage(self, weights: str) -> list[str]:
         """In a config."""

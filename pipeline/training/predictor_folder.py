@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kernels.heads.predictor import Predictor
+    from pipeline.config.training import Train
 
-__all__ = ["FILE", "FILES", "check", "show", "taught", "write"]
+__all__ = ["FILE", "FILES", "check", "provenance", "show", "taught", "write"]
 
 FILES = ("predictor.safetensors", "scores.csv", "reliability.png", "predictor.md")
 FILE, SCORES, FIGURE, CARD = FILES
@@ -46,6 +47,12 @@ def taught(what: str, objects: int, held_out: int, **more: Any) -> dict[str, Any
     """What is to be said of a predictor's training: what it learned from, and by what software."""
     versions = {name: version(name) for name in ("tuningfork", "torch")}
     return {"from": what, "objects": objects, "held_out": held_out, "versions": versions, **more}
+
+
+def provenance(train: Train) -> dict[str, Any]:
+    """What tells which objects were held out, and what each question's labels are, for `taught`."""
+    labels = train.labels.model_dump(mode="json", exclude_defaults=True)
+    return {"labels": labels, "fold": train.fold, "folds": train.folds}
 
 
 def write(out: str, predictor: Predictor, data: bytes) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kernels.training.predictor_objective import PredictorNet
+    from pipeline.config.training import Train
     from pipeline.training.predictor_dataset import PredictorDataset
 
 __all__ = ["FILE", "finish", "read", "to_bytes"]
@@ -70,7 +71,7 @@ class _Encoded:
         return np.concatenate(self.codes)[order], np.concatenate(self.targets)[order]
 
 
-def finish(out: str, datasets: Sequence[PredictorDataset]) -> None:
+def finish(out: str, datasets: Sequence[PredictorDataset], train: Train) -> None:
     """Make the predictor of the network that a training has left in its folder, and remove that; without one there is nothing to do."""
     path = storage.join(out, FILE)
     if not storage.exists(path):
@@ -102,6 +103,7 @@ def finish(out: str, datasets: Sequence[PredictorDataset]) -> None:
         len(scored[0]),
         began_with=Path(first.encoder["checkpoint"]).name,
         validation=len(calibrated[0]),
+        **predictor_folder.provenance(train),
     )
     predictor = assembled(of_heads, encoder, taught)
     data = predictor.to_bytes({name: value.numpy() for name, value in network.items()})

@@ -1,4 +1,4 @@
-"""`tuningfork validate`: physical tests over a run or a published catalog, as a table and as Parquet."""
+"""`tuningfork validate`: physical tests over a run or a published catalog, and tests of predictors, as a table and as Parquet."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from catalogs import published, storage, validation, views
 from catalogs.errors import Fault, Refused
 from catalogs.where import BadCondition, columns_of
 from pipeline.config.check import checked, read_toml
-from pipeline.config.validation import Published, Validate
+from pipeline.config.validation import OF_PREDICTORS, Published, Validate
 from pipeline.console import console
 from pipeline.output.lock import locked
 from pipeline.rundir.run_directory import RunDirectory
+from pipeline.validation import predictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,9 +89,10 @@ def validate(source: str, to: str | None) -> bool:
 
 
 def _validated(source: str, url: str | None, *, of_run: bool) -> bool:
-    connection, settings, fingerprint = _open_run(source) if of_run else _open_published(source)
+    connection, settings, record = _open_run(source) if of_run else _open_published(source)
+    fingerprint = record["fingerprints"].get("publish", "") if record else ""
     with connection:
-        result = judge(connection, settings, source)
+        result = judge(connection, settings, source, record)
     _print(result, source)
     if url is not None:
         storage.write(url, _parquet(result, settings, source, fingerprint))
@@ -100,8 +102,13 @@ def _validated(source: str, url: str | None, *, of_run: bool) -> bool:
     return not result.unmet
 
 
-def judge(connection: duckdb.DuckDBPyConnection, settings: Validate, source: str) -> Result:
-    """Run every test over the view `objects` and say which required ones are not met."""
+def judge(
+    connection: duckdb.DuckDBPyConnection,
+    settings: Validate,
+    source: str,
+    record: dict[str, Any] | None = None,
+) -> Result:
+    """Run every test over the view `objects`, of a run with this `run.json` those of its predictors too, and say which required ones are not met."""
     _refuse_what_is_not_there(connection, settings, source)
     measured = validation.measure(connection, settings.columns, settings.where, settings.most)
     rows: list[dict[str, Any]] = []
@@ -111,6 +118,10 @@ def judge(connection: duckdb.DuckDBPyConnection, settings: Validate, source: str
         for row in validation.run(connection, test, measured.columns, settings.parameters(test)):
             required = any(_names(entry, row) for entry in settings.required or [DEFAULT])
             rows.append({**row, "required": required, "statement": test.about, "source": test.source})
+    found = predictions.judged(connection, source, record, settings.skip, settings.most) if record else []
+    for row in found:
+        required = any(_names(entry, row) for entry in settings.required or [])
+        rows.append({**row, "required": required, "statement": OF_PREDICTORS[row["test"]], "source": ""})
     # What nobody named is required only where it can be tested.
     bad = {"failed"} if settings.required is None else {"failed", "not run"}
     unmet = [
@@ -129,21 +140,21 @@ def _names(entry: str, row: Mapping[str, Any]) -> bool:
     return row["test"] == test and (not what or f"{row['what']} ".startswith(f"{what} "))
 
 
-def _open_run(url: str) -> tuple[duckdb.DuckDBPyConnection, Validate, str]:
+def _open_run(url: str) -> tuple[duckdb.DuckDBPyConnection, Validate, dict[str, Any]]:
     record = RunDirectory(url).record(whole=False)
     if record is None:
         raise views.NoCatalog(
             f"{url}: there is no run here. Give a run directory, or a .toml that maps a published catalog."
         )
     settings = checked(Validate, record["config"].get("validate", {}), storage.join(url, "run.json"))
-    return views.connect(url), settings, record["fingerprints"].get("publish", "")
+    return views.connect(url), settings, record
 
 
-def _open_published(path: str) -> tuple[duckdb.DuckDBPyConnection, Validate, str]:
+def _open_published(path: str) -> tuple[duckdb.DuckDBPyConnection, Validate, None]:
     file = Path(path)
     mapped = checked(Published, read_toml(file), path, "docs/validation.md")
     folder = str(file.resolve().parent)
-    return published.connect(mapped.tables, mapped.objects, folder, path), mapped.validation, ""
+    return published.connect(mapped.tables, mapped.objects, folder, path), mapped.validation, None
 
 
 def _refuse_what_is_not_there(connection: duckdb.DuckDBPyConnection, settings: Validate, source: str) -> None:

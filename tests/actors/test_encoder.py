@@ -82,6 +82,32 @@ def test_real_network_depends_on_the_batch() -> None:
         np.testing.assert_array_equal(bits(encoder(table(images[rows[:7]]))), whole[rows[:7]])
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "model", ["galaxy-d4", "astroformer-atto", pytest.param("viewpoints", marks=pytest.mark.slow)]
+)
+def test_object_has_other_bits_alone_than_in_company(model: str, precision: str) -> None:
+    images = stamps(20, 2, 48)
+    encoder = Encoder(
+        model=model, bands=2, size=48, input=48, unwrap="none", precision=precision, batch_size=13
+    )
+    whole = bits(encoder(table(images)))
+    for rows in ([19], [12], [5, 0, 12, 19, 3]):
+        np.testing.assert_array_equal(bits(encoder(table(images[rows]))), whole[rows])
+
+
+@pytest.mark.parametrize("size", [40, 41])
+def test_turned_or_mirrored_galaxy_has_another_d4_embedding(size: int) -> None:
+    """Resized by the encoder, too, and to float16's last digit."""
+    images = stamps(6, size=size)
+    encoder = Encoder(model="galaxy-d4", bands=1, size=size, input=48, unwrap="none", precision="float32")
+    whole = embeddings(encoder(table(images))).astype(float)
+    for turns, mirrors in ((1, False), (2, True), (3, True)):
+        turned = np.rot90(images[..., ::-1] if mirrors else images, turns, axes=(2, 3))
+        found = embeddings(encoder(table(np.ascontiguousarray(turned)))).astype(float)
+        np.testing.assert_allclose(found, whole, rtol=0, atol=1e-3 * np.abs(whole).max())
+
+
 def test_number_of_threads_changes_the_bits() -> None:
     before, images = torch.get_num_threads(), stamps(40)
     try:

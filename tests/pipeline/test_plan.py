@@ -161,6 +161,21 @@ def test_bands_reach_the_network_in_the_order_of_their_wavelengths(tmp_path, ban
     assert any("bluest first" in note for note in made.notes) == (order is None)
 
 
+@pytest.mark.parametrize(
+    ("model", "features"), [("galaxy-d4", 80), ("astroformer-atto", 256), ("astroformer-0", 768)]
+)
+def test_network_of_ours_cannot_be_planned(plan, model, features):
+    made = plan(encode={"model": model, "input": 64})
+    encode = made.config.encode
+    assert (encode.checkpoint, encode.unwrap, made.features) == ("untrained", "none", features)
+
+
+def test_network_that_needs_more_pixels_is_built_somehow(fails):
+    fault = fails(encode={"model": "viewpoints", "input": 32})
+    assert fault.key == "encode.model"
+    assert "at least 46 pixels, not 32" in fault.problem
+
+
 def test_model_that_nobody_knows(fails):
     fault = fails(encode={"model": "timm:convnext_atom"})
     assert (fault.key, fault.value) == ("encode.model", "'timm:convnext_atom'")

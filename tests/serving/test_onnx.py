@@ -31,6 +31,15 @@ from tests.survey.conftest import tuningfork
             },
             marks=pytest.mark.slow,
         ),
+        *(
+            pytest.param({"model": model, "unwrap": "none", "input": side}, marks=pytest.mark.slow)
+            for model, side in (
+                ("galaxy-d4", 32),
+                ("galaxy-d4", 33),
+                ("astroformer-atto", 32),
+                ("viewpoints", 48),
+            )
+        ),
         pytest.param(
             {"unwrap": "apct", "stretch": "linear", "bands": 1, "normalise": "imagenet"},
             marks=pytest.mark.slow,

@@ -12,6 +12,9 @@ import pytest
 from catalogs.errors import Refused
 from kernels.heads.predictor import NETWORK, Predictor
 from kernels.nets.weights import bundled
+from pipeline import flow
+from pipeline.config.file import parse
+from pipeline.plan.plan import make_plan
 from pipeline.results.predict import predict
 from pipeline.training.from_run import learn_from_run
 from tests.conftest import TinyRelease
@@ -281,3 +284,26 @@ def test_leftovers_of_the_vote_are_finished_by_guesses_that_look_like_votes(ende
     }
     Runner()(alone, tiny.folder, tmp_path / "alone")
     assert {row["finished_class"] for row in objects_of(tmp_path / "alone").to_pylist()} == {"blob", None}
+
+
+def test_next_release_is_answered_by_other_predictors(again, tmp_path):
+    tiny, values, config, run, file = again
+    finishing = {**values, "classes": {**values["classes"], "finish": True}}
+    write_toml(finishing, config)
+    try:
+        Runner()({**finishing, "predict": {"with": [str(file)]}}, tiny.folder, run)
+        file.unlink()
+        second = make_plan(
+            parse(finishing, "survey.toml"),
+            str(tiny.folder),
+            str(config),
+            str(tmp_path / "second"),
+            like=str(run),
+        )
+        second.run.prepare(second.record, anew=False, remedy="")
+        flow.run(second)
+    finally:
+        write_toml(values, config)
+    assert objects_of(tmp_path / "second").equals(objects_of(run))
+    names = ("finish.safetensors", "predictors/blobs.safetensors")
+    assert all((tmp_path / "second" / "like" / "models" / name).exists() for name in names)

@@ -27,7 +27,7 @@ from kernels.stretch import stretch as stretch_stamps
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["EmbeddingError", "Encoder"]
+__all__ = ["EmbeddingError", "Encoder", "normalisation"]
 
 # of the images that timm's pretrained weights were trained on, red, green, blue
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -126,7 +126,7 @@ class Encoder(Embedder):
                 for layer in net.modules():
                     if isinstance(layer, nn.Conv2d | nn.Linear):
                         layer.to(torch.bfloat16)
-        self._mean, self._std = _normalisation(normalise, bands)
+        self._mean, self._std = normalisation(normalise, bands)
         self._effort = Effort(self._device.type)
 
     @property
@@ -255,7 +255,8 @@ def _denoiser(path: str) -> nn.Module:
     return net
 
 
-def _normalisation(normalise: str, bands: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+def normalisation(normalise: str, bands: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Mean and deviation that are taken out of images, (1, bands, 1, 1) each; None where nothing is."""
     if normalise == "none":
         return None, None
     mean, std = torch.tensor(_IMAGENET_MEAN), torch.tensor(_IMAGENET_STD)

@@ -52,6 +52,7 @@ def tables() -> dict[Path, dict[str, str]]:
             "extents values": _plain("extents_values"),
         },
         "operations": {"like": _plain("like")},
+        "predictors": {"predictors": _plain("predictors")},
         "diffusion": {f"diffusion {name}": _plain(f"diffusion_{name}") for name in DIFFUSION},
     }
     return {DOCS / f"{name}.md": found for name, found in pages.items()}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from kernels.heads.head import Head
 
-__all__ = ["LabelHeads", "losses", "soft_ordinal"]
+__all__ = ["LabelHeads", "loss_sums", "losses", "mean_loss", "soft_ordinal"]
 
 _SPREADS = 6.0  # of a value's logarithmic spread: from 1/400 to 400 standard deviations of the labels
 
@@ -71,7 +71,7 @@ def losses(
         if head.kind == "classes":
             wanted = wanted * (1 - smoothing) + smoothing / head.width
         if head.balance:
-            weight = weight * (wanted @ torch.tensor(head.balance, dtype=wanted.dtype))
+            weight = weight * (wanted @ torch.tensor(head.balance, dtype=wanted.dtype, device=wanted.device))
         each = -(wanted * functional.log_softmax(outputs, dim=1)).sum(dim=1)
     return each * known, weight
 
@@ -81,6 +81,26 @@ def dirichlet_multinomial(concentration: torch.Tensor, counts: torch.Tensor) -> 
     total, votes = concentration.sum(dim=1), counts.sum(dim=1)
     answers = (torch.lgamma(counts + concentration) - torch.lgamma(concentration)).sum(dim=1)
     return torch.lgamma(votes + total) - torch.lgamma(total) - answers
+
+
+def loss_sums(
+    heads: Sequence[Head], outputs: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0
+) -> torch.Tensor:
+    """Sums over objects of the heads' weighted losses and of the weights, (heads, 2), of outputs and targets (n, widths of all heads)."""
+    sizes = [head.width for head in heads]
+    found = []
+    for head, out, wanted in zip(
+        heads, outputs.float().split(sizes, dim=1), targets.split(sizes, dim=1), strict=True
+    ):
+        each, weight = losses(head, out, wanted, smoothing)
+        found.append(torch.stack([(each * weight).sum(), weight.sum()]))
+    return torch.stack(found)
+
+
+def mean_loss(heads: Sequence[Head], sums: torch.Tensor) -> torch.Tensor:
+    """Weighted mean of the heads' mean losses, from `loss_sums`; a head without any label adds nothing."""
+    shares = torch.tensor([head.weight for head in heads], dtype=sums.dtype, device=sums.device)
+    return (shares * sums[:, 0] / sums[:, 1].clamp(min=1e-6)).sum() / shares.sum()
 
 
 class LabelHeads(nn.Module):
@@ -96,14 +116,5 @@ class LabelHeads(nn.Module):
 
         A head that no object of the batch has a label for adds nothing.
         """
-        total = embeddings.new_zeros((), dtype=torch.float32)
-        sizes = [head.width for head in self.heads]
-        for head, outputs, wanted in zip(
-            self.heads,
-            self.answers(embeddings).float().split(sizes, dim=1),
-            targets.split(sizes, dim=1),
-            strict=True,
-        ):
-            each, weight = losses(head, outputs, wanted, self.smoothing)
-            total = total + head.weight * (each * weight).sum() / weight.sum().clamp(min=1e-6)
-        return total / sum(head.weight for head in self.heads)
+        sums = loss_sums(self.heads, self.answers(embeddings), targets, self.smoothing)
+        return mean_loss(self.heads, sums)

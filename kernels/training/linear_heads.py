@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kernels.heads.head import Head
 
-__all__ = ["FOLDS", "STRENGTHS", "LinearHeads", "fit_linear_heads"]
+__all__ = ["FOLDS", "STRENGTHS", "LinearHeads", "fit_linear_heads", "fitted"]
 
 STRENGTHS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 """Of the regularisation, as the factor of half the squared weights beside the mean loss; strongest first."""
@@ -122,13 +122,13 @@ def _answers(
     for number in range(FOLDS):
         layer, outside = None, fold == number
         for outputs, strength in zip(tried, STRENGTHS, strict=True):
-            layer = _fitted(head, x[few][~outside], y[few][~outside], strength, layer)
+            layer = fitted(head, x[few][~outside], y[few][~outside], strength, layer)
             outputs[outside] = x[few][outside].double() @ layer[0].T + layer[1]
     best = int(np.argmin([_score(head, outputs, y[few]) for outputs in tried]))
     strength = STRENGTHS[best] * len(fold) / len(x)
-    layer = _fitted(head, x[few], y[few], STRENGTHS[best], None)
+    layer = fitted(head, x[few], y[few], STRENGTHS[best], None)
     if len(x) > len(fold):  # most of the way is gone with few objects
-        layer = _fitted(head, x, y, strength, layer)
+        layer = fitted(head, x, y, strength, layer)
     return layer, strength, tried[best]
 
 
@@ -145,11 +145,11 @@ def _values(
     mean, spread = missed[:, best], torch.empty(len(fold), dtype=torch.float64)
     for number in range(FOLDS):
         outside = fold == number
-        weight, bias = _fitted(head, x[few][~outside], y[few][~outside], _OF_SPREAD, None, mean[~outside])
+        weight, bias = fitted(head, x[few][~outside], y[few][~outside], _OF_SPREAD, None, mean[~outside])
         spread[outside] = (x[few][outside].double() @ weight.T + bias)[:, 0]
     strength = STRENGTHS[best] * len(fold) / len(x)
     (of_mean,), (intercept,) = ridge(x.double(), y[:, 0], [strength])
-    weight, bias = _fitted(head, x[few], y[few], _OF_SPREAD, None, mean)
+    weight, bias = fitted(head, x[few], y[few], _OF_SPREAD, None, mean)
     layer = torch.cat([of_mean[None], weight]), torch.cat([intercept[None], bias])
     return layer, strength, torch.stack([mean, spread], dim=1)
 
@@ -159,7 +159,7 @@ def _score(head: Head, outputs: torch.Tensor, targets: torch.Tensor) -> float:
     return float((each * weight).sum() / weight.sum())
 
 
-def _fitted(
+def fitted(
     head: Head,
     x: torch.Tensor,
     y: torch.Tensor,
@@ -168,7 +168,7 @@ def _fitted(
     mean: torch.Tensor | None = None,
 ) -> _Layer:
     """Weights (width, d) and intercepts (width,), by L-BFGS; of a value whose `mean` (n,) is known, of its spread alone."""
-    width = 1 if mean is not None else head.width
+    x, width = x.float(), 1 if mean is not None else head.width
     steep = (_CURVATURE * x.square().mean(dim=0).double() + strength).sqrt()
     begin = (torch.zeros(width, x.shape[1], dtype=y.dtype), _usual(head, y)) if start is None else start
     weight, bias = (begin[0] * steep).requires_grad_(), begin[1].clone().requires_grad_()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from kernels.denoise import denoising_loss
 from kernels.training.labels import LabelHeads
+from kernels.training.optimiser import Optimiser
 from kernels.training.vicreg import Expander, vicreg_loss
 from kernels.training.views import view
 
@@ -19,7 +20,20 @@ if TYPE_CHECKING:
     from kernels.heads.head import Head
     from kernels.training.recipe import Recipe
 
-__all__ = ["DenoiserObjective", "EncoderObjective", "Objective"]
+__all__ = ["DenoiserObjective", "EncoderObjective", "Objective", "Steps"]
+
+
+class Steps(Protocol):
+    """An optimiser whose rate is given with each step."""
+
+    def step(self, rate: float) -> None:
+        """Move all weights along their gradients."""
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """All that goes on changing."""
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        """Continue from a `state_dict`."""
 
 
 class Objective(nn.Module):
@@ -27,6 +41,12 @@ class Objective(nn.Module):
 
     net: nn.Module
     recipe: Recipe
+
+    def optimiser(self) -> Steps:
+        """What moves its weights."""
+        within = set(map(id, self.net.parameters()))
+        others = [p for p in self.parameters() if id(p) not in within]
+        return Optimiser(self.net, others, self.recipe.weight_decay)
 
 
 class EncoderObjective(Objective):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
-from kernels.training.optimiser import Optimiser
 from kernels.training.recipe import learning_rate
 
 if TYPE_CHECKING:
@@ -33,9 +32,7 @@ class Training:
             objective.module if isinstance(objective, nn.parallel.DistributedDataParallel) else objective
         )
         self.core = cast("Objective", wrapped)
-        within = set(map(id, self.core.net.parameters()))
-        others = [p for p in objective.parameters() if id(p) not in within]
-        self.optimiser = Optimiser(self.core.net, others, self.core.recipe.weight_decay)
+        self.optimiser = self.core.optimiser()
 
     def step(
         self, stamps: torch.Tensor, targets: torch.Tensor, progress: float, rank: int = 0
@@ -61,6 +58,9 @@ class Training:
         with torch.no_grad():
             for mean, now in zip(self.averaged.parameters(), self.core.net.parameters(), strict=True):
                 mean.lerp_(now, 1 - keep)
+            # running means of norms are averages already
+            for kept, running in zip(self.averaged.buffers(), self.core.net.buffers(), strict=True):
+                kept.copy_(running)
 
     def state(self) -> dict[str, Any]:
         """All that goes on changing."""

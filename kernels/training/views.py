@@ -7,7 +7,7 @@ import math
 import torch
 from torch.nn import functional
 
-__all__ = ["view"]
+__all__ = ["blurred", "moved", "view"]
 
 _ZOOM = math.log(1.25)
 _SHIFT = 0.05  # of half the side
@@ -40,7 +40,7 @@ def view(stamps: torch.Tensor, side: int, generator: torch.Generator | None = No
     def draw(low: float, high: float, *shape: int) -> torch.Tensor:
         return low + (high - low) * torch.rand(n, *shape, generator=generator, device=stamps.device)
 
-    images = _moved(
+    images = moved(
         stamps.float(),
         side,
         draw(0, 2 * math.pi),
@@ -49,7 +49,7 @@ def view(stamps: torch.Tensor, side: int, generator: torch.Generator | None = No
         draw(-_SHIFT, _SHIFT, 2),
     )
     blur = draw(-0.5, 1, 1, 1, 1).clamp(min=0)
-    images = images + blur * (_blurred(images) - images)
+    images = images + blur * (blurred(images) - images)
     images = _stretched(images, draw(math.log(0.3), math.log(6), 1, 1, 1).exp(), draw(0, 1, 1, 1, 1) < 0.5)
     images = images * draw(-0.15, 0.15, 3, 1, 1).exp() * draw(-0.2, 0.1, 1, 1, 1).exp()
     mixture = draw(0.05, 1, 3, 1, 1)
@@ -63,7 +63,7 @@ def view(stamps: torch.Tensor, side: int, generator: torch.Generator | None = No
     return images + draw(low, high, 1, 1, 1).exp() * noise
 
 
-def _moved(
+def moved(
     stamps: torch.Tensor,
     side: int,
     angle: torch.Tensor,
@@ -71,13 +71,15 @@ def _moved(
     mirror: torch.Tensor,
     shift: torch.Tensor,
 ) -> torch.Tensor:
+    """Stamps (n, b, y, x) turned by an angle, zoomed, mirrored where `mirror` is negative, and shifted in half sides: (n, b, side, side)."""
     cos, sin, flip = angle.cos() / zoom, angle.sin() / zoom, torch.where(mirror < 0, -1.0, 1.0)
     rows = (torch.stack([cos * flip, -sin, shift[:, 0]], 1), torch.stack([sin * flip, cos, shift[:, 1]], 1))
     grid = functional.affine_grid(torch.stack(rows, 1), [len(stamps), 1, side, side], align_corners=False)
     return functional.grid_sample(stamps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _blurred(images: torch.Tensor) -> torch.Tensor:
+def blurred(images: torch.Tensor) -> torch.Tensor:
+    """Images (n, b, y, x) through worse seeing."""
     taps = torch.arange(-3, 4.0, device=images.device)
     line = torch.exp(-(taps**2) / (2 * _BLUR**2))
     line = (line / line.sum()).expand(images.shape[1], 1, 7)

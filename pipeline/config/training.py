@@ -150,10 +150,35 @@ class Teacher(Section):
 
 
 class PredictorTraining(Section):
-    """For `tuningfork train predictor`."""
+    """For `tuningfork train predictor`; all but `balance` is for networks that learn too, without `--from`."""
 
     balance: bool = False
     """Whether classes count the same, however rare each is."""
+    validation: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    """Share of the labelled objects outside the held-out fold that is not learned from: the training stops by it, and answers are calibrated on it. Where labels
+    are few it is larger, to have 30 of them, but at most three in ten."""
+    patience: Annotated[int, Field(ge=1)] = 10
+    """Epochs without a better loss of those objects after which the training stops; the weights that were best are kept."""
+    network_rate: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Learning rate of the network as a share of `train.rate`, that of the heads; 0: it learns nothing."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Factor of the rate from each block of the network to the one before it."""
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Share of the stamps for which the network's last block is skipped (stochastic depth), where it has a place for that."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the codes that the heads don't see."""
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of a class label that is spread over all classes."""
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Parameter of the Beta distribution that two stamps are mixed by; 0: they are not."""
+    zoom: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Largest enlargement of a stamp that is learned from."""
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Largest noise added to it, in units of its peak."""
+    colours: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Largest change of a band's gain, as a natural logarithm; 0: colours are kept."""
+    tree_loss: Literal["dirichlet", "challenge"] = "dirichlet"
+    """Loss of votes along trees: the likelihood of the votes on each question, or, as the Galaxy Challenge scores, squared errors of fractions of all volunteers."""
 
 
 class Train(Section):

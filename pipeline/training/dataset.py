@@ -65,12 +65,16 @@ class Dataset:
     def usable(self, piece: Slice) -> tuple[pa.Table, torch.Tensor]:
         """Usable objects of a slice that are not held out, and their stamps (n, b, y, x) float32."""
         rows = self.release.read(piece)
-        usable = rows["usable"].to_numpy()
-        if self.fold is not None:
-            usable &= fold_of(rows["object_id"], self.folds) != self.fold
+        usable = rows["usable"].to_numpy() & self.wanted(rows)
         bands, size = len(self.release.survey.images.bands), self.release.survey.images.size
         rows = of_one_size(rows.filter(pa.array(usable)), bands, size, self.looked_at)
         return rows, torch.tensor(stamps_of(rows["stamp"], bands, size))
+
+    def wanted(self, rows: pa.Table) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which objects are learned from, (n,)."""
+        if self.fold is None:
+            return np.ones(len(rows), bool)
+        return np.asarray(fold_of(rows["object_id"], self.folds) != self.fold)
 
     def looked_at(self, rows: pa.Table, side: int) -> pa.Table:  # noqa: ARG002 - for subclasses
         """What is done with stamps of a side in their own pixels, before all are brought to the same number of them."""

@@ -29,10 +29,11 @@ def curve(rows: list[dict[str, float]]) -> bytes:
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    for name in rows[0]:
-        if name not in ("epoch", "step", "objects_per_second", "gradient"):
-            axes.plot([row["epoch"] for row in rows], [row[name] for row in rows], label=name)
-    axes.set(xlabel="epoch", ylabel="loss", yscale="log")
+    names = [n for n in rows[0] if n not in ("epoch", "step", "objects_per_second", "gradient")]
+    for name in names:
+        axes.plot([row["epoch"] for row in rows], [row[name] for row in rows], label=name)
+    positive = all(row[name] > 0 for row in rows for name in names)  # likelihoods may be negative
+    axes.set(xlabel="epoch", ylabel="loss", yscale="log" if positive else "linear")
     axes.legend()
     axes.grid(alpha=0.3)
     data = io.BytesIO()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kernels.heads.assemble import score_table
 from kernels.heads.columns import column_name
@@ -35,6 +35,7 @@ def model_card(predictor: Predictor) -> str:
         "",
         f"- Taught on {taught['objects']:,} labelled objects of {taught['from']}; {taught['held_out']:,} more were held out.",
         f"- Network: {encoder['model']}, input {encoder['input']} pixels, stretch {encoder['stretch']}, bands {', '.join(encoder['bands'])}.",
+        *_beginning(taught),
         f"- Made by {', '.join(f'{name} {number}' for name, number in sorted(taught['versions'].items()))}.",
         "",
         "## Questions",
@@ -67,6 +68,15 @@ def model_card(predictor: Predictor) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _beginning(taught: dict[str, Any]) -> list[str]:
+    """What a network of its own began with, and how many objects its training stopped by."""
+    if "began_with" not in taught:
+        return []
+    return [
+        f"- It began with {taught['began_with']} weights; {taught['validation']:,} objects said when to stop, and calibrated the answers."
+    ]
 
 
 def _shown(value: object) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from catalogs import identity, storage
 from catalogs.errors import Fault, Refused
 from pipeline.rundir.file_versions import shown
-from pipeline.training import history
+from pipeline.training import history, predictor_folder
 
 if TYPE_CHECKING:
     from pipeline.training.job import TrainingJob
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["begin", "check", "epochs_done", "record_of"]
 
 RECORD = "train.json"
-WEIGHTS = ("encoder.safetensors", "denoiser.safetensors", "diffusion.safetensors")
+WEIGHTS = ("encoder.safetensors", "denoiser.safetensors", "diffusion.safetensors", "network.safetensors")
 
 
 def record_of(paths: list[str], job: TrainingJob) -> dict[str, Any]:
@@ -113,6 +113,6 @@ def begin(out: str, record: dict[str, Any], *, anew: bool) -> None:
             storage.write(path, json.dumps(record, indent=1).encode())
         return
     # Only what a training leaves, the record last: whatever else lies there is somebody's.
-    for name in ("checkpoints", history.CSV, history.CURVE, *WEIGHTS, RECORD):
+    for name in ("checkpoints", history.CSV, history.CURVE, *WEIGHTS, *predictor_folder.FILES, RECORD):
         storage.remove(storage.join(out, name))
     storage.write(path, json.dumps(record, indent=1).encode())

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from kernels.heads.predictor import Predictor
     from pipeline.config.training import Train
 
-__all__ = ["FILE", "check", "provenance", "show", "taught", "write"]
+__all__ = ["FILE", "FILES", "check", "provenance", "show", "taught", "write"]
 
-FILE, SCORES, FIGURE, CARD = "predictor.safetensors", "metrics.csv", "curve.png", "predictor.md"
+FILES = ("predictor.safetensors", "scores.csv", "reliability.png", "predictor.md")
+FILE, SCORES, FIGURE, CARD = FILES
 
 
 def check(out: str, *, anew: bool) -> None:
@@ -33,7 +34,7 @@ def check(out: str, *, anew: bool) -> None:
     ------
     Refused
     """
-    there = set(storage.names(out)) - {FILE, SCORES, FIGURE, CARD}
+    there = set(storage.names(out)) - set(FILES)
     if there:
         raise Refused([Fault(out, f"is not empty: it holds {min(there)}", "Give another --out")])
     if storage.exists(storage.join(out, FILE)) and not anew:

@@ -7,13 +7,10 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from actors.precision import resolve_precision
 from catalogs import storage
 from catalogs.errors import Fault, Refused, TuningforkError
 from pipeline.config.file import load
-from pipeline.console import console
 from pipeline.engine.cluster import cluster, refuse_or_wait
 from pipeline.engine.progress import StageProgress
 from pipeline.output.lock import locked
@@ -57,7 +54,7 @@ def train(
     first = loaded[0][0]
     datasets = Datasets(_datasets(trainable, paths, loaded, first))
     settings = first.train
-    _check(datasets, first, str(paths[0]))
+    _check(trainable, datasets, first, str(paths[0]))
     device = "cuda" if settings.gpus else "cpu"
     recipe = trainable.recipe(first, resolve_precision("auto", device))
     job = TrainingJob(network, datasets, settings, recipe, out, device)
@@ -74,10 +71,9 @@ def train(
             _fit(job, lambda epochs: progress.advance(int(epochs * datasets.rows) - progress.done))
         rows = history.from_csv(storage.read(storage.join(out, history.CSV)))
         storage.write(storage.join(out, history.CURVE), history.curve(rows))
-    weights = escape(storage.join(out, f"{network}.safetensors"))
-    console.print(f"weights: {weights}, loss {rows[-1]['loss']:.4f}; use them by", soft_wrap=True)
-    for line in trainable.usage(weights):
-        console.print(f"  {escape(line)}", soft_wrap=True)
+        if trainable.finishes:
+            _finish(job)
+    trainable.show(out, rows)
 
 
 def _datasets(
@@ -109,14 +105,15 @@ def _datasets(
     return tuple(datasets)
 
 
-def _check(datasets: Datasets, config: Config, source: str) -> None:
-    settings, faults = config.train, []
+def _check(trainable: Trainable, datasets: Datasets, config: Config, source: str) -> None:
+    settings, faults = config.train, trainable.faults(datasets, source)
     slices = len(datasets.slices())
     if slices < settings.workers:
         remedy = f"Set at most {slices}, or smaller slices (run.slice_rows)"
         problem = f"there are only {slices} slices to deal out"
         faults.append(Fault(source, problem, remedy, key="train.workers", value=str(settings.workers)))
-    if datasets.rows // settings.workers < settings.batch_size:
+    few = datasets.rows // settings.workers < settings.batch_size
+    if few and not trainable.least_steps:
         problem = f"a process has {datasets.rows // settings.workers} objects"
         remedy = "Set fewer: there is no step without a full batch"
         faults.append(Fault(source, problem, remedy, key="train.batch_size", value=str(settings.batch_size)))
@@ -148,6 +145,19 @@ def _resources(job: TrainingJob) -> dict[str, float]:
     if job.device == "cuda":
         return {"CPU": 1.0, "GPU": settings.gpus}
     return {"CPU": settings.threads - READING}
+
+
+def _finish(job: TrainingJob) -> None:
+    """What comes after the last step, where a training process would run."""
+    import ray  # noqa: PLC0415
+
+    wanted = _resources(job)
+    task = ray.remote(num_cpus=wanted["CPU"], num_gpus=wanted.get("GPU", 0.0))(_finished)
+    ray.get(task.remote(job))
+
+
+def _finished(job: TrainingJob) -> None:
+    TRAINABLES[job.network].finish(job)
 
 
 def _fit(job: TrainingJob, show: Any) -> None:

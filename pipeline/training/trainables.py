@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from pipeline.training.denoiser import DenoiserTraining
 from pipeline.training.diffusion import DiffusionTraining
 from pipeline.training.encoder import EncoderTraining
+from pipeline.training.predictor import PredictorTraining
 
 if TYPE_CHECKING:
     from pipeline.training.trainable import Trainable
 
 TRAINABLES: dict[str, Trainable] = {
-    trainable.name: trainable for trainable in (EncoderTraining(), DenoiserTraining(), DiffusionTraining())
+    trainable.name: trainable
+    for trainable in (EncoderTraining(), PredictorTraining(), DenoiserTraining(), DiffusionTraining())
 }

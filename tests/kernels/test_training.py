@@ -167,7 +167,9 @@ def test_prepared_stamps_have_one_shape_whatever_the_release(bands):
 def objective() -> Training:
     torch.manual_seed(3)
     net = GalaxyAtto().train()
-    core = EncoderObjective(net, net.features, SIDE, [Head("kind", 4)], Recipe(precision="float32"))
+    core = EncoderObjective(
+        net, net.features, SIDE, [Head("kind", "classes", ("a", "b", "c", "d"))], Recipe(precision="float32")
+    )
     return Training(core, copy.deepcopy(net), seed=9)
 
 

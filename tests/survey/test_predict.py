@@ -254,8 +254,8 @@ def test_same_labels_teach_something_else(ended, tmp_path):
         learn_from_run(tiny.folder / "labels.toml", str(run), str(tmp_path / "taught"))
     assert {p.name for p in file.parent.iterdir()} == {
         "predictor.safetensors",
-        "metrics.csv",
-        "curve.png",
+        "scores.csv",
+        "reliability.png",
         "predictor.md",
     }
 

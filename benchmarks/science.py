@@ -52,7 +52,13 @@ def tables() -> dict[Path, dict[str, str]]:
             "extents values": _plain("extents_values"),
         },
         "operations": {"like": _plain("like")},
-        "predictors": {"predictors": _plain("predictors")},
+        "predictors": {
+            "predictors": _plain("predictors"),
+            "tree heads": _plain("tree_heads"),
+            "tree questions": _accuracies("tree_questions"),
+            "tree odd spirals": _plain("tree_odd_spirals"),
+            "predict speed": _plain("predict_speed"),
+        },
         "diffusion": {f"diffusion {name}": _plain(f"diffusion_{name}") for name in DIFFUSION},
     }
     return {DOCS / f"{name}.md": found for name, found in pages.items()}
@@ -137,6 +143,18 @@ def _difference(row: dict[str, str]) -> str:
 
 def _errors(row: dict[str, str]) -> str:
     return f"{row['median_absolute_error']} / {row['statmorph_median_absolute_error']}"
+
+
+def _accuracies(name: str) -> str:
+    """Questions down, methods across."""
+    rows = read_csv(name)
+    if not rows:
+        return ""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    cells = {(row["question"], row["method"]): row["accuracy"] for row in rows}
+    agreed = {row["question"]: row["agreed"] for row in rows}
+    lines = [[_code(q), n, *(cells[q, method] for method in methods)] for q, n in agreed.items()]
+    return _table(["question", "galaxies", *methods], lines)
 
 
 def _plain(name: str) -> str:

@@ -173,7 +173,8 @@ def main() -> None:
             for share in options.shares:
                 fine = way == "fine-tuned"
                 draws = (options.fine_draws if fine else options.draws) if share < 1 else 1
-                key = (name, way, f"{share:g}")
+                shape = (options.input, options.epochs, options.turns) if fine else (64, "", 1)
+                key = (name, way, f"{share:g}", *map(str, shape))
                 if not options.anew and any(_key(row) == key for row in read_csv("predictors")):
                     continue
                 before, found = time.process_time(), list[dict[str, float]]()
@@ -183,9 +184,8 @@ def main() -> None:
                     labels += int(drawn.sum())
                     found.append(_one(measured, way, drawn, draw, codes, options))
                 cost = (time.process_time() - before) / draws
-                shape = (options.input, options.epochs, options.turns) if fine else (64, "", 1)
                 mean = [_mean([each[column] for each in found if column in each]) for column in COLUMNS[8:-1]]
-                row = (*key, round(labels / draws), draws, *shape, *mean, f"{cost:.0f}")
+                row = (*key[:3], round(labels / draws), draws, *shape, *mean, f"{cost:.0f}")
                 rest = [tuple(r.values()) for r in read_csv("predictors") if _key(r) != key]
                 write_csv("predictors", COLUMNS, sorted([*rest, row], key=_place))
 
@@ -216,8 +216,8 @@ def _one(
         return {}
 
 
-def _key(row: dict[str, str]) -> tuple[str, str, str]:
-    return row["set"], row["way"], row["share_of_labels"]
+def _key(row: dict[str, str]) -> tuple[str, ...]:
+    return tuple(row[name] for name in ("set", "way", "share_of_labels", "input", "epochs", "turns"))
 
 
 def _place(row: Sequence[object]) -> tuple[str, int, float]:

@@ -84,7 +84,9 @@ def fit_linear_heads(
     axes = axes[
         :, size > _NOTHING * size[-1]
     ]  # along the others codes do not differ: no weight would be there
-    x = torch.tensor(standardised @ axes).float()  # what is read again and again; sums over objects are of float64
+    x = torch.tensor(
+        standardised @ axes
+    ).float()  # what is read again and again; sums over objects are of float64
     weights, biases, strengths, start = [], [], [], 0
     held_out = np.full((len(x), sum(head.width for head in heads)), np.nan)
     for head in heads:

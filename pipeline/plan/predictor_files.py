@@ -6,7 +6,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from catalogs import storage
+from catalogs.errors import Refused
 from kernels.heads.columns import column_name
+from pipeline.output.places import as_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,14 +36,20 @@ def files_of(
     """
     configured = [storage.absolute(path, folder) for path in paths]
     taken, added = {predictor_name(file) for file in configured}, []
-    here = [
-        storage.join(run.predictors, name) for name in storage.names(run.predictors) if name.endswith(SUFFIX)
-    ]
-    for file in [*here, *others]:
+    for file in [*_people_added(run), *others]:
         if predictor_name(file) not in taken:
             added.append(file)
             taken.add(predictor_name(file))
     return configured, added
+
+
+def _people_added(run: RunDirectory) -> list[str]:
+    try:
+        with as_place(run.url):
+            names = storage.names(run.predictors)
+    except Refused:
+        return []  # what is wrong with the directory, `RunDirectory.check` says
+    return [storage.join(run.predictors, name) for name in names if name.endswith(SUFFIX)]
 
 
 def predictor_name(file: str) -> str:

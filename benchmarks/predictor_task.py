@@ -19,8 +19,9 @@ from kernels.heads.answers import moments, probabilities
 from kernels.heads.calibrate import calibrate
 from kernels.heads.scores import calibration_error
 from pipeline.config.training import Labels, Ordinal, PredictorTraining
+from pipeline.training.label_targets import LABEL
 from pipeline.training.predictor_dataset import ENOUGH, LARGEST_SHARE, VALIDATION_SEED
-from pipeline.training.targets import LABEL, Targets
+from pipeline.training.targets import Targets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

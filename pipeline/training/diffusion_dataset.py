@@ -25,7 +25,8 @@ from kernels.training.degrade import BLUR
 from pipeline.conditions import UnfitRows, of_rows
 from pipeline.plan.measuring import measurer_options, psf_source
 from pipeline.training.dataset import Dataset
-from pipeline.training.targets import LABEL, label_rows, refuse_types, with_labels
+from pipeline.training.label_targets import LABEL
+from pipeline.training.targets import label_rows, refuse_types, with_labels
 
 if TYPE_CHECKING:
     from catalogs.release import Release

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.config.file import Config
     from pipeline.config.training import Train
     from pipeline.training.job import TrainingJob
-    from pipeline.training.targets import LabelTarget
+    from pipeline.training.label_targets import LabelTarget
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ from pipeline.console import console
 from pipeline.plan.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.plan.predictor_encoder import encoder_of_run
 from pipeline.training import predictor_folder, taught_network
+from pipeline.training.label_targets import TreeTarget
 from pipeline.training.predictor_dataset import PredictorDataset, predictor_dataset
 from pipeline.training.sampler import Datasets
-from pipeline.training.targets import TreeTarget, label_columns, with_labels
+from pipeline.training.targets import label_columns, with_labels
 from pipeline.training.trainable import Trainable
 from pipeline.training.trees import with_tree_files
 

@@ -15,7 +15,8 @@ from kernels.stretch import stretch
 from kernels.training.prepare import prepared_side
 from pipeline.training import enough_labels
 from pipeline.training.dataset import Dataset, fold_of
-from pipeline.training.targets import label_columns, label_rows_by_id, label_targets_of, reweighted
+from pipeline.training.label_targets import reweighted
+from pipeline.training.targets import label_columns, label_rows_by_id, label_targets_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from catalogs.release import Release
     from kernels.heads.head import Head
     from pipeline.config.file import Config
-    from pipeline.training.targets import LabelTarget
+    from pipeline.training.label_targets import LabelTarget
 
 __all__ = ["Part", "PredictorDataset", "predictor_dataset"]
 

@@ -1,22 +1,31 @@
-"""Targets of training: the labels of a release, as numbers that heads learn from."""
+"""Targets of training: which labels of a release are learned, and what is wrong with them."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
 from catalogs import computed, where
 from catalogs.errors import Fault, Refused
 from catalogs.slices import slices_of
 from kernels.heads.head import Head, transformed
-from kernels.training.labels import soft_ordinal
-from kernels.tree_votes import products
+from pipeline.training.label_targets import (
+    LABEL,
+    ClassTarget,
+    ConditionTarget,
+    LabelTarget,
+    OrdinalTarget,
+    TreeTarget,
+    ValueTarget,
+    VoteTarget,
+    as_number,
+    floats,
+    known_or_nan,
+    numbers_of,
+)
 from pipeline.training.trees import tree_of
 
 if TYPE_CHECKING:
@@ -24,127 +33,17 @@ if TYPE_CHECKING:
 
     from catalogs.release import Release
     from catalogs.survey import Survey
-    from kernels.trees import Tree
     from pipeline.config.training import Labels, Ordinal, Scale, TreeVotes, Values
 
 MOST_LEVELS = 64
-LABEL = "label_"
-"""Before the names of label columns: a catalog that comes out may have a column of the same name."""
 FRACTIONS = 1.001
 """Votes whose sums are never larger are fractions, not counts."""
-
-
-@dataclass(frozen=True)
-class LabelTarget(ABC):
-    """Labels of one kind, the columns of the release that hold them, and their heads."""
-
-    heads: tuple[Head, ...]
-    columns: tuple[str, ...]
-
-    @abstractmethod
-    def targets(self, rows: pa.Table) -> torch.Tensor:
-        """Targets (n, sum of the heads' widths) float32, see `kernels.training.labels.losses`; NaN where a row has no label."""
-
-
-@dataclass(frozen=True)
-class ClassTarget(LabelTarget):
-    """A column with the name of a class."""
-
-    names: tuple[Any, ...]
-
-    def targets(self, rows: pa.Table) -> torch.Tensor:
-        """One-hot."""
-        named = rows[LABEL + self.columns[0]]
-        number = pc.index_in(named, pa.array(self.names, named.type))
-        return _one_hot(pc.fill_null(number, -1).to_numpy(), len(self.names))
-
-
-@dataclass(frozen=True)
-class ConditionTarget(LabelTarget):
-    """A question of yes or no, by an SQL condition."""
-
-    condition: str
-
-    def targets(self, rows: pa.Table) -> torch.Tensor:
-        """One-hot: no, yes."""
-        plain = rows.select([LABEL + name for name in self.columns]).rename_columns(list(self.columns))
-        found = computed.numbers(_as_number(self.condition), plain)
-        return _one_hot(np.where(np.isfinite(found), found, -1), 2)
-
-
-@dataclass(frozen=True)
-class VoteTarget(LabelTarget):
-    """Votes on one question; an object without any has no label."""
-
-    volunteers: float
-    """Votes that fractions are multiplied by; 1 where columns hold counts."""
-
-    def targets(self, rows: pa.Table) -> torch.Tensor:
-        """Counts."""
-        counts = _numbers(rows, self.columns).clamp(min=0) * self.volunteers
-        return torch.where(counts.sum(dim=1, keepdim=True) > 0, counts, torch.nan)
-
-
-@dataclass(frozen=True)
-class TreeTarget(LabelTarget):
-    """Votes along a decision tree; an object without any vote has no label, and an unasked question has no votes."""
-
-    tree: Tree
-    settings: TreeVotes
-
-    def targets(self, rows: pa.Table) -> torch.Tensor:
-        """Counts."""
-        values = _numbers(rows, self.columns).clamp(min=0).double()
-        if self.settings.hold == "fractions":
-            values = products(self.tree, values)
-        if self.settings.hold != "counts":
-            values = values * self.settings.volunteers
-        counts = values.nan_to_num(0.0)
-        return torch.where(counts.sum(dim=1, keepdim=True) > 0, counts, torch.nan).float()
-
-
-@dataclass(frozen=True)
-class OrdinalTarget(LabelTarget):
-    """An attribute on an ordered scale."""
-
-    ordinal: Ordinal
-
-    def targets(self, rows: pa.Table) -> torch.Tensor:
-        """Probabilities of the levels, by the confidence limits."""
-        values, levels = _numbers(rows, self.columns), torch.tensor(self.heads[0].levels)
-        return soft_ordinal(_known(values[:, 0], self.ordinal.missing), self._spread(values, levels), levels)
-
-    def _spread(self, values: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-        # Confidence limits are read as about 70 % to each side, never narrower than a third of a step between levels.
-        step = float((levels[1:] - levels[:-1]).median())
-        if values.shape[1] < 3:
-            return torch.full((len(values),), 0.35 * step)
-        return 0.7 * ((values[:, 2] - values[:, 1]) / 2).nan_to_num(0.0).clamp(min=0.5 * step)
-
-
-@dataclass(frozen=True)
-class ValueTarget(LabelTarget):
-    """A number of any size."""
-
-    settings: Values
-
-    def targets(self, rows: pa.Table) -> torch.Tensor:
-        """The value and its error as they are learned: transformed, in units of their spread."""
-        values = _numbers(rows, self.columns).double()
-        head, value = self.heads[0], _known(values[:, 0], self.settings.missing).numpy()
-        learned = (transformed(value, head.transform) - head.shift) / head.scale
-        error = np.zeros_like(learned)
-        if values.shape[1] > 1:
-            given = np.abs(values[:, 1].numpy())
-            upper = transformed(value + given, head.transform) - transformed(value, head.transform)
-            error = np.nan_to_num(upper / head.scale)
-        return torch.tensor(np.stack([learned, error], axis=1), dtype=torch.float32)
 
 
 def label_columns(labels: Labels) -> list[str]:
     """All columns that the labels rest on."""
     conditions = [
-        name for text in labels.conditions.values() for name in computed.columns_of(_as_number(text))
+        name for text in labels.conditions.values() for name in computed.columns_of(as_number(text))
     ]
     return list(dict.fromkeys([*labels.classes, *conditions, *_number_columns(labels)]))
 
@@ -250,9 +149,9 @@ class Targets:
         )
 
     def _condition(self, name: str, text: str) -> LabelTarget | None:
-        columns = tuple(computed.columns_of(_as_number(text)))
+        columns = tuple(computed.columns_of(as_number(text)))
         try:
-            computed.check(_as_number(text), self._rows.select(columns).schema)
+            computed.check(as_number(text), self._rows.select(columns).schema)
         except where.BadCondition as error:
             remedy = "Give an SQL condition that is true, false or null"
             self._faults.append(
@@ -271,7 +170,7 @@ class Targets:
         return target
 
     def _votes(self, names: tuple[str, ...], volunteers: float) -> LabelTarget | None:
-        sums = _numbers(self._labels, names).clamp(min=0).sum(dim=1).nan_to_num(0.0)
+        sums = numbers_of(self._labels, names).clamp(min=0).sum(dim=1).nan_to_num(0.0)
         if not (sums > 0).any():
             self._fault("has no votes", "Name columns with votes", names[0])
             return None
@@ -281,7 +180,7 @@ class Targets:
         return VoteTarget((head,), names, 1.0 if counts else volunteers)
 
     def _ordinal(self, ordinal: Ordinal, name: str) -> LabelTarget | None:
-        values = _known(_floats(self._rows[name]), ordinal.missing)
+        values = known_or_nan(floats(self._rows[name]), ordinal.missing)
         levels = tuple(values[values.isfinite()].unique().tolist())
         if not 1 < len(levels) <= MOST_LEVELS:
             self._fault(f"has {len(levels)} levels", f"Name a column with 2 to {MOST_LEVELS}", name)
@@ -291,7 +190,7 @@ class Targets:
         return OrdinalTarget((head,), tuple(ordinal.names(name)), ordinal)
 
     def _value(self, values: Values, name: str) -> LabelTarget | None:
-        known = _known(_floats(self._rows[name]), values.missing).double().numpy()
+        known = known_or_nan(floats(self._rows[name]), values.missing).double().numpy()
         learned = transformed(known, values.transform)
         learned = learned[np.isfinite(learned)]
         if len(learned) < 2 or not learned.std() > 0:
@@ -328,11 +227,6 @@ class Targets:
         return TreeTarget(heads, tuple(tree.columns), tree, settings)
 
 
-def reweighted(target: LabelTarget, balance: Sequence[float]) -> LabelTarget:
-    """The target with these weights of its classes."""
-    return replace(target, heads=(replace(target.heads[0], balance=tuple(balance)),))
-
-
 def _question(columns: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """Name of a question and its answers: what vote columns begin with, and what is left of each; their own names where they share nothing."""
     shared = columns[0]
@@ -342,25 +236,3 @@ def _question(columns: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     if not question:
         return columns[0], tuple(columns)
     return question, tuple(name.removeprefix(f"{question}_") for name in columns)
-
-
-def _as_number(condition: str) -> str:
-    return f"CAST(({condition}) AS INTEGER)"
-
-
-def _one_hot(numbers: np.ndarray[Any, Any], classes: int) -> torch.Tensor:
-    index = torch.tensor(numbers).long()
-    hot = torch.nn.functional.one_hot(index.clamp(min=0), classes).float()
-    return torch.where((index >= 0)[:, None], hot, torch.nan)
-
-
-def _numbers(rows: pa.Table, columns: Sequence[str]) -> torch.Tensor:
-    return torch.stack([_floats(rows[LABEL + name]) for name in columns], dim=1)
-
-
-def _known(values: torch.Tensor, missing: float | None) -> torch.Tensor:
-    return values if missing is None else torch.where(values == missing, torch.nan, values)
-
-
-def _floats(column: pa.ChunkedArray) -> torch.Tensor:
-    return torch.tensor(pc.fill_null(column.cast(pa.float32(), safe=False), float("nan")).to_numpy())

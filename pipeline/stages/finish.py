@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from actors.embeddings import embeddings_of
 from catalogs import parts, storage, where
 from kernels import bags
+from kernels.heads.answers import probabilities
 from kernels.heads.assemble import Learned, assembled
-from kernels.heads.columns import column_name
 from kernels.heads.head import Head
 from kernels.heads.predictor import Predictor
 from kernels.training.linear_heads import fit_linear_heads
@@ -88,8 +88,8 @@ class Finisher:
         if self.predictor is None:
             return [by_vote, pa.nulls(len(given), pa.float32())]
         values, usable = embeddings_of(embeddings)
-        names, found = self.predictor.heads[0].head.answers, self.predictor.answers(values, QUESTION)
-        shares = np.stack([found[column_name(QUESTION, name)] for name in names], axis=1)
+        (taught,) = self.predictor.heads
+        names, shares = taught.head.answers, probabilities(self.predictor.layer(values), taught.calibration)
         index = np.full(len(usable), -1, np.int64)
         index[usable] = np.arange(len(values))
         take = pa.array(index, mask=index < 0)

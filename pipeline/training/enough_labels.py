@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from catalogs.errors import Fault, Refused
+from kernels.heads.columns import column_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,13 +25,13 @@ LEAST = 2
 
 
 def check(heads: Sequence[Head], targets: NDArray[np.floating], source: str) -> None:
-    """Refuse heads for which the targets (n, widths of all heads) hold too little.
+    """Refuse heads for which the targets (n, widths of all heads) hold too little, or whose answers no columns can tell apart.
 
     Raises
     ------
     Refused
     """
-    faults, start = [], 0
+    faults, start = _doubled(heads, source), 0
     for head in heads:
         of = targets[:, start : start + head.width]
         start += head.width
@@ -46,6 +48,21 @@ def check(heads: Sequence[Head], targets: NDArray[np.floating], source: str) -> 
             faults.append(Fault(source, problem, remedy, head.name))
     if faults:
         raise Refused(faults)
+
+
+def _doubled(heads: Sequence[Head], source: str) -> list[Fault]:
+    """Answers whose columns would have one name: capitals and all but letters and digits don't count there."""
+    faults = []
+    for head in heads:
+        columns = Counter(column_name(head.name, answer) for answer in head.answers)
+        column, count = max(columns.items(), key=lambda item: item[1], default=("", 0))
+        if count > 1 and head.kind in ("classes", "votes"):
+            same = ", ".join(repr(a) for a in head.answers if column_name(head.name, a) == column)
+            problem = f"has answers that would share the column {column!r}: {same}"
+            faults.append(
+                Fault(source, problem, "Give them names that differ in letters or digits", head.name)
+            )
+    return faults
 
 
 def with_balance(heads: Sequence[Head], targets: NDArray[np.floating]) -> list[Head]:

@@ -228,6 +228,13 @@ def test_few_labels_end_in_a_traceback(again, tmp_path):
         learn_from_run(two, str(run), str(tmp_path / "fewer"))
 
 
+def test_two_answers_share_a_column(again, tmp_path):
+    *_, run, _ = again
+    labels = labelled(["E/S0", "E-S0"] * 5, tmp_path / "alike")
+    with pytest.raises(Refused, match="share the column 'kind_e_s0': 'E-S0', 'E/S0'"):
+        learn_from_run(labels, str(run), str(tmp_path / "out"))
+
+
 def test_labels_of_other_objects_or_doubled_ones_are_taken(again, tmp_path):
     tiny, _, _, run, _ = again
     other = TinyRelease(tmp_path / "other")

@@ -6,10 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
-from actors.embeddings import embeddings_of
+from actors.embeddings import embeddings_of, rows_of, to_arrow
 from kernels.heads.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -51,11 +50,8 @@ class PredictFromEmbeddings:
         """`object_id` and the answers for a table with `object_id` and `embedding`; null where an object has no embedding."""
         values, usable = embeddings_of(objects["embedding"])
         found = self._predictor.answers(values, self._name)
-        # An index that is null takes null: answers land on their rows, unusable objects stay without any.
-        index = np.full(len(usable), -1, np.int64)
-        index[usable] = np.arange(len(values))
-        take = pa.array(index, mask=index < 0)
-        arrays = [_to_arrow(found[field.name], field.type).take(take) for field in self._schema]
+        take = rows_of(usable)
+        arrays = [to_arrow(found[field.name], field.type).take(take) for field in self._schema]
         return pa.Table.from_arrays(
             [objects["object_id"].combine_chunks(), *arrays],
             schema=pa.schema([objects.schema.field("object_id"), *self._schema]),
@@ -96,9 +92,3 @@ class PredictFromStamps:
     def close(self) -> None:
         """Let go of what lies outside of this process."""
         self.encode.close()
-
-
-def _to_arrow(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
-    if isinstance(values, np.ma.MaskedArray):
-        return pa.array(values.data, kind, mask=np.ma.getmaskarray(values))
-    return pa.array(values, kind)

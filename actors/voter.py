@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from actors.embeddings import embeddings_of
+from actors.embeddings import embeddings_of, rows_of, to_arrow
 from kernels.confidence import Calibration, level_share
 from kernels.moments import Components, project
 from kernels.vote import Ensemble, kept, vote
@@ -96,11 +96,7 @@ class Voter:
             **{f"vote_{family}": groups for family, groups in ballot.family_groups.items()},
         }
         columns = self.columns(list(ballot.family_groups))
-        where = np.flatnonzero(usable)
-        # An index that is null takes null: results land on their rows, unusable objects stay without any.
-        index = np.full(len(usable), -1, np.int64)
-        index[where] = np.arange(len(where))
-        take = pa.array(index, mask=index < 0)
+        take = rows_of(usable)
         arrays = [
             to_arrow(found[name], columns.schema.field(name).type).take(take) for name in columns.column_names
         ]
@@ -146,9 +142,3 @@ class Voter:
                 for name, kind, text in described
             ]
         ).empty_table()
-
-
-def to_arrow(values: NDArray[np.generic], kind: pa.DataType) -> pa.Array:
-    if isinstance(values, np.ma.MaskedArray):
-        return pa.array(values.data, kind, mask=np.ma.getmaskarray(values))
-    return pa.array(values, kind)

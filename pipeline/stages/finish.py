@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.embeddings import embeddings_of
+from actors.embeddings import embeddings_of, rows_of
 from catalogs import parts, storage, where
 from kernels import bags
 from kernels.heads.answers import probabilities
@@ -90,9 +90,7 @@ class Finisher:
         values, usable = embeddings_of(embeddings)
         (taught,) = self.predictor.heads
         names, shares = taught.head.answers, probabilities(self.predictor.layer(values), taught.calibration)
-        index = np.full(len(usable), -1, np.int64)
-        index[usable] = np.arange(len(values))
-        take = pa.array(index, mask=index < 0)
+        take = rows_of(usable)
         likeliest = pa.array(np.array(names, dtype=object)[shares.argmax(axis=1)], pa.string()).take(take)
         share = pa.array(shares.max(axis=1), pa.float32()).take(take)
         decided = by_vote.is_valid()

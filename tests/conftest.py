@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -17,6 +18,28 @@ from astropy.wcs import WCS
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Of two sets of files, which differ; not their bytes."""
+    if op != "==" or not (_files(left) and _files(right)):
+        return None
+    names = sorted(left.keys() | right.keys())
+    differ = [name for name in names if left.get(name) != right.get(name)]
+    sizes = [f"{name}: {_size(left.get(name))}, {_size(right.get(name))}" for name in differ]
+    return [f"{len(differ)} of {len(names)} files differ", *sizes]
+
+
+def _files(value: object) -> TypeGuard[dict[str, bytes]]:
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(content, bytes) for content in value.values())
+    )
+
+
+def _size(content: bytes | None) -> str:
+    return "absent" if content is None else f"{len(content)} bytes, sha256 {sha256(content).hexdigest()[:8]}"
 
 
 @pytest.fixture(scope="session")

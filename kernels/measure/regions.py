@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kernels.compiled import compiled, summing
+from kernels.compiled import compiled
 from kernels.measure.flood import flood
 
 __all__ = ["PetrosianRegion", "blur", "petrosian_region"]
@@ -134,7 +134,7 @@ def blur(image: Any, sigma: float, smooth: Any) -> None:
         _add_along(row, weights[reach - far : reach + far + 1], smooth[y])
 
 
-@summing
+@compiled
 def _add_up(lines: Any, weights: Any, total: Any) -> None:
     """Add lines (k, x) with weights (k,) to their total (x,): four at a time, as each term costs less than reading and writing the sum."""
     count = len(weights)
@@ -149,7 +149,7 @@ def _add_up(lines: Any, weights: Any, total: Any) -> None:
             total[x] += a * first[x]
 
 
-@summing
+@compiled
 def _add_along(line: Any, weights: Any, total: Any) -> None:
     """The same for a line (x + k - 1,) that is shifted from weight to weight."""
     count, size = len(weights), total.size

@@ -1,0 +1,43 @@
+"""What a loop computes does not depend on who compiled it: the process itself, or one before it that kept the result."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kernels import compiled
+
+KERNELS = Path(compiled.__file__).parent
+MEASURED = """
+import hashlib
+from kernels.measure.morphology import measure
+from tests.kernels.test_measure import draw, galaxies, nothing
+import torch
+
+images = galaxies(12)
+images = images + torch.randn(images.shape, generator=draw())
+found = measure(images, nothing(images))
+for name, values in found.items():
+    print(name, hashlib.sha256(values.numpy().tobytes()).hexdigest())
+"""
+
+
+def test_sums_are_taken_in_an_order_of_the_compilers_choice():
+    """Such loops are optimised once more where they are compiled into others: the process that compiled them had other last bits."""
+    assert [path.name for path in KERNELS.rglob("*.py") if "fastmath=" in path.read_text()] == []
+
+
+@pytest.mark.slow
+def test_process_that_compiles_measures_other_bits(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", MEASURED]
+    compiled, kept = (
+        subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=True)
+        for _ in range(2)
+    )
+    assert compiled.stdout.count("\n") > 20
+    assert kept.stdout == compiled.stdout

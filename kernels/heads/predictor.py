@@ -14,18 +14,15 @@ from kernels.heads.domain import Domain
 from kernels.heads.head import Head
 from kernels.heads.scores import Scores
 from kernels.linear_map import LinearMap
+from kernels.nets.weights import KEY, NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-__all__ = ["KEY", "NETWORK", "NotAPredictor", "Predictor", "TaughtHead"]
+__all__ = ["NotAPredictor", "Predictor", "TaughtHead"]
 
-KEY = "tuningfork.predictor"
-"""Of the description in the file's metadata."""
-NETWORK = "network."
-"""Before the names of the network's own weights."""
 _VERSION = 1
 
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kernels.heads.predictor import KEY, NETWORK
-
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["WeightsError", "bundled", "fingerprint", "half_precision", "load", "metadata"]
+__all__ = ["KEY", "NETWORK", "WeightsError", "bundled", "fingerprint", "half_precision", "load", "metadata"]
 
+KEY = "tuningfork.predictor"
+"""Of a predictor's description in the metadata of its file, `kernels.heads.predictor`."""
+NETWORK = "network."
+"""Before the names of the weights of a predictor's own network."""
 _LISTED = 4  # names in an error message
 
 

@@ -88,6 +88,8 @@ def cluster(
     # Ray warns in red of restarts that cannot work; a run that loses an actor's arguments is run again anyway.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray would put its workers behind everything else that runs: they are as nice as the command is.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray  # noqa: PLC0415 - after the settings above
     import ray.data  # noqa: PLC0415
 

@@ -38,7 +38,7 @@ __all__ = ["FILE", "finish", "read", "to_bytes"]
 
 FILE = "network.safetensors"
 """The best network so far with its heads; gone when the predictor is there."""
-_NETWORK, _HEADS = "network.", "heads."
+_HEADS = "heads."
 _FOR_DOMAIN = 4 * MOST_CODES
 _MOST = 50_000
 """Objects that are scored on, at most."""
@@ -47,7 +47,9 @@ _MOST = 50_000
 def to_bytes(net: PredictorNet) -> bytes:
     """The network's weights in half precision, the heads' as they are."""
     state = net.network.state_dict()
-    tensors = {_NETWORK + name: value.detach().cpu().half().contiguous() for name, value in state.items()}
+    tensors = {
+        weights.NETWORK + name: value.detach().cpu().half().contiguous() for name, value in state.items()
+    }
     tensors |= {_HEADS + name: value.detach().cpu() for name, value in net.heads.state_dict().items()}
     return bytes(save(tensors))
 
@@ -78,7 +80,9 @@ def finish(out: str, datasets: Sequence[PredictorDataset], train: Train) -> None
         return
     tensors = load(storage.read(path))
     network = {
-        name.removeprefix(_NETWORK): value for name, value in tensors.items() if name.startswith(_NETWORK)
+        name.removeprefix(weights.NETWORK): value
+        for name, value in tensors.items()
+        if name.startswith(weights.NETWORK)
     }
     first = datasets[0]
     torch.set_num_threads(first.encoder_options["threads"])

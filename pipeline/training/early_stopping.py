@@ -16,6 +16,7 @@ from pipeline.training.trainables import TRAINABLES
 
 if TYPE_CHECKING:
     from kernels.training.trainer import Training
+    from pipeline.training.group import Group
     from pipeline.training.job import TrainingJob
 
 __all__ = ["EarlyStopping"]
@@ -28,18 +29,15 @@ class EarlyStopping:
     ----------
     job : TrainingJob
     training : Training
-    rank, world : int
-        Which process of how many: each looks at its own share.
-    device : torch.device
+    group : Group
+        Each of its processes looks at its own share.
     """
 
-    def __init__(
-        self, job: TrainingJob, training: Training, rank: int, world: int, device: torch.device
-    ) -> None:
+    def __init__(self, job: TrainingJob, training: Training, group: Group) -> None:
         settings, unseen = job.settings, TRAINABLES[job.network].unseen(job)
         memory = int(settings.memory_gib * 2**30 / 4)
-        self._windows = None if unseen is None else WindowSampler(unseen, rank, world, memory, settings.seed)
-        self._training, self._device, self._several = training, device, world > 1
+        self._windows = None if unseen is None else WindowSampler(unseen, group, memory, settings.seed)
+        self._training, self._device, self._several = training, group.device, group.world > 1
         self._patience = settings.predictor.patience
         self._best, self._epoch = math.inf, 0.0
         self.kept: nn.Module = training.averaged

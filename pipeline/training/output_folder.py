@@ -17,9 +17,10 @@ from pipeline.training import history, predictor_folder
 if TYPE_CHECKING:
     from pipeline.training.job import TrainingJob
 
-__all__ = ["begin", "check", "epochs_done", "record_of"]
+__all__ = ["CHECKPOINT", "begin", "check", "checkpoint", "epochs_done", "keep", "record_of"]
 
 RECORD = "train.json"
+CHECKPOINT = "checkpoint.pt"
 WEIGHTS = ("encoder.safetensors", "denoiser.safetensors", "diffusion.safetensors", "network.safetensors")
 
 
@@ -71,6 +72,17 @@ def epochs_done(out: str) -> float:
     return history.from_csv(storage.read(path))[-1]["epoch"] if storage.exists(path) else 0.0
 
 
+def checkpoint(out: str) -> bytes | None:
+    """What `keep` kept, if anything."""
+    path = storage.join(out, CHECKPOINT)
+    return storage.read(path) if storage.exists(path) else None
+
+
+def keep(out: str, state: bytes) -> None:
+    """Keep what a training goes on from, in place of what was there."""
+    storage.write(storage.join(out, CHECKPOINT), state)
+
+
 def check(out: str, record: dict[str, Any], *, anew: bool) -> None:
     """Refuse a folder that holds something else, or that is past its end already."""
     path = storage.join(out, RECORD)
@@ -113,6 +125,6 @@ def begin(out: str, record: dict[str, Any], *, anew: bool) -> None:
             storage.write(path, json.dumps(record, indent=1).encode())
         return
     # Only what a training leaves, the record last: whatever else lies there is somebody's.
-    for name in ("checkpoints", history.CSV, history.CURVE, *WEIGHTS, *predictor_folder.FILES, RECORD):
+    for name in (CHECKPOINT, history.CSV, history.CURVE, *WEIGHTS, *predictor_folder.FILES, RECORD):
         storage.remove(storage.join(out, name))
     storage.write(path, json.dumps(record, indent=1).encode())

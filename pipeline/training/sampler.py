@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import ray.data
 import torch
 
 from catalogs.errors import TuningforkError
 from catalogs.packed import unpack
 from catalogs.slices import Slice
-from catalogs.source import SliceSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
     from kernels.heads.head import Head
     from pipeline.training.dataset import Dataset
+    from pipeline.training.group import Group
 
 
 class UnreadableSlice(TuningforkError):
@@ -50,9 +49,9 @@ class Datasets:
         return self.each[0].shape
 
     @property
-    def stamps_each(self) -> int:
-        """Stamps that one object gives, at most."""
-        return max(dataset.stamps_each for dataset in self.each)
+    def bytes_each(self) -> int:
+        """Bytes of the prepared stamps of one object, at most."""
+        return 2 * int(np.prod(self.shape)) * max(dataset.stamps_each for dataset in self.each)
 
     def slices(self) -> list[Slice]:
         """All slices of all releases."""
@@ -91,8 +90,8 @@ class WindowSampler:
     Parameters
     ----------
     datasets : Datasets
-    rank, world : int
-        Which process of how many.
+    group : Group
+        Which process of how many, and how it reads slices.
     memory : int
         Bytes of prepared stamps that a window may hold; the next one is read ahead. What fits in one window is read once.
     seed : int
@@ -103,18 +102,18 @@ class WindowSampler:
     def __init__(
         self,
         datasets: Datasets,
-        rank: int,
-        world: int,
+        group: Group,
         memory: int,
         seed: int,
         teacher: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
-        self._datasets, self._seed, self._rank, self._teacher = datasets, seed, rank, teacher
+        self._datasets, self._seed, self._rank, self._teacher = datasets, seed, group.rank, teacher
+        self._read_slices = group.read
         pieces = datasets.slices()
         order = np.random.default_rng(seed).permutation(len(pieces))
-        shares = [[pieces[i] for i in order[r::world]] for r in range(world)]
-        self._own = shares[rank]
-        self._stamp_bytes = 2 * int(np.prod(datasets.shape)) * datasets.stamps_each
+        shares = [[pieces[i] for i in order[rank :: group.world]] for rank in range(group.world)]
+        self._own = shares[group.rank]
+        self._stamp_bytes = datasets.bytes_each
         # as many windows in every process, for they learn in step
         largest = max(sum(piece.rows for piece in share) for share in shares)
         self.count = min(-(-largest * self._stamp_bytes // memory), *map(len, shares))
@@ -145,16 +144,9 @@ class WindowSampler:
                 yield found
 
     def _read(self, pieces: Sequence[Slice]) -> tuple[torch.Tensor, torch.Tensor]:
-        context = ray.data.DataContext.get_current()
-        context.execution_options.preserve_order = True
-        context.enable_progress_bars = False
-        context.target_max_block_size = None
         size = max(piece.rows for piece in pieces) * self._stamp_bytes
-        source = SliceSource(self._datasets.read, pieces, size)
         stamps, targets = [], []
-        for row in ray.data.read_datasource(
-            source, num_cpus=0.5, override_num_blocks=len(pieces)
-        ).iter_batches(batch_size=1, batch_format="pyarrow"):
+        for row in self._read_slices(self._datasets.read, pieces, size):
             piece = Slice(row["shard"][0].as_py(), row["start"][0].as_py(), row["stop"][0].as_py())
             if row["fault"][0].is_valid:
                 raise UnreadableSlice(f"{piece.name}: {row['fault'][0].as_py()}")

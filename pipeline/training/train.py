@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-import functools
-import threading
+import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from actors.precision import resolve_precision
 from catalogs import storage
-from catalogs.errors import Fault, Refused, TuningforkError
+from catalogs.errors import Fault, Refused
 from pipeline.config.file import load
 from pipeline.engine.cluster import cluster, refuse_or_wait
 from pipeline.engine.progress import StageProgress
 from pipeline.output.lock import locked
+from pipeline.plan.engine_choice import decided
 from pipeline.rundir.run_directory import run_id
-from pipeline.training import history, output_folder
+from pipeline.training import history, local_group, output_folder
 from pipeline.training.job import TrainingJob
 from pipeline.training.sampler import Datasets
 from pipeline.training.trainables import TRAINABLES
-from pipeline.training.worker import learn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pipeline.config.file import Config
     from pipeline.training.dataset import Dataset
     from pipeline.training.trainable import Trainable
 
-READING = 0.5
-"""CPUs of the task that reads slices."""
-POLL = 2.0
-"""Seconds between looks at the history, for the progress line."""
 
+class Trainer(Protocol):
+    """Who trains: the modules `pipeline.training.local_group` and `pipeline.training.ray_group`."""
 
-class TrainingFailed(TuningforkError):
-    """A training process died."""
+    def lacking(self, job: TrainingJob, source: str) -> list[Fault]:
+        """Resources that are not there."""
+
+    def fit(self, job: TrainingJob, show: Callable[[float], None]) -> None:
+        """Train to the end; meanwhile call `show` with the number of finished epochs."""
+
+    def finish(self, job: TrainingJob) -> None:
+        """What comes after the last step."""
 
 
 def train(
@@ -61,18 +64,18 @@ def train(
     record = output_folder.record_of([str(path) for path in paths], job)
     output_folder.check(out, record, anew=anew)
     run = run_id(f"train-{network}", out, record["fingerprint"])
-    with locked(out, f"train {network}"), cluster(first.run, address, run=run):
+    with locked(out, f"train {network}"), _trainer(job, first, address, run) as trainer:
         output_folder.check(out, record, anew=anew)  # another command may have begun there meanwhile
-        refuse_or_wait(_lacking(job, str(paths[0])), address)
+        refuse_or_wait(trainer.lacking(job, str(paths[0])), address)
         output_folder.begin(out, record, anew=anew)
         done = int(output_folder.epochs_done(out) * datasets.rows)
         total = datasets.rows * settings.epochs
         with StageProgress("train", total, done, interval=first.run.interval, run=run) as progress:
-            _fit(job, lambda epochs: progress.advance(int(epochs * datasets.rows) - progress.done))
+            trainer.fit(job, lambda epochs: progress.advance(int(epochs * datasets.rows) - progress.done))
         rows = history.from_csv(storage.read(storage.join(out, history.CSV)))
         storage.write(storage.join(out, history.CURVE), history.curve(rows))
         if trainable.finishes:
-            _finish(job)
+            trainer.finish(job)
     trainable.show(out, rows)
 
 
@@ -112,6 +115,12 @@ def _check(trainable: Trainable, datasets: Datasets, config: Config, source: str
         remedy = f"Set at most {slices}, or smaller slices (run.slice_rows)"
         problem = f"there are only {slices} slices to deal out"
         faults.append(Fault(source, problem, remedy, key="train.workers", value=str(settings.workers)))
+    for key in ("workers", "gpus"):
+        value = getattr(settings, key)
+        if config.run.engine == "local" and value > (key == "workers"):
+            problem = f"trains in one process, on its CPUs, without Ray; train.{key} asks for more"
+            remedy = f'Leave train.{key} out, or engine = "auto"'
+            faults.append(Fault(source, problem, remedy, key="run.engine", value="local"))
     few = datasets.rows // settings.workers < settings.batch_size
     if few and not trainable.least_steps:
         problem = f"a process has {datasets.rows // settings.workers} objects"
@@ -121,75 +130,22 @@ def _check(trainable: Trainable, datasets: Datasets, config: Config, source: str
         raise Refused(faults)
 
 
-def _lacking(job: TrainingJob, source: str) -> list[Fault]:
-    """Resources that the cluster lacks: Ray would wait for them forever without a message."""
-    import ray  # noqa: PLC0415
+@contextlib.contextmanager
+def _trainer(job: TrainingJob, config: Config, address: str | None, run: str) -> Iterator[Trainer]:
+    """Who trains, while the block runs."""
+    if _fits_here(job, config, address):
+        yield local_group
+    else:
+        with cluster(config.run, address, run=run):
+            from pipeline.training import ray_group  # noqa: PLC0415 - after `cluster` has set what Ray reads
 
-    settings, faults = job.settings, []
-    there, wanted = ray.cluster_resources(), _resources(job)
-    for kind, key in (("CPU", "threads"), ("GPU", "gpus")):
-        needed = settings.workers * wanted.get(kind, 0.0) + (READING if kind == "CPU" else 0.0)
-        if needed > there.get(kind, 0.0):
-            problem = (
-                f"{settings.workers} workers need {needed:g} {kind}s, and there are {there.get(kind, 0.0):g}"
-            )
-            value = str(getattr(settings, key))
-            remedy = "Lower it or train.workers, or give the --address of a larger cluster"
-            faults.append(Fault(source, problem, remedy, value=value, key=f"train.{key}"))
-    return faults
+            yield ray_group
 
 
-def _resources(job: TrainingJob) -> dict[str, float]:
-    """Resources that a worker requests from Ray. Part of a CPU is left for the task that reads data."""
-    settings = job.settings
-    if job.device == "cuda":
-        return {"CPU": 1.0, "GPU": settings.gpus}
-    return {"CPU": settings.threads - READING}
-
-
-def _finish(job: TrainingJob) -> None:
-    """What comes after the last step, where a training process would run."""
-    import ray  # noqa: PLC0415
-
-    wanted = _resources(job)
-    task = ray.remote(num_cpus=wanted["CPU"], num_gpus=wanted.get("GPU", 0.0))(_finished)
-    ray.get(task.remote(job))
-
-
-def _finished(job: TrainingJob) -> None:
-    TRAINABLES[job.network].finish(job)
-
-
-def _fit(job: TrainingJob, show: Any) -> None:
-    """Run Ray Train to its end; meanwhile call `show` with the number of finished epochs."""
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig  # noqa: PLC0415
-    from ray.train.torch import TorchTrainer  # noqa: PLC0415
-
-    settings = job.settings
-    trainer = TorchTrainer(
-        functools.partial(learn, job),
-        scaling_config=ScalingConfig(
-            num_workers=settings.workers, use_gpu=bool(settings.gpus), resources_per_worker=_resources(job)
-        ),
-        run_config=RunConfig(
-            name="checkpoints",
-            storage_path=job.out,
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
-            failure_config=FailureConfig(max_failures=3),
-        ),
-    )
-    errors: list[BaseException] = []
-
-    def fit() -> None:
-        try:
-            trainer.fit()
-        except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
-            errors.append(error)
-
-    thread = threading.Thread(target=fit, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(POLL)
-        show(output_folder.epochs_done(job.out))
-    if errors:
-        raise TrainingFailed(f"training stopped: {errors[0]}") from errors[0]
+def _fits_here(job: TrainingJob, config: Config, address: str | None) -> bool:
+    """Whether this process trains, without Ray: alone, on CPUs, on stamps that are read but once."""
+    known = decided(config, address, dashboard=False)
+    if known is not None:
+        return known[0] == "local"
+    fits = job.datasets.rows * job.datasets.bytes_each <= job.settings.memory_gib * 2**30
+    return job.settings.workers == 1 and job.device == "cpu" and fits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,6 +13,8 @@ from catalogs.errors import Refused
 from pipeline.config.file import parse
 from pipeline.training.dataset import Dataset, fold_of
 from pipeline.training.encoder import EncoderTraining
+from pipeline.training.group import Group
+from pipeline.training.local_group import read_here
 from pipeline.training.sampler import Datasets, WindowSampler
 from pipeline.training.train import train
 from tests.survey.conftest import write_toml
@@ -95,11 +99,15 @@ def test_gaps_become_a_class(labelled):
     assert target.heads[0].answers == ("0.0", "1.0")
 
 
-def test_slice_without_a_usable_object_stops_the_training(labelled, ray_cluster):
+def alone() -> Group:
+    return Group(0, 1, torch.device("cpu"), read_here, print)
+
+
+def test_slice_without_a_usable_object_stops_the_training(labelled):
     labelled.table["RA"][:20] = np.nan
     labelled.write(2)
     found = Datasets((dataset(labelled, labels=LABELS, fold=0),))
-    (window,) = WindowSampler(found, 0, 1, 10**9, 7).epoch(0)
+    (window,) = WindowSampler(found, alone(), 10**9, 7).epoch(0)
     stamps, targets, order = window
     assert 0 < len(stamps) < 44
     assert targets.shape == (len(stamps), 7)
@@ -133,12 +141,13 @@ def test_more_than_the_machine_has_is_waited_for(labelled, ray_cluster, tmp_path
 
 @pytest.mark.parametrize("memory", [10**9, pytest.param(80_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("world", [1, 2])
-def test_every_object_is_learned_from_once_an_epoch_by_one_process(labelled, ray_cluster, memory, world):
+def test_every_object_is_learned_from_once_an_epoch_by_one_process(labelled, memory, world):
     both = Datasets((dataset(labelled, labels=LABELS), dataset(labelled, labels={"classes": ["KIND"]})))
     assert len(both.slices()) == 8
+    groups = [replace(alone(), rank=rank, world=world) for rank in range(world)]
     orders = []
     for epoch in (0, 1):
-        windows = [list(WindowSampler(both, rank, world, memory, 7).epoch(epoch)) for rank in range(world)]
+        windows = [list(WindowSampler(both, group, memory, 7).epoch(epoch)) for group in groups]
         assert len({len(found) for found in windows}) == 1
         stamps = torch.cat([s[order] for found in windows for s, _, order in found])
         targets = torch.cat([t[order] for found in windows for _, t, order in found])
@@ -151,9 +160,7 @@ def test_every_object_is_learned_from_once_an_epoch_by_one_process(labelled, ray
         assert len(torch.unique(stamps.flatten(1), dim=0)) == 64
         orders.append(stamps)
     assert not torch.equal(orders[0], orders[1])
-    again = [
-        s[i] for rank in range(world) for s, _, i in WindowSampler(both, rank, world, memory, 7).epoch(1)
-    ]
+    again = [s[i] for group in groups for s, _, i in WindowSampler(both, group, memory, 7).epoch(1)]
     assert torch.equal(torch.cat(again), orders[1])
 
 

@@ -54,7 +54,7 @@ def trained(labelled, tmp_path_factory, ray_cluster):
 
 def test_something_of_a_predictor_is_missing(trained):
     names = {path.name for path in trained.iterdir()}
-    assert names == {*predictor_folder.FILES, history.CSV, history.CURVE, "train.json", "checkpoints"}
+    assert names == {*predictor_folder.FILES, history.CSV, history.CURVE, "train.json", "checkpoint.pt"}
     rows = history.from_csv((trained / history.CSV).read_bytes())
     assert len(rows) == EPOCHS
     assert all(np.isfinite(row["validation"]) for row in rows)
@@ -120,7 +120,7 @@ def test_killed_training_ends_in_another_predictor(labelled, trained, tmp_path):
         start_new_session=True,
     )
     limit = time.monotonic() + 200
-    while not list(tmp_path.glob("out/checkpoints/checkpoint_*")):
+    while not list(tmp_path.glob("out/checkpoint.pt")):
         assert time.monotonic() < limit
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)

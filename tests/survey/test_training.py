@@ -54,6 +54,18 @@ def test_training_leaves_weights_metrics_and_a_curve(trained):
     assert f'checkpoint = "{out}/encoder.safetensors"' in said
 
 
+def test_ray_trains_other_weights(labelled, trained, ray_cluster, tmp_path):
+    tiny, config = labelled
+    ray = tiny.folder / "ray.toml"
+    ray.write_text(config.read_text().replace("[run]\n", '[run]\nengine = "ray"\n'))
+    train("encoder", [ray], str(tmp_path / "out"))
+    names = {path.name for path in trained[0].iterdir()}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    assert losses(tmp_path / "out") == losses(trained[0])
+    weights = [out / "encoder.safetensors" for out in (trained[0], tmp_path / "out")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
 @pytest.mark.slow
 def test_trained_weights_go_into_a_run(labelled, trained, runner, tmp_path):
     tiny, _ = labelled
@@ -115,7 +127,7 @@ def test_killed_diffusion_training_ends_elsewhere(labelled, tmp_path):
         start_new_session=True,
     )
     limit = time.monotonic() + 200
-    while not list(tmp_path.glob("killed/checkpoints/checkpoint_*")):
+    while not list(tmp_path.glob("killed/checkpoint.pt")):
         assert time.monotonic() < limit
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
@@ -222,7 +234,7 @@ def test_killed_training_ends_with_the_same_losses(labelled, trained, tmp_path):
         start_new_session=True,
     )
     limit = time.monotonic() + 200
-    while not list(tmp_path.glob("out/checkpoints/checkpoint_*")):
+    while not list(tmp_path.glob("out/checkpoint.pt")):
         assert time.monotonic() < limit
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)

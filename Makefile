@@ -17,10 +17,12 @@ demo: .venv/with-sim
 	$(BIN)/tuningfork report $(DEMO)/run --truth $(DEMO)/release/truth.parquet
 
 test: .venv/with-dev .venv/with-tritonserver chromium prometheus
+	$(BIN)/tuningfork warm-up
 	$(PYTEST) -m "not slow"
 
 # Clusters of several nodes come last and alone: they say what faults cost.
 test-all: .venv/with-dev .venv/with-tritonserver chromium prometheus
+	$(BIN)/tuningfork warm-up
 	$(PYTEST) --ignore=tests/cluster
 	TUNINGFORK_FUZZ=20 $(PYTEST) -m fuzz
 	$(BIN)/python -m pytest tests/cluster

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -12,7 +13,7 @@ from numba.core import config as settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["compiled"]
+__all__ = ["are_missing", "compiled", "folder"]
 
 Loop = TypeVar("Loop", bound="Callable[..., object]")
 
@@ -24,18 +25,29 @@ _SOURCES = [
 _DIGEST = hashlib.sha256(b"".join(file.read_bytes() for file in _SOURCES)).hexdigest()[:12]
 
 
+def folder() -> Path:
+    """Where what is compiled is kept; named after all loops, for numba looks at a loop's own file to see whether it is stale, not at those that it calls."""
+    config: Any = settings  # it makes its attributes at run time
+    return Path(config.CACHE_DIR or Path(__file__).parent / "__pycache__") / f"loops-{_DIGEST}"
+
+
+def are_missing() -> bool:
+    """Whether no process has compiled loops here before, and there is a place to keep them."""
+    base = folder().parent
+    place = next(path for path in (base, *base.parents) if path.exists())
+    return not any(folder().rglob("*.nbi")) and os.access(place, os.W_OK)
+
+
 def compiled(loop: Loop) -> Loop:
     """A function of NumPy arrays and numbers, compiled at its first call; kept on disk where there is a place to.
 
     Without `fastmath`: a loop that is compiled into another is optimised once more, so sums in an order of the compiler's choice would
     have other last bits in the process that compiles than in those that load what it kept.
     """
-    # numba looks at a loop's own file to see whether what it kept is stale, not at the files of the loops that it calls:
-    # so what is kept lies in a folder named after all of them
-    config: Any = settings  # it makes its attributes at run time
-    before, base = config.CACHE_DIR, config.CACHE_DIR or str(Path(__file__).parent / "__pycache__")
+    config: Any = settings
+    before = config.CACHE_DIR
     try:
-        config.CACHE_DIR = str(Path(base) / f"loops-{_DIGEST}")
+        config.CACHE_DIR = str(folder())
         kept = numba.njit(loop, cache=True, nogil=True)
     except (RuntimeError, OSError):  # nowhere to keep it
         kept = numba.njit(loop, nogil=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -87,3 +88,16 @@ def run(
 
             flow.run(planned, address, engine=judged.engine, dashboard=dashboard, lock=lock)
     printing.summary(out)
+
+
+@running.command("warm-up")
+def warm_up() -> None:
+    """Compile what measures stamps, for the first run not to wait: where an image is built, or before many jobs start at once."""
+    from kernels.compiled import folder
+    from pipeline.engine.warm_up import compile_loops
+
+    start = time.monotonic()
+    compile_loops()
+    console.print(
+        f"compiled in {time.monotonic() - start:.0f} s, kept in {escape(str(folder()))}", soft_wrap=True
+    )

@@ -20,6 +20,7 @@ from catalogs.slices import Slice
 from kernels.bags import FRACTION
 from pipeline.engine.cluster import is_own
 from pipeline.engine.cores import usable_cores
+from pipeline.engine.warm_up import compile_loops_once
 from pipeline.plan import trial
 from pipeline.plan.engine_choice import chosen, decided
 
@@ -237,6 +238,8 @@ def _rates(plan: Plan, left: list[Slice], selected: float) -> Rates:
     if not found.num_rows:
         return Rates(per_slice, per_row, math.nan if elsewhere else 0.0, 0.0, 0.0, share)
     options = plan.measurer_options
+    if options is not None or plan.segmenter_options is not None:
+        compile_loops_once()
     call, measure = (0.0, 0.0) if options is None else trial.measuring(plan, options, found)
     encode = math.nan if elsewhere else trial.encoding(plan, found)
     return Rates(per_slice, per_row, encode, measure, call, share)

@@ -31,6 +31,32 @@ def test_sums_are_taken_in_an_order_of_the_compilers_choice():
     assert [path.name for path in KERNELS.rglob("*.py") if "fastmath=" in path.read_text()] == []
 
 
+def test_folder_that_is_not_there_yet_or_read_only_is_mistaken(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled.settings, "CACHE_DIR", str(tmp_path / "new" / "cache"))
+    assert compiled.are_missing()
+    (compiled.folder() / "measure").mkdir(parents=True)
+    assert compiled.are_missing()
+    (compiled.folder() / "measure" / "a_loop.nbi").touch()
+    assert not compiled.are_missing()
+    monkeypatch.setattr(compiled.settings, "CACHE_DIR", "/proc/1/none")
+    assert not compiled.are_missing()
+
+
+@pytest.mark.slow
+def test_loop_is_compiled_that_a_warm_up_has_left_out(tmp_path):
+    """A run on one core after it compiles nothing more."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    for part in ("0", "1"):
+        command = [sys.executable, "-m", "kernels.loops", part]
+        subprocess.run(command, timeout=300, env=environment, check=True)
+    kept = sorted(tmp_path.rglob("*.nbc"))
+    subprocess.run(
+        [sys.executable, "-c", MEASURED], capture_output=True, timeout=300, env=environment, check=True
+    )
+    assert len(kept) > 40
+    assert sorted(tmp_path.rglob("*.nbc")) == kept
+
+
 @pytest.mark.slow
 def test_process_that_compiles_measures_other_bits(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}

@@ -24,7 +24,7 @@ from catalogs.label_types import typed
 from catalogs.tables import MOST_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from catalogs._types import Integers
 
@@ -49,7 +49,7 @@ class LabelTable:
     columns: pd.DataFrame
     """All other columns, `id` first where the table has none."""
     lines: Integers
-    """Line of the file at which each row begins."""
+    """Line of the file at which each row begins; 0 without a file."""
     notes: list[str] = field(default_factory=list)
     """Notes on how cells were read."""
 
@@ -93,6 +93,30 @@ def read(path: Path) -> LabelTable:
         raise Refused(listed(faults, "cells"))
     notes += [f"column {name}: {note}" for name, column in found.items() for note in column.notes(lines)]
     return LabelTable(files, pd.DataFrame({name: c.cells for name, c in found.items()}), lines, notes)
+
+
+def of_folder(folder: Path, endings: Collection[str]) -> LabelTable:
+    """All files in a folder whose names end so, in order, each named by its own; there are no labels.
+
+    Raises
+    ------
+    Refused
+        If there is none, or two have the same name but for the ending.
+    """
+    files = sorted(file.name for file in folder.iterdir() if file.name.lower().endswith(tuple(endings)))
+    if not files:
+        remedy = f"Give a folder with images ({', '.join(endings)}), or a CSV that names them"
+        raise Refused([Fault(str(folder), "holds no image", remedy)])
+    names = [name[: -len(max((e for e in endings if name.lower().endswith(e)), key=len))] for name in files]
+    doubles = [
+        f"{one} and {other}"
+        for one, other, same in zip(files, files[1:], names, strict=False)
+        if other.startswith(f"{same}.")
+    ]
+    if doubles:
+        problem, remedy = f"holds {doubles[0]}", "Name them in a CSV with a column id"
+        raise Refused([Fault(str(folder), problem + ", which name one object", remedy)])
+    return LabelTable(files, pd.DataFrame({"id": names}), np.zeros(len(files), np.int64))
 
 
 def _text(path: Path) -> tuple[str, list[str], list[pa.ChunkedArray], Integers]:

@@ -1,33 +1,31 @@
-"""A folder of JPEG, PNG or TIFF stamps and a table become a FITS release in `column` layout."""
+"""A folder of JPEG, PNG, TIFF or FITS stamps, and maybe a table, become a FITS release in `column` layout."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from catalogs import label_table
-from catalogs.cleaning import centre
 from catalogs.column_layout import survey_toml, table_hdu
+from catalogs.cutouts import Cutout
 from catalogs.errors import Fault, Refused, listed
-from catalogs.framing import galaxy_frame
 from catalogs.kept_columns import RENAMED, reserved
-from catalogs.pictures import Look, Unfit, look, pixels
+from catalogs.pack_images import ENDINGS, bands_of, fit_notes, into, is_fits, look_at_all, pixel_scale
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from catalogs._types import Array
     from catalogs.label_table import LabelTable
+    from catalogs.pictures import Look
 
-COLOURS = {1: ["grey"], 3: ["r", "g", "b"]}
 FITS = ("pad", "resize", "galaxy", "extent")
 FRAMED = 88
 """Side of stamps that a galaxy fills, if none is given."""
@@ -60,6 +58,7 @@ def pack(
     size: int | None = None,
     fit: str = "pad",
     taken: Collection[str] = (),
+    bands: Sequence[str] | None = None,
 ) -> Packed:
     """Make a FITS release of stamps that lie in files of their own.
 
@@ -67,7 +66,7 @@ def pack(
     ----------
     labels : path
         CSV with a column `file`, paths relative to the CSV. A column `id` names the objects, else the files' stems do.
-        All other columns are carried along; empty cells become null. See `catalogs.label_table`.
+        All other columns are carried along; empty cells become null. See `catalogs.label_table`. Or a folder: all images in it, without labels.
     directory : path
         Folder of the release; new or empty.
     shards : int, optional
@@ -80,6 +79,8 @@ def pack(
         the square's side becomes the `extent` that a run encodes at `size`.
     taken : collection of str
         Names that the catalog will need beside those of `catalogs.inspect`: labels of these names get others there.
+    bands : sequence of str, optional
+        Of FITS cutouts, see `catalogs.cutouts.look`.
 
     Raises
     ------
@@ -89,14 +90,15 @@ def pack(
     # A name like . has no last part to call the release by.
     labels, directory = Path(labels), Path(os.path.abspath(directory))  # noqa: PTH100 - resolve follows links
     _refuse_options(labels, directory, fit)
-    table = label_table.read(labels)
+    table = label_table.of_folder(labels, ENDINGS) if labels.is_dir() else label_table.read(labels)
     rows = len(table.lines)
     if shards is not None and not 1 <= shards <= rows:
         problem = f"{shards} shards for {rows} rows"
         raise Refused([Fault(str(labels), problem, "Choose 1 to the number of rows")])
+    files = [(labels if labels.is_dir() else labels.parent) / name for name in table.files]
+    looks = look_at_all(labels, files, table, bands)
+    table = _with_positions(table, looks)
     renamed = _renamed(labels, table.columns, taken)
-    files = [labels.parent / name for name in table.files]
-    looks = _look_at_all(labels, files, table)
     largest = max(max(seen.width, seen.height) for seen in looks)
     side = _side(labels, largest, size, fit)
     stored = max(side, min(largest, SIDES[-1])) if fit == "extent" else side
@@ -111,24 +113,25 @@ def pack(
     with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
         release = Path(scratch) / "release"
         (release / "catalogs").mkdir(parents=True)
-        row_bytes = _write_shards(release / "catalogs", table, files, pieces, empty, fit, extent)
+        row_bytes = _write_shards(release / "catalogs", table, files, pieces, empty, fit, extent, bands)
         text = survey_toml(
             directory.name,
             [str(name) for name in table.columns if name != "id"],
-            COLOURS[looks[0].bands],
+            bands_of(looks[0]),
             side,
             # 8-bit pictures have been stretched for the eye already.
             "linear" if dtype == np.uint8 else "asinh",
             renamed=renamed,
             slice_rows=_slice_rows(max(4 * looks[0].bands * stored**2, row_bytes)),
             extent=None if extent is None else (extent, stored),
+            pixel_scale=pixel_scale(looks) if fit in ("pad", "extent") else None,
         )
         (release / "survey.toml").write_text(text, encoding="utf-8")
         if directory.exists():
             directory.rmdir()
         os.chmod(release, 0o755)  # noqa: PTH101, S103 - the scratch folder's own mode is private
         shutil.move(release, directory)
-    return Packed(rows, side, [*table.notes, *_label_notes(renamed), *_fit_notes(looks, stored, fit)])
+    return Packed(rows, side, [*table.notes, *_label_notes(renamed), *fit_notes(looks, stored, fit)])
 
 
 def _refuse_options(labels: Path, directory: Path, fit: str) -> None:
@@ -157,14 +160,17 @@ def _write_shards(
     empty: Array,
     fit: str,
     extent: str | None,
+    bands: Sequence[str] | None,
 ) -> int:
     """Write the rows of each piece as a shard, with a column of extents if it has a name; answers the bytes of the longest row."""
     faults: list[Fault] = []
     longest = 0
+    # Beyond a picture is black; beyond a cutout nobody has looked, and its sky need not be zero.
+    beyond = np.nan if is_fits(files[0]) else 0
     for number, rows in enumerate(pieces):
-        stamps = np.zeros((len(rows), *empty.shape[1:]), empty.dtype)
+        stamps = np.full((len(rows), *empty.shape[1:]), beyond, empty.dtype)
         extents = [
-            _into(stamp, files[row], int(table.lines[row]), fit, faults)
+            into(stamp, files[row], int(table.lines[row]), fit, faults, bands)
             for stamp, row in zip(stamps, rows, strict=True)
         ]
         if not faults:
@@ -178,59 +184,13 @@ def _write_shards(
     return longest
 
 
-def _look_at_all(labels: Path, files: Sequence[Path], table: LabelTable) -> list[Look]:
-    """All pictures' headers; where one is faulty, all pixels are read as well, so that the list of faults is complete."""
-    faults: list[Fault] = []
-    looks: list[Look] = []
-    sound: list[int] = []
-    for row, file in enumerate(files):
-        try:
-            looks.append(look(file))
-            sound.append(row)
-        except Unfit as error:
-            faults.append(_fault(file, int(table.lines[row]), error))
-    first = {seen.bands: files[row] for seen, row in zip(reversed(looks), reversed(sound), strict=True)}
-    mixed = []
-    if len(first) > 1:
-        problem = f"mixes grey ({first[1]}) and colour ({first[3]}) images"
-        mixed.append(Fault(str(labels), problem, "Pack them apart", "file"))
-    if faults or mixed:
-        for row in sound:
-            try:
-                pixels(files[row])
-            except Unfit as error:
-                faults.append(_fault(files[row], int(table.lines[row]), error))
-        raise Refused([*listed(faults, "images"), *mixed])
-    return looks
-
-
-def _fault(file: Path, line: int, error: Unfit) -> Fault:
-    return Fault(str(file), str(error), error.remedy, "file", f"line {line}")
-
-
-def _into(stamp: Array, file: Path, line: int, fit: str, faults: list[Fault]) -> float:
-    """Put one image into a stamp (band, y, x), y upwards as in FITS; what is wrong with it joins the faults. Answers the side that its galaxy fills, pixels of the stamp."""
-    try:
-        values = pixels(file)
-    except Unfit as error:
-        faults.append(_fault(file, line, error))
-        return 0.0
-    if faults:
-        return 0.0  # nothing will be written: only what else is wrong counts
-    extent = float(stamp.shape[-1])
-    if fit == "extent":
-        left, _, right, _ = galaxy_frame(values)
-        extent = right - left
-    side = stamp.shape[-1]
-    height, width = values.shape[:2]
-    if fit == "galaxy" or (fit == "resize" and (height, width) != (side, side)):
-        box = galaxy_frame(values) if fit == "galaxy" else (0, 0, width, height)
-        plane = Image.fromarray(values)
-        values = np.asarray(plane.resize((side, side), Image.Resampling.LANCZOS, box=box))
-    values = values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
-    # An image file's first row is its top, a FITS image's is its bottom.
-    centre(values[:, ::-1], stamp)
-    return extent
+def _with_positions(table: LabelTable, looks: Sequence[Look]) -> LabelTable:
+    """The table with right ascension and declination from the cutouts' WCS, where it has none and all of them do."""
+    found = [seen.position if isinstance(seen, Cutout) else None for seen in looks]
+    if None in found or {str(name).lower() for name in table.columns} & {"ra", "dec"}:
+        return table
+    ra, dec = np.array(found).T
+    return replace(table, columns=table.columns.assign(ra=ra, dec=dec))
 
 
 def _free_name(name: str, columns: pd.DataFrame) -> str:
@@ -281,22 +241,4 @@ def _label_notes(renamed: dict[str, str]) -> list[str]:
     ]
     if {"ra", "dec"} <= {name.lower() for name in renamed}:
         notes.append("ra and dec are no numbers: the catalog has no positions. Give them in degrees")
-    return notes
-
-
-def _fit_notes(looks: Sequence[Look], side: int, fit: str) -> list[str]:
-    """What becomes of pictures that are not of the stamps' size, and of those behind the first in an MPO."""
-    notes, of_all = [], f"of {len(looks):,} pictures"
-    cut = sum(max(seen.width, seen.height) > side for seen in looks)
-    if fit in ("pad", "extent") and cut:
-        problem = f"{cut:,} {of_all} are larger than {side} pixels"
-        notes.append(f"{problem}: their borders are cut off. --fit resize keeps the whole picture")
-    skew = sum(seen.width != seen.height for seen in looks)
-    if fit == "resize" and skew:
-        notes.append(f"{skew:,} {of_all} are not square, and were stretched to be")
-    several = sum(seen.several for seen in looks)
-    if several:
-        notes.append(
-            f"{several:,} {of_all} are MPO: the first picture of each was taken, not what is behind it"
-        )
     return notes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 HEAD = 512
 """Leading bytes that are looked at."""
-FITS_REMEDY = 'Read it with layout = "extensions" or "tiles": docs/quickstart.md, "FITS cutouts"'
+FITS_REMEDY = "Let its name end in .fits"
 CONVERT = "Save it as JPEG, PNG or TIFF, or drop its row"
 UNPACK = "Unpack it, or drop its row"
 FETCH = "Fetch it again, or drop its row"

@@ -18,6 +18,7 @@ from pipeline.config.file import load
 from pipeline.plan.measuring import measurer_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -33,10 +34,15 @@ MINUTES = 120
 
 
 def pack(
-    labels: Path, directory: Path, shards: int | None = None, size: int | None = None, fit: str = "pad"
+    labels: Path,
+    directory: Path,
+    shards: int | None = None,
+    size: int | None = None,
+    fit: str = "pad",
+    bands: Sequence[str] | None = None,
 ) -> list[str]:
     """Make a release, see `catalogs.pack.pack`; returns the notes on it."""
-    made = releases.pack(labels, directory, shards, size, fit, taken=measured_names())
+    made = releases.pack(labels, directory, shards, size, fit, taken=measured_names(), bands=bands)
     if made.side > LARGE:
         made.notes.append(_cost(made, directory))
         made.notes.append(_smaller(labels, directory, fit))

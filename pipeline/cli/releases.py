@@ -44,7 +44,12 @@ def simulate(
 
 @releases.command()
 def pack(
-    labels: Annotated[Path, typer.Argument(metavar="LABELS.csv", help="Table with a column `file`.")],
+    labels: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LABELS.csv|FOLDER", help="Table with a column `file`, or a folder of images."
+        ),
+    ],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the release; new or empty.")],
     shards: Annotated[
         int | None, typer.Option(help="Catalog files; default: as many as hold 256 MiB of stamps each.")
@@ -61,11 +66,18 @@ def pack(
             help="Other sizes: pad (and crop), resize, zoom in on the galaxy, or extent: measure all pixels, encode what the galaxy fills."
         ),
     ] = "pad",
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            help="Of FITS cutouts: EXTNAMEs of the images to take, or names of a cube's planes, comma-separated; default: all that are light."
+        ),
+    ] = None,
 ) -> None:
-    """Make a FITS release of a folder of JPEG, PNG or TIFF stamps and a table."""
+    """Make a FITS release of JPEG, PNG, TIFF or FITS stamps in files of their own."""
     from pipeline.cli.pack import pack as make
 
-    for note in make(labels, directory, shards, size, fit):
+    names = None if bands is None else [name.strip() for name in bands.split(",")]
+    for note in make(labels, directory, shards, size, fit, names):
         console.print(f"[bold yellow]note:[/] {escape(note)}", soft_wrap=True, highlight=False)
     console.print(f"release: {escape(str(directory))}; next:", soft_wrap=True)
     console.print(

@@ -146,7 +146,7 @@ def test_fits_is_no_picture(tmp_path, hdu):
     hdu.writeto(path)
     with pytest.raises(Unfit, match="is FITS") as refused:
         look(path)
-    assert "extensions" in refused.value.remedy
+    assert "end in .fits" in refused.value.remedy
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])

@@ -141,7 +141,7 @@ def _moved(rows: pa.Table, places: pa.Table) -> pa.Table:
 def _refuse_doubles(primary: Primary, places: pa.Table, ids: pa.ChunkedArray) -> None:
     """Ids of ours that the primary has twice in one partition."""
     theirs = places["id"].filter(pc.is_in(places["id"], value_set=ids.combine_chunks()))
-    if len(theirs) > len(ids):
+    if len(theirs.unique()) < len(theirs):
         counts = theirs.value_counts()
         twice = [each["values"].as_py() for each in counts if each["counts"].as_py() > 1]
         raise _twice(primary, twice)

@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     from catalogs.release import Release
     from pipeline.config.file import Config
 
-__all__ = ["look_at_primary", "notes"]
+__all__ = ["look_at_primary", "notes", "position_faults"]
+
+
+def position_faults(config: Config, source: str) -> list[Fault]:
+    """An extension of a release without positions."""
+    if config.publish.extends is None or config.survey.ra is not None:
+        return []
+    problem = "an extension's objects are found by their positions, and the release has none"
+    remedy = "Name [survey] ra and dec, or take extends out"
+    return [Fault(source, problem, remedy, value=config.publish.extends, key="publish.extends")]
 
 
 def look_at_primary(
@@ -22,10 +31,9 @@ def look_at_primary(
     settings = config.publish
     if settings.extends is None or settings.extends_id is None or release is None:
         return None, []
-    if config.survey.ra is None:
-        problem = "an extension's objects are found by their positions, and the release has none"
-        remedy = "Name [survey] ra and dec, or take extends out"
-        return None, [Fault(source, problem, remedy, value=settings.extends, key="publish.extends")]
+    faults = position_faults(config, source)
+    if faults:
+        return None, faults
     url = storage.absolute(settings.extends, folder).rstrip("/")
     if storage.is_local(url):
         url = str(storage.local_path(url).resolve())

@@ -27,6 +27,8 @@ STAGES = (
     "classify",
     "publish",
 )
+COLLECTION = ("collection.properties", "embeddings.properties", "README.md")
+"""Files that make a HATS collection of a run directory."""
 
 
 @dataclass(frozen=True)
@@ -150,14 +152,6 @@ class RunDirectory:
         return storage.join(self.margin, "borders")
 
     @property
-    def collection(self) -> list[str]:
-        """Files that make a HATS collection of the run directory."""
-        return [
-            storage.join(self.url, name)
-            for name in ("collection.properties", "embeddings.properties", "README.md")
-        ]
-
-    @property
     def extension(self) -> str:
         """What was found, as an extension of another catalog."""
         return storage.join(self.url, "extension")
@@ -197,7 +191,7 @@ class RunDirectory:
             # The mark goes first: a catalog that is being removed must not look complete.
             "publish": [
                 self.published,
-                *self.collection,
+                *(storage.join(self.url, name) for name in COLLECTION),
                 self.catalog,
                 self.margin,
                 self.embeddings,

@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hats.catalog import TableProperties
+from upath import UPath
 
 from catalogs import hats_catalog, storage
 from catalogs.errors import Refused, TuningforkError
 from catalogs.hats_catalog import Partition
 from pipeline import flow
+from pipeline.cli import printing
 from tests.conftest import TinyRelease
 from tests.survey.conftest import Runner, objects_of
 
@@ -137,6 +139,12 @@ def test_an_object_is_lost_or_in_another_objects_partition(finished, primary):
     for name in ("MAG", "group", "flags", "class_share"):
         assert found[name].equals(same[name])
     assert json.loads((finished / "published.json").read_text())["extension"] == {"rows": 61, "absent": 3}
+
+
+def test_command_does_not_say_what_the_other_catalog_lacks(finished, capsys):
+    printing.summary(str(finished))
+    assert "extension: 61 objects" in (said := capsys.readouterr().out)
+    assert f"not in that catalog: 3, {finished}/extension/absent" in said
 
 
 @pytest.mark.slow
@@ -261,3 +269,24 @@ def test_text_ids_are_found(tmp_path):
     summary = json.loads((tmp_path / "run" / "published.json").read_text())
     assert summary["extension"] == {"rows": 64, "absent": 0}
     assert not (tmp_path / "run" / "extension" / "embeddings.properties").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Right catalog does not have a margin")
+def test_run_on_an_object_store_does_not_open(bucket, release, primary, finished):
+    """The collection, its margin, its extension and the extension of another catalog, all behind URLs."""
+    import lsdb
+
+    for file in (path for path in primary.rglob("*") if path.is_file()):
+        storage.write(f"{bucket}/theirs/{file.relative_to(primary)}", file.read_bytes())
+    run = f"{bucket}/run"
+    Runner()(config_of(release, f"{bucket}/theirs"), release.folder, run)
+    for name in ("catalog/skymap.fits", "margin/partition_info.csv", "collection.properties", "README.md"):
+        assert storage.read(f"{run}/{name}") == (finished / name).read_bytes()
+    assert not storage.exists(f"{run}/margin/borders")
+    catalog = lsdb.open_catalog(UPath(run))  # of a text the library makes a path without credentials
+    assert len(catalog.margin.compute(progress_bar=False)) > 0
+    assert catalog.load_extension("embeddings").compute(progress_bar=False)["embedding"].notna().all()
+    properties = UPath(run) / "extension" / "morphology.properties"
+    theirs = lsdb.open_catalog(UPath(f"{bucket}/theirs")).load_extension(properties)
+    assert theirs.compute(progress_bar=False)["flags"].notna().sum() == 61

@@ -1,20 +1,16 @@
-"""The published catalog in the HATS layout, written through the `hats` library's own writers."""
+"""Partitions of a catalog in the HATS layout, and their files. What makes a catalog of them is in `catalogs.hats_metadata`."""
 
 from __future__ import annotations
 
 import io
-import tempfile
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from hats.catalog import PartitionInfo, TableProperties
-from hats.io import paths, write_parquet_metadata
+from hats.io import paths
 from hats.pixel_math import HealpixPixel
 from hats.pixel_math.spatial_index import compute_spatial_index
 from upath import UPath
@@ -40,6 +36,21 @@ class Partition:
 
     order: int
     pixel: int
+
+    @property
+    def first(self) -> int:
+        """The first order-29 index in the pixel."""
+        return self.pixel << 2 * (29 - self.order)
+
+    @property
+    def after(self) -> int:
+        """The first order-29 index behind the pixel."""
+        return (self.pixel + 1) << 2 * (29 - self.order)
+
+    @property
+    def healpix(self) -> HealpixPixel:
+        """The same for the `hats` library."""
+        return HealpixPixel(self.order, self.pixel)
 
     def holds(self, index: Integers) -> Array:
         """Which order-29 indices lie in the pixel, (n,) bool."""
@@ -73,13 +84,17 @@ def partitions(counts: Mapping[int, int], most_rows: int) -> dict[Partition, set
         for pixel, parent in zip(pixels[fits].tolist(), parents[fits].tolist(), strict=True):
             found.setdefault(Partition(order, parent), set()).add(pixel)
         pixels, rows = pixels[~fits], rows[~fits]
-    return dict(sorted(found.items(), key=lambda item: item[0].pixel << 2 * (29 - item[0].order)))
+    return dict(sorted(found.items(), key=lambda item: item[0].first))
+
+
+def partition_file(catalog: str, partition: Partition) -> str:
+    """Where the rows of a partition lie."""
+    return str(paths.pixel_catalog_file(UPath(catalog), partition.healpix))
 
 
 def write_partition(catalog: str, partition: Partition, rows: pa.Table) -> int:
     """Write a partition's rows, sorted by position and id, and say how many they are."""
-    path = paths.pixel_catalog_file(UPath(catalog), HealpixPixel(partition.order, partition.pixel))
-    write_sorted(str(path), rows, [INDEX, "object_id"])
+    write_sorted(partition_file(catalog, partition), rows, [INDEX, "object_id"])
     return rows.num_rows
 
 
@@ -89,39 +104,3 @@ def write_sorted(url: str, rows: pa.Table, keys: Sequence[str]) -> None:
     buffer = io.BytesIO()
     pq.write_table(rows.combine_chunks(), buffer, compression="zstd", row_group_size=122_880)
     storage.write(url, buffer.getvalue())
-
-
-def finish(catalog: str, name: str, found: Sequence[Partition], rows: int) -> None:
-    """Write what makes a folder of partitions a HATS catalog: partition list, `_metadata`, properties.
-
-    Nothing in them depends on when or where the catalog was written.
-    """
-    values: dict[str, Any] = {
-        "catalog_name": name,
-        "catalog_type": "object",
-        "total_rows": rows,
-        "ra_column": "ra",
-        "dec_column": "dec",
-        "healpix_column": INDEX,
-        "healpix_order": 29,
-        "npix_suffix": ".parquet",
-        "hats_builder": f"tuningfork v{version('tuningfork')}, hats v{version('hats')}",
-        "hats_version": "v1.0",
-    }
-    # The library writes into a local folder, and the files go from there in one piece each, to any kind of storage.
-    with tempfile.TemporaryDirectory() as scratch:
-        info = PartitionInfo.from_healpix([HealpixPixel(p.order, p.pixel) for p in found])
-        info.write_to_file(catalog_path=scratch)
-        write_parquet_metadata(UPath(catalog), output_path=scratch)
-        TableProperties(**values).to_properties_file(scratch)
-        for path in sorted(p for p in Path(scratch).rglob("*") if p.is_file()):
-            data = path.read_bytes()
-            if path.suffix == ".properties" or path.name == "properties":
-                data = _without_date(data)
-            storage.write(storage.join(catalog, *path.relative_to(scratch).parts), data)
-
-
-def _without_date(properties: bytes) -> bytes:
-    # The properties writer stamps the time of writing into a comment; equal catalogs must be equal bytes.
-    lines = properties.decode().splitlines()
-    return ("\n".join(line for line in lines if not line.startswith("#")) + "\n").encode()

@@ -11,6 +11,7 @@ from rich.table import Table
 from catalogs import strict_json, views
 from catalogs.extents import sides
 from pipeline.console import console
+from pipeline.rundir.arrays import read_with
 from pipeline.rundir.classes_file import read_classes
 from pipeline.rundir.run_directory import RunDirectory, is_synthetic
 
@@ -168,7 +169,13 @@ def summary(run: str) -> None:
     console.print(
         f"{objects:,} objects, {usable:,} usable; kept {kept:,} ({fraction:.1%}), unanimous {unanimous:.1%}"
     )
-    console.print(f"catalog: {escape(run.rstrip('/'))}/catalog", soft_wrap=True)
+    where = escape(run.rstrip("/"))
+    console.print(f"catalog: {where}/catalog", soft_wrap=True)
+    extension = read_with(RunDirectory(run).published, dict).get("extension")
+    if extension is not None:
+        absent = f"; not in that catalog: {extension['absent']:,}, {where}/extension/absent"
+        rows = f"extension: {extension['rows']:,} objects, {where}/extension/morphology.properties"
+        console.print(rows + (absent if extension["absent"] else ""), soft_wrap=True)
     console.print("next:", style="bold")
     typed = shlex.quote(run)
     console.print(f"  tuningfork query {escape(typed)} --name agreement", soft_wrap=True)

@@ -41,10 +41,18 @@ def query(
     ] = None,
     output: Annotated[Format, typer.Option("--format", help="How to write the answer.")] = "table",
     to: Annotated[Path | None, typer.Option("--to", help="File to write to; parquet needs one.")] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Write catalog.duckdb anew, if the run was moved or it is damaged."),
+    ] = False,
 ) -> None:
     """Ask the catalog in SQL. Without a query it opens a prompt."""
     from pipeline.results import query
 
+    if repair:
+        query.repair(run)
+        if sql is None and name is None:
+            return
     if name == "list":
         query.list_canned()
     elif sql is None and name is None:

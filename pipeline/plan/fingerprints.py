@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from catalogs.hats_primary import Primary
     from catalogs.release import Release
     from pipeline.config.file import Config
     from pipeline.plan.predicting import Prediction
@@ -78,6 +79,7 @@ def with_labels(
     labels: dict[int, Label],
     predictions: Sequence[Prediction] = (),
     like: Frozen | None = None,
+    primary: Primary | None = None,
 ) -> dict[str, str]:
     """The fingerprints up to the vote, and those of the stages that also depend on what people added: labels of groups, and predictors."""
     own = {
@@ -89,6 +91,7 @@ def with_labels(
         "publish": {
             **config.publish.model_dump(mode="json"),
             "name": config.survey.name,
+            **({} if primary is None else {"primary": primary.digest}),
             **({"predictions": [[p.name, p.fingerprint] for p in predictions]} if predictions else {}),
         },
     }

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from catalogs.errors import Fault, Refused
 from pipeline.config.file import load
-from pipeline.plan import balancing, config_faults
+from pipeline.plan import balancing, config_faults, extending
 from pipeline.plan.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.plan.measuring import measured_band
 
@@ -51,6 +51,8 @@ def check(path: str | Path) -> list[str]:
         left.append(str(config.augment.model))
     elif config.augment.balance:
         faults += balancing.look_at_generator(config, folder, source, None, pa.schema([]))[2]
+    faults += extending.position_faults(config, source)
+    left += [] if config.publish.extends is None else [config.publish.extends]
     if faults:
         raise Refused(faults)
     return [*config.survey.patterns, "images", *left, *_slices(config), *_devices(config)]

@@ -24,6 +24,7 @@ from pipeline.plan import (
     config_notes,
     engine_choice,
     enough_objects,
+    extending,
     frozen,
     measuring,
     predicting,
@@ -39,6 +40,7 @@ from pipeline.rundir.run_directory import RunDirectory, run_id
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from catalogs.hats_primary import Primary
     from catalogs.release import Release
     from pipeline.config.file import Config
     from pipeline.plan.predicting import Prediction
@@ -77,6 +79,8 @@ class Plan:
     """Encoders have servers beside them, on machines that this one is not among."""
     like: Frozen | None = None
     """Another run's models, by which this one goes; None where it fits its own."""
+    primary: Primary | None = None
+    """Another catalog that is extended."""
 
     def slices(self) -> Iterator[Slice]:
         """All slices of the release, in order."""
@@ -220,6 +224,8 @@ def make_plan(
         schema, kept = catalog_schema(config, release), list(release.kept)
         config, found = frozen.classes_here(config, schema, kept, source, models)
         faults += found
+    primary, found = extending.look_at_primary(config, folder, source, release)
+    faults += found
     generator, diffusion, found, neighbours = balancing.look_at_generator(
         config, folder, source, release, schema
     )
@@ -249,6 +255,7 @@ def make_plan(
         *config_notes.notes(config, release),
         *([] if models else enough_objects.notes(config, release)),
         *measuring.notes(config),
+        *extending.notes(primary),
         *neighbours,
         *notes,
         *predicting_notes,
@@ -264,13 +271,14 @@ def make_plan(
         measurer,
         features,
         weights,
-        with_labels(prints, config, labels, predictions, models),
+        with_labels(prints, config, labels, predictions, models, primary),
         notes,
         labels,
         generator,
         predictions,
         unseen,
         models,
+        primary,
     )
 
 
@@ -288,7 +296,7 @@ def _group_faults(
 def as_decided(plan: Plan) -> Plan:
     """The plan with what people have decided on the groups of the run until now."""
     labels = group_labels.in_force(group_labels.read(plan.run), plan.fingerprints["fit"])
-    prints = with_labels(plan.fingerprints, plan.config, labels, plan.predictions, plan.like)
+    prints = with_labels(plan.fingerprints, plan.config, labels, plan.predictions, plan.like, plan.primary)
     return replace(plan, labels=labels, fingerprints=prints)
 
 

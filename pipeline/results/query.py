@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,8 +11,10 @@ import duckdb
 from rich.markup import escape
 from rich.table import Table
 
-from catalogs import views
+from catalogs import storage, views
 from catalogs.canned import refuse_what_is_not_there
+from catalogs.errors import CannotWrite
+from catalogs.views import NoCatalog
 from pipeline.console import console
 from pipeline.plan import deciding
 from pipeline.results import answers
@@ -58,8 +61,16 @@ def _of_predictor(run: str, query: CannedQuery, values: Mapping[str, str]) -> di
     return deciding.decision_of(run, values["question"], accuracy).sql
 
 
+def repair(run: str) -> None:
+    """Write the run's `catalog.duckdb` anew: it was moved, or the file is damaged."""
+    views.connect(run).close()  # of what cannot be read there are no views
+    views.write_database(run)
+    console.print(f"rewritten: {escape(run.rstrip('/'))}/catalog.duckdb", soft_wrap=True)
+
+
 def once(run: str, question: Question, form: str, to: Path | None) -> None:
     """Run one query and write its answer."""
+    _mend(run)
     with views.connect(run) as connection:
         if question.query is not None:
             refuse_what_is_not_there(connection, question.query, question.values)
@@ -74,6 +85,7 @@ def once(run: str, question: Question, form: str, to: Path | None) -> None:
 
 def prompt(run: str) -> None:
     """Read queries from the terminal, or from standard input, until it ends."""
+    _mend(run)
     with views.connect(run) as connection:
         if sys.stdin.isatty():
             console.print(
@@ -86,6 +98,16 @@ def prompt(run: str) -> None:
                     answers.show(answer.to_arrow_table())
             except duckdb.Error as error:
                 console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+
+
+def _mend(run: str) -> None:
+    """`catalog.duckdb` of a run that was moved opens it again; nothing is said where the run cannot be written to."""
+    if not storage.is_local(run):
+        return  # to look at the file would take a request for all of it
+    with contextlib.suppress(CannotWrite, OSError, NoCatalog):
+        before = views.mend_database(run)
+        if before is not None:
+            sys.stderr.write(f"The run was moved: catalog.duckdb, which was for {before}, is rewritten.\n")
 
 
 def list_canned() -> None:

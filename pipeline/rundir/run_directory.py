@@ -27,6 +27,8 @@ STAGES = (
     "classify",
     "publish",
 )
+COLLECTION = ("collection.properties", "embeddings.properties", "README.md")
+"""Files that make a HATS collection of a run directory."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,21 @@ class RunDirectory:
         return storage.join(self.url, "embeddings")
 
     @property
+    def margin(self) -> str:
+        """The margin cache of the catalog: copies of objects just outside each partition."""
+        return storage.join(self.url, "margin")
+
+    @property
+    def borders(self) -> str:
+        """Rows on their way into margins; gone when the catalog is complete."""
+        return storage.join(self.margin, "borders")
+
+    @property
+    def extension(self) -> str:
+        """What was found, as an extension of another catalog."""
+        return storage.join(self.url, "extension")
+
+    @property
     def unplaced(self) -> str:
         """Published objects whose position is not usable: a HATS catalog has no place for them."""
         return storage.join(self.url, "unplaced.parquet")
@@ -174,8 +191,11 @@ class RunDirectory:
             # The mark goes first: a catalog that is being removed must not look complete.
             "publish": [
                 self.published,
+                *(storage.join(self.url, name) for name in COLLECTION),
                 self.catalog,
+                self.margin,
                 self.embeddings,
+                self.extension,
                 self.unplaced,
                 self.database,
                 self.validation,

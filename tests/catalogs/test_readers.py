@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import duckdb
 import fsspec
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalogs import published, readers, storage, views
+from catalogs.canned import literal
 from catalogs.errors import BadRequest
 from pipeline.report import scoring
 from pipeline.report.source import Source
@@ -74,6 +76,12 @@ def test_folder_is_taken_for_a_pattern(folders, name, tmp_path, monkeypatch):
         shutil.copyfile(f"{run}/catalog.duckdb", tmp_path / "views.duckdb")
         with duckdb.connect(tmp_path / "views.duckdb", read_only=True) as connection:
             assert connection.sql('SELECT "class" FROM objects').fetchall() == [(name,), (name,)]
+            connection.execute(f"SET file_search_path = {literal(str(folders / 'run'))}")
+            assert connection.sql('SELECT "class" FROM here.objects').fetchall() == [("run",), ("run",)]
+        assert views.mend_database(run) is None
+        shutil.copytree(run, tmp_path / "moved", dirs_exist_ok=True)
+        assert views.mend_database(str(tmp_path / "moved")) == str(Path(run).resolve())
+        assert views.mend_database(str(tmp_path / "moved")) is None
 
 
 @pytest.mark.parametrize("name", ON_STORES)

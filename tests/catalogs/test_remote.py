@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from astropy.io import fits
 
-from catalogs import hats_catalog, identity, parts, storage
+from catalogs import hats_catalog, hats_metadata, identity, parts, storage
 from catalogs.errors import FileChanged
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, slices_of
@@ -80,14 +80,15 @@ def test_catalog_published_to_s3_has_the_bytes_of_a_local_one(bucket, tmp_path):
     fields = pa.schema([hats_catalog.INDEX_FIELD, ("object_id", pa.int64())])
     rows = pa.Table.from_arrays([pa.array(index), pa.array(np.arange(500))], schema=fields)
     pixels, counts = np.unique(index >> 2 * (29 - hats_catalog.ORDER), return_counts=True)
-    found = hats_catalog.partitions(dict(zip(pixels.tolist(), counts.tolist(), strict=True)), 200)
+    histogram = dict(zip(pixels.tolist(), counts.tolist(), strict=True))
+    found = hats_catalog.partitions(histogram, 200)
     assert len(found) > 3
     for base in (f"{bucket}/catalog", str(tmp_path / "catalog")):
         for partition in found:
             hats_catalog.write_partition(base, partition, rows.filter(pa.array(partition.holds(index))))
-        hats_catalog.finish(base, "test", list(found), 500)
+        hats_metadata.finish(base, "test", list(found), 500, histogram)
     local = [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()]
-    assert len(local) == len(found) + 5
+    assert len(local) == len(found) + 7
     for name in local:
         assert storage.read(f"{bucket}/{name}") == (tmp_path / name).read_bytes(), name
 

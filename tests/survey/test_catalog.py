@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import warnings
@@ -14,6 +15,8 @@ import pandas as pd
 import pytest
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
+from hats.io.skymap import read_skymap
+from hats.io.validation import is_valid_collection
 from typer.testing import CliRunner
 
 from pipeline.cli.main import app
@@ -83,6 +86,49 @@ def test_catalog_opens_in_lsdb_duckdb_and_pandas(finished):
     with duckdb.connect(out / "catalog.duckdb", read_only=True) as connection:
         assert connection.sql("SELECT count(*) FROM objects").fetchall() == [(64,)]
     assert len(pd.read_parquet(out / "unplaced.parquet")) == 2
+
+
+def test_run_is_no_collection(finished):
+    _, out, _ = finished
+    catalog = lsdb.open_catalog(out)
+    assert len(catalog.compute(progress_bar=False)) == 62
+    assert catalog.margin is not None
+    assert catalog.all_extensions == {"embeddings": "embeddings.properties"}
+    assert is_valid_collection(out, strict=True)
+    skymap = read_skymap(catalog.hc_collection.main_catalog, 8)
+    assert skymap.sum() == 62
+    page = (out / "README.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in page for name in catalog.columns)
+
+
+@pytest.mark.slow  # the library compiles
+@pytest.mark.filterwarnings("ignore:Right catalog does not have a margin")
+def test_embeddings_do_not_join_their_objects(finished):
+    catalog = lsdb.open_catalog(finished[1])
+    both = catalog.load_extension("embeddings").compute(progress_bar=False)
+    assert len(both) == 62
+    assert both["embedding"].notna().sum() == 61
+    assert list(both.columns) == [*catalog.columns, "embedding"]
+
+
+def test_moved_run_does_not_open_in_duckdb(finished, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(finished[1], moved)
+    before = (moved / "catalog.duckdb").read_bytes()
+    asked = CliRunner().invoke(app, ["query", str(moved), "SELECT count(*) FROM objects", "--format", "csv"])
+    assert asked.exit_code == 0, asked.output
+    assert f"which was for {finished[1]}," in asked.stderr
+    assert "64" in asked.stdout
+    assert (moved / "catalog.duckdb").read_bytes() != before
+    assert "moved" not in CliRunner().invoke(app, ["query", str(moved), "SELECT 1"]).stderr
+    (moved / "catalog.duckdb").write_bytes(b"damaged")
+    assert CliRunner().invoke(app, ["query", str(moved), "--repair"]).exit_code == 0
+    with duckdb.connect(moved / "catalog.duckdb", read_only=True) as connection:
+        ((sql,),) = connection.sql(
+            "SELECT sql FROM duckdb_views() WHERE schema_name = 'main' AND view_name = 'objects'"
+        ).fetchall()
+        assert f"'{moved}/catalog/" in sql
+        assert connection.sql("SELECT count(*) FROM objects").fetchall() == [(64,)]
 
 
 def test_units_ucds_and_descriptions_travel_with_the_columns(finished):

@@ -26,8 +26,8 @@ def documented() -> list[str]:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-            statements = [ast.unparse(statement) for statement in ast.parse(block).body]
-            found += [statement for statement in statements if "'run/" in statement]
+            lines = [ast.unparse(node) for node in ast.parse(block).body if isinstance(node, ast.Expr)]
+            found += [line for line in lines if re.search("'run[/']", line)]
         found += re.findall(r"`([\w.]+\([\"']run/[^`]*)`", text)
     return found
 

@@ -62,4 +62,8 @@ def load(path: str | Path) -> tuple[Config, str]:
 
 def parse(values: dict[str, Any], name: str) -> Config:
     """Check a config that is already read; `name` stands in its faults."""
-    return checked(Config, values, name)
+    config = checked(Config, values, name)
+    images = config.survey.images
+    planes = len(images.bands) * (1 if images.weight is None else 2)
+    run = config.run.for_stamps_of(4 * planes * images.largest_window**2)
+    return config.model_copy(update={"run": run})

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from catalogs.survey import Section
 
+_SLICE_BYTES = 1 << 28  # of stamps
+
 
 class Run(Section):
     """How the work is divided, and progress reports."""
@@ -16,7 +18,7 @@ class Run(Section):
     """Who does the work: `local`, this process alone; `ray`, Ray, on this machine or at `--address`; `auto`: `local` where the plan judges that no more
     than two minutes of work for one core are left and nothing asks for Ray (`--address`, a Ray job, GPUs, the dashboard, balanced bags). The bytes are the same."""
     slice_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
-    """Catalog rows in a slice: the unit of work, of commit and of retry."""
+    """Catalog rows in a slice: the unit of work, of commit and of retry. The default is less where the stamps of 1,024 rows would take more than 256 MiB."""
     read_cpus: Annotated[float, Field(gt=0, le=1024)] = 0.5
     """CPUs that Ray reserves for each task that cuts stamps."""
     object_store_gib: Annotated[float, Field(ge=0.1, le=1_000_000)] = 1.0
@@ -27,6 +29,12 @@ class Run(Section):
     """Start the Ray dashboard on http://127.0.0.1:8265 if the run starts its own Ray."""
     interval: Annotated[float, Field(gt=0, le=86_400)] = 10.0
     """Seconds between JSON progress lines if there is no terminal."""
+
+    def for_stamps_of(self, row_bytes: int) -> Run:
+        """The same, with shorter slices for large stamps, of so many bytes a row, if nobody has set how long they are."""
+        if "slice_rows" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"slice_rows": min(self.slice_rows, max(1, _SLICE_BYTES // row_bytes))})
 
     @property
     def cached_bytes(self) -> int:

@@ -321,3 +321,18 @@ def test_any_change_to_a_valid_config_is_parsed_or_refused(data):
                 table.pop(name, None)
                 table.setdefault(data.draw(st.sampled_from([name, "other"])), data.draw(LEAVES))
     parsed_or_refused(values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows"),
+    [
+        ({}, 1024),
+        ({"survey.images.size": 424}, 186),
+        ({"survey.images.size": 424, "survey.images.weight": {"path": "w_{band}.fits", "kind": "rms"}}, 93),
+        ({"survey.images.extent": "R50", "survey.images.extent_limit": 1024}, 32),
+        ({"survey.images.size": 424, "run": {"slice_rows": 1000}}, 1000),
+    ],
+)
+def test_slices_of_large_stamps_are_as_long_as_others_unless_somebody_says_so(changes, rows):
+    values = changed({"run": {}, **changes})
+    assert parse(values, "survey.toml").run.slice_rows == rows

@@ -60,7 +60,7 @@ def names_in(out: Path) -> list[str | None]:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory, ray_cluster):
+def first(tmp_path_factory):
     """The first release, and a run of it that has ended."""
     base = tmp_path_factory.mktemp("first")
     tiny = TinyRelease(base / "release")

@@ -46,7 +46,7 @@ def labelled(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(labelled, tmp_path_factory, ray_cluster):
+def trained(labelled, tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "out"
     train("predictor", [labelled[2]], str(out))
     return out
@@ -101,7 +101,7 @@ def test_stamps_of_other_bands_are_answered(trained, tmp_path):
         Runner().plan(values, tiny.folder, tmp_path / "run")
 
 
-def test_finished_training_is_done_again_or_another_mixed_in(labelled, trained, ray_cluster):
+def test_finished_training_is_done_again_or_another_mixed_in(labelled, trained):
     tiny, values, config = labelled
     before = (trained / predictor_folder.FILE).stat().st_mtime_ns
     train("predictor", [config], str(trained))
@@ -145,7 +145,7 @@ def test_two_processes_learn_in_step(labelled, ray_cluster, tmp_path):
 
 
 @pytest.mark.slow
-def test_timm_network_of_one_band_learns_nothing(labelled, ray_cluster, tmp_path):
+def test_timm_network_of_one_band_learns_nothing(labelled, tmp_path):
     tiny, _, _ = labelled
     config = write_toml(tiny.config(train={**TAUGHT, "epochs": 2}), tiny.folder / "timm.toml")
     train("predictor", [config], str(tmp_path / "out"))

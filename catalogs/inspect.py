@@ -13,6 +13,7 @@ from catalogs import headers, path_template, storage, synthetic, where
 from catalogs.errors import Fault, Refused, grouped
 from catalogs.identity import identities, identity, name_of
 from catalogs.inspect_extents import expression_fault, scale_fault
+from catalogs.inspect_footprints import look_at_footprints
 from catalogs.inspect_images import image_urls, look_at_images
 from catalogs.inspect_noise import look_at_noise
 from catalogs.inspect_nulls import with_nulls
@@ -59,7 +60,13 @@ def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Releas
     scale, image_notes = look_at_images(release, rows.paths)
     release = replace(release, pixel_scale=scale)
     values, psf_notes = look_at_psfs(release, rows.psfs)
-    looked = (*image_notes, *look_at_noise(release), *look_at_segments(release), *psf_notes)
+    looked = (
+        *image_notes,
+        *look_at_footprints(release),
+        *look_at_noise(release),
+        *look_at_segments(release),
+        *psf_notes,
+    )
     notes = (*_unit_notes(survey, columns), *release.notes, *rows.notes, *looked)
     images = {name_of(url, image_folder): version for url, version in versions.items()}
     release = replace(release, selected=rows.selected, notes=notes, images=images, psf_values=values)

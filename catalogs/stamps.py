@@ -111,7 +111,7 @@ def _path(layout: Images, values: Mapping[str, object], band: str, folder: str) 
         raise CorruptFile(f"[survey.images] path: {error}. Correct it, or the catalog.") from error
 
 
-def _groups(rows: pa.Table, columns: list[str]) -> list[tuple[dict[str, object], Integers]]:
+def groups(rows: pa.Table, columns: list[str]) -> list[tuple[dict[str, object], Integers]]:
     """Distinct values of some columns and the rows that have them, in order of first appearance."""
     if not columns:
         return [({}, np.arange(rows.num_rows))] if rows.num_rows else []
@@ -135,7 +135,7 @@ def _from_tiles(
     opening: Callable[[str], None],
 ) -> None:
     layout = survey.images
-    for values, which in _groups(rows, layout.path_columns):
+    for values, which in groups(rows, layout.path_columns):
         part = rows.take(which)
         for b, band in enumerate(layout.bands):
             url = _path(layout, values, band, folder)
@@ -147,7 +147,7 @@ def _from_tiles(
                 raise CorruptFile(f"{url}: this image is missing. Fetch it.") from error
             except NotAnImage as error:
                 raise CorruptFile(f"{url}: {error}. Fetch the file again.") from error
-            x, y = _pixels(survey, part, tile)
+            x, y = pixel_positions(survey, part, tile)
             run, noise = _run(which), None
             cleaned = found.stamps[run, b]  # a view where the rows stand together: then nothing is copied
             _, covered = images.cut(tile, x, y, layout.size, out=cleaned)
@@ -173,7 +173,7 @@ def _from_tiles(
                 found.stamps[run, b] = cleaned
 
 
-def _pixels(survey: Survey, rows: pa.Table, tile: ImageHeader) -> tuple[Floats, Floats]:
+def pixel_positions(survey: Survey, rows: pa.Table, tile: ImageHeader) -> tuple[Floats, Floats]:
     """0-based pixel positions of objects on a tile; NaN where there is none."""
     layout = survey.images
     if layout.position == "pixel":
@@ -194,9 +194,9 @@ def pixels_on_tiles(survey: Survey, rows: pa.Table, band: str, folder: str) -> t
     """
     layout = survey.images
     x, y = np.full(rows.num_rows, np.nan), np.full(rows.num_rows, np.nan)
-    for values, which in _groups(rows, layout.path_columns):
+    for values, which in groups(rows, layout.path_columns):
         tile = images.open_image(_path(layout, values, band, folder), layout.hdu)
-        x[which], y[which] = _pixels(survey, rows.take(which), tile)
+        x[which], y[which] = pixel_positions(survey, rows.take(which), tile)
     half = (layout.size - 1) / 2
     return np.ceil(x - layout.size / 2) + half, np.ceil(y - layout.size / 2) + half
 
@@ -230,7 +230,7 @@ def _from_extensions(
     opening: Callable[[str], None],
 ) -> None:
     layout = survey.images
-    for values, which in _groups(rows, layout.path_columns):
+    for values, which in groups(rows, layout.path_columns):
         part = rows.take(which)
         own = part[str(layout.hdu_column)].to_pylist()
         for b, band in enumerate(layout.bands):

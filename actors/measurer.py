@@ -12,23 +12,26 @@ import pyarrow as pa
 import torch
 
 from actors.segmenter import Segmenter
+from kernels.bags import hash_ids
 from kernels.measure.flags import DESCRIPTION as FLAG_BITS
 from kernels.measure.flags import MeasureFlag
 from kernels.measure.morphology import Optics, measure
 from kernels.measure.psf import PSF, full_width, gaussian
-from kernels.measure.quantities import COLUMNS, LENGTH
+from kernels.measure.quantities import LENGTH, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors.segmenter import Segmented
+    from kernels.measure.quantities import Errors
     from kernels.segmentation.noise_map import NoiseMap
     from kernels.segmentation.segments import Segments
 
 __all__ = ["Measurer"]
 
-_SCALED = {column.name for column in COLUMNS if column.unit == LENGTH}
 _SHARE = 64  # stamps that a thread measures at a time
+_SEED = 0x6E6F697365  # "noise" in ASCII: a stream of its own
+_POGSON = 2.5 / math.log(10)  # magnitudes for a flux that grows by its own part
 
 
 class Measurer:
@@ -57,6 +60,8 @@ class Measurer:
         Bits of the column ``flags`` that say that zeros in a stamp stand for pixels that are no data.
     photons : bool
         Whether a column ``stamp_noise`` holds the objects' own photon noise: give no gain then.
+    errors : {"none", "fast", "full"}
+        Whether values have 1-sigma errors, see `kernels.measure.morphology.measure`. Noise that is drawn for "full" follows from ``object_id``.
     threads : int
         Threads that measure; they change no value.
     """
@@ -76,11 +81,13 @@ class Measurer:
         zeropoint: float | None = None,
         holes: int = 0,
         photons: bool = False,
+        errors: Errors = "none",
         threads: int = 1,
     ) -> None:
-        self._band = band
+        self._band, self._errors = band, errors
         self._quantities, self._scale, self._zeropoint = tuple(quantities), pixel_scale, zeropoint
-        self._fields = self.columns(quantities, pixel_scale, zeropoint).schema
+        self._fields = self.columns(quantities, pixel_scale, zeropoint, errors).schema
+        self._scaled = {c.name for c in columns_of(quantities, errors) if c.unit == LENGTH}
         self._psf_column = psf_column
         image = None if psf is None else torch.tensor(psf)
         if image is not None:
@@ -93,15 +100,16 @@ class Measurer:
 
     @classmethod
     def columns(
-        cls, quantities: Sequence[str], pixel_scale: float | None = None, zeropoint: float | None = None
+        cls,
+        quantities: Sequence[str],
+        pixel_scale: float | None = None,
+        zeropoint: float | None = None,
+        errors: Errors = "none",
     ) -> pa.Table:
         """Empty table of the columns that are added."""
         if not quantities:
             return pa.schema([]).empty_table()
-        wanted = {"shape", *quantities}
-        columns = [
-            c for c in COLUMNS if c.quantity in wanted and not (c.needs_zeropoint and zeropoint is None)
-        ]
+        columns = columns_of(quantities, errors, zeropoint=zeropoint is not None)
         length = "pix" if pixel_scale is None else "arcsec"
         fields = []
         for column in columns:
@@ -121,15 +129,22 @@ class Measurer:
         if self._psf_column is not None:
             objects = objects.drop_columns(self._psf_column)
         noise = None if seen.noise is None else seen.noise.band(self._band)
+        seeds = None
+        if self._errors == "full":
+            seeds = hash_ids(objects.column("object_id").to_numpy()[seen.rows], _SEED)
         found = self._measure(
-            seen.stamps[:, self._band], seen.bad[:, self._band], seen.segments, optics, noise
+            seen.stamps[:, self._band], seen.bad[:, self._band], seen.segments, optics, noise, seeds
         )
         if "sersic_flux" in found and self._zeropoint is not None:
             found["sersic_magnitude"] = self._zeropoint - 2.5 * found["sersic_flux"].log10()
+            if "sersic_flux_error" in found:
+                relative = found["sersic_flux_error"] / found["sersic_flux"]
+                found["sersic_magnitude_error"] = _POGSON * relative
         for name in found.keys() - {"measure_flags"}:
             lost = _lost(name, found[name])
             found[name] = torch.where(lost, torch.nan, found[name])
-            found["measure_flags"] |= torch.where(lost, int(MeasureFlag.NO_LIGHT), 0).int()
+            reason = MeasureFlag.NO_ERROR if name.endswith("_error") else MeasureFlag.NO_LIGHT
+            found["measure_flags"] |= torch.where(lost, int(reason), 0).int()
         before = objects.column_names.index("usable")
         for place, field in enumerate(self._fields):
             objects = objects.add_column(
@@ -145,15 +160,18 @@ class Measurer:
         segments: Segments,
         optics: Optics,
         noise: NoiseMap | None,
+        seeds: np.ndarray | None,
     ) -> dict[str, torch.Tensor]:
         """See `kernels.measure.morphology.measure`; each thread takes a few stamps at a time."""
         if self._threads == 1 or len(images) <= _SHARE:
-            return measure(images, bad, optics, self._quantities, segments, noise)
+            return measure(images, bad, optics, self._quantities, segments, noise, self._errors, seeds)
         split = [values.split(_SHARE) for values in (images, bad)]
-        each = [optics.part(first, _SHARE) for first in range(0, len(images), _SHARE)]
+        firsts = range(0, len(images), _SHARE)
+        each = [optics.part(first, _SHARE) for first in firsts]
         noises = [None] * len(each) if noise is None else noise.split(_SHARE)
+        drawn = [None if seeds is None else seeds[first : first + _SHARE] for first in firsts]
         with ThreadPoolExecutor(self._threads) as pool:
-            parts = list(pool.map(self._measure, *split, segments.split(_SHARE), each, noises))
+            parts = list(pool.map(self._measure, *split, segments.split(_SHARE), each, noises, drawn))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _optics_of(self, objects: pa.Table, rows: np.ndarray) -> Optics:
@@ -176,7 +194,7 @@ class Measurer:
             return pa.array(flags)
         values = np.full(length, np.nan)
         values[rows] = found[field.name].numpy()
-        if field.name in _SCALED and self._scale is not None:
+        if field.name in self._scaled and self._scale is not None:
             values *= self._scale
         single = values.astype(np.float32)
         return pa.array(single, mask=np.isnan(single))
@@ -197,6 +215,8 @@ def _image(psf: float | bytes) -> torch.Tensor:
 
 
 def _lost(name: str, values: torch.Tensor) -> torch.Tensor:
-    """Where (n,) bool a column's float32 cannot hold a value: it is too large, or a flux so small that it would be none."""
-    none = values.float() == 0 if name.endswith("flux") else torch.zeros_like(values, dtype=torch.bool)
+    """Where (n,) bool a column's float32 cannot hold a value: it is too large, or a flux or an error so small that it would be none."""
+    none = torch.zeros_like(values, dtype=torch.bool)
+    if name.endswith(("flux", "_error")):
+        none = (values.float() == 0) & (values != 0)
     return (values.isfinite() & ~values.float().isfinite()) | none

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntFlag
 
+from kernels.measure.quantities import COLUMNS, error_of
+
 __all__ = ["DESCRIPTION", "EXPLAINS", "MeasureFlag"]
 
 
@@ -49,6 +51,8 @@ class MeasureFlag(IntFlag):
     """Neighbours cover over a fifth of the ellipse of the Petrosian radius (`blend_fraction`): what is measured, and encoded, is what they leave."""
     NO_PSF = 131072
     """The object's PSF is not known, where `[measure]` gives each its own: there is no Sérsic fit, and `below_psf` goes by 2 pixels."""
+    NO_ERROR = 262144
+    """A value has no error: the curve of growth does not rise or eta not fall at a radius, pixels do not decide a parameter of the fit, or no float32 holds it."""
 
 
 DESCRIPTION = "; ".join(f"{flag.value} {str(flag.name).lower()}" for flag in MeasureFlag)
@@ -71,5 +75,13 @@ EXPLAINS = {
     **dict.fromkeys(("sersic_n", "sersic_r_e", "sersic_ellipticity", "sersic_angle"), _FIT),
     **dict.fromkeys(("sersic_flux", "sersic_magnitude", "sersic_sky"), _FIT),
     "sersic_chi2": _FIT | MeasureFlag.NO_NOISE,
+}
+EXPLAINS |= {
+    error_of(column.name): EXPLAINS[column.name]
+    | MeasureFlag.NO_NOISE
+    | MeasureFlag.NO_ERROR
+    | (MeasureFlag.FIT_UNCONVERGED | MeasureFlag.FIT_LIMIT if column.quantity == "sersic" else 0)
+    for column in COLUMNS
+    if column.errors is not None
 }
 """The flags of which at least one is set where a quantity is missing."""

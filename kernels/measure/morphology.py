@@ -14,11 +14,13 @@ from kernels.measure.flags import EXPLAINS, MeasureFlag
 from kernels.measure.gini import gini, m20
 from kernels.measure.growth import grow
 from kernels.measure.multimode import multimode
-from kernels.measure.quantities import QUANTITIES
+from kernels.measure.propagation import Measured, propagated, variance_of
+from kernels.measure.quantities import QUANTITIES, columns_of, error_of
 from kernels.measure.regions import petrosian_region
+from kernels.measure.resampling import DRAWS, noisier, spreads
 from kernels.measure.shapes import Ellipse, ellipse
 from kernels.measure.signal import light_in, sn_per_pixel
-from kernels.measure.smoothness import smoothness
+from kernels.measure.smoothness import smoothness_and_error
 from kernels.measure.surroundings import EXTENT, area_radius, astray, blend_fraction, surroundings
 from kernels.segmentation.noise import deviation, frame
 from kernels.segmentation.noise_map import NoiseMap
@@ -26,6 +28,10 @@ from kernels.segmentation.segments import Segments, segment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    from numpy.typing import NDArray
+
+    from kernels.measure.quantities import Errors
 
 __all__ = ["Optics", "measure"]
 
@@ -39,6 +45,7 @@ _LEAST_SN = 2.5
 _BLENDED = 0.2  # of the object's ellipse
 _LARGEST_ASYMMETRY, _LARGEST_SMOOTHNESS = 2.0, 1.0
 _UNRESOLVED = 2.0  # pixels
+_MAY_BE_ZERO = {error_of(name) for name in QUANTITIES["mid"]}
 
 
 def measure(
@@ -48,6 +55,8 @@ def measure(
     quantities: Collection[str] = tuple(QUANTITIES),
     segments: Segments | None = None,
     noise: NoiseMap | None = None,
+    errors: Errors = "none",
+    seeds: NDArray[np.uint64] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Morphology of the central object of every stamp, in pixels, degrees and image units.
 
@@ -68,6 +77,10 @@ def measure(
         Of these stamps, in all their bands; by default of the images alone.
     noise : NoiseMap, optional
         Noise (n, y, x) of each pixel, where that is known, in the images' unit: S/N and the fit take all of it, asymmetry and smoothness the sky's.
+    errors : {"none", "fast", "full"}
+        Whether values have 1-sigma errors: by propagation and by the fit's covariance ("fast"), or from noisier stamps and by the fit's covariance ("full").
+    seeds : (n,) uint64 array, optional
+        What the noise of noisier stamps follows from, one for each object.
 
     Returns
     -------
@@ -100,13 +113,31 @@ def measure(
         known = None
         if noise is not None:
             known = NoiseMap(_padded(noise.total[part], short), _padded(noise.sky[part], short))
-        measured = _measure(
-            pixels, ~_padded(~bad[part], short), owners, optics.part(first, chunk), quantities, known
-        )
+        camera, lost = optics.part(first, chunk), ~_padded(~bad[part], short)
+        measured = _measure(pixels, lost, owners, camera, quantities, known, errors)
+        if errors == "full":
+            if seeds is None:
+                msg = "errors from noisier stamps need seeds"
+                raise ValueError(msg)
+            drawn = np.concatenate([seeds[part], np.zeros(short, np.uint64)])
+            again = [
+                _measure(
+                    noisier(pixels, measured[1]["sigma"], drawn, draw),
+                    lost,
+                    owners,
+                    camera,
+                    quantities,
+                    known,
+                    "none",
+                )[0]
+                for draw in range(DRAWS)
+            ]
+            measured[0].update(_checked(measured[0], spreads(measured[0], again)))
+        measured[1].pop("sigma", None)
         parts.append([{name: values[: chunk - short] for name, values in each.items()} for each in measured])
     if not parts:
         empty = images.new_zeros(0, dtype=torch.float64)
-        wanted = [name for quantity in ("shape", *quantities) for name in QUANTITIES[quantity]]
+        wanted = [column.name for column in columns_of(quantities, errors)]
         return {**dict.fromkeys(wanted, empty), "measure_flags": empty.int()}
     found, start = (
         {name: torch.cat([each[name] for each in some]) for name in some[0]}
@@ -117,7 +148,7 @@ def measure(
         sigma = start["noise"] if noise is None else noise.total
         pixels = images if images.dtype == torch.float32 else images.float()
         flags = found["measure_flags"]
-        fitted, noticed = _fit(pixels, sigma, segments.others | bad, optics, start)
+        fitted, noticed = _fit(pixels, sigma, segments.others | bad, optics, start, errors)
         found |= fitted | {"measure_flags": flags | noticed}
     return found
 
@@ -134,6 +165,7 @@ def _measure(
     optics: Optics,
     quantities: Collection[str],
     known: NoiseMap | None,
+    errors: Errors,
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The columns but those of the fit, and what the fit starts from."""
     unit = _unit(images)
@@ -150,13 +182,16 @@ def _measure(
     shape = ellipse(images, segments.central, centre)
     circles = grow(images, masked, centre)
     circular = torch.where(first.isfinite(), circles.petrosian(), torch.nan)
-    elliptical = grow(images, masked, centre, shape.ratio, shape.angle).petrosian()
+    ellipses = grow(images, masked, centre, shape.ratio, shape.angle)
+    elliptical = ellipses.petrosian()
     r20, r50, r80 = (circles.radius(share, EXTENT * circular) for share in (0.2, 0.5, 0.8))
     region = petrosian_region(images, masked, centre, elliptical, shape.ratio, shape.angle)
-    sn = sn_per_pixel(images, region.pixels, noise, unit * optics.gain if optics.gain else None)
+    electrons = unit * optics.gain if optics.gain else None
+    sn = sn_per_pixel(images, region.pixels, noise, electrons)
     sn = torch.where((noise > 0).flatten(1).any(dim=1), sn, torch.nan)
     flux = circles.within(EXTENT * circular)[0]
     own = light_in(images, segments.central)
+    variance = None if errors == "none" else variance_of(images, noise, electrons)
 
     found = {
         "sn_pixel": sn,
@@ -179,12 +214,32 @@ def _measure(
         # beyond these limits, what was taken off for the sky was more than the object
         uneven = first.isfinite() & ~(turned.value.abs() <= _LARGEST_ASYMMETRY)
         found["asymmetry"] = torch.where(no_sky | uneven, torch.nan, turned.value)
-        clumps = smoothness(images, masked, sky, centre, circular, depth)
+        clumps, spread = smoothness_and_error(images, masked, sky, centre, circular, depth, variance)
         clumps = torch.where(clumps.abs() > _LARGEST_SMOOTHNESS, torch.nan, clumps)
         found["smoothness"] = torch.where(no_sky, torch.nan, clumps)
     if "mid" in quantities:
         hearts = multimode(images, segments.central)
         found |= {field.name: getattr(hearts, field.name) for field in fields(hearts)}
+
+    if variance is not None:
+        on = Measured(
+            segments.central,
+            masked,
+            sky,
+            region.pixels,
+            shape,
+            circles,
+            ellipses,
+            circular,
+            elliptical,
+            torch.stack([r20, r50, r80], dim=1),
+            turned,
+            EXTENT * first,
+        )
+        of_values = propagated(images, variance, on, quantities)
+        of_values["flux_error"] *= unit
+        if "cas" in quantities:
+            of_values["smoothness_error"] = spread
 
     no_psf = optics.missing(r50)
     nothing = ~segments.found | ~centroid.isfinite().all(dim=1)
@@ -214,8 +269,31 @@ def _measure(
         "angle": shape.angle,
         "noise": noise[:, 0, 0] * unit,
     }
-    found = {name: torch.where(nothing, torch.nan, values) for name, values in found.items()}
-    return {**found, "measure_flags": _bits(noticed, nothing)}, start
+    found["measure_flags"] = _bits(noticed, nothing)
+    if variance is not None:
+        start["sigma"] = (variance.sqrt() * unit.float()[:, None, None]).float()
+        found |= _checked(found, of_values)
+    return {
+        name: values if name == "measure_flags" else torch.where(nothing, torch.nan, values)
+        for name, values in found.items()
+    }, start
+
+
+def _checked(
+    found: Mapping[str, torch.Tensor], errors: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Errors of what was found, NaN where there is none; and the flags, which then say so."""
+    flags, noiseless = found["measure_flags"], found["measure_flags"] & int(MeasureFlag.NO_NOISE) > 0
+    known, flags = {}, flags & ~int(MeasureFlag.NO_ERROR)
+    for name, error in errors.items():
+        valued = found[name.removesuffix("_error")].isfinite() & ~noiseless
+        least = 0.0 if name in _MAY_BE_ZERO else torch.finfo(torch.float64).tiny
+        known[name] = torch.where(valued & (error >= least) & error.isfinite(), error, torch.nan)
+        flags = flags | torch.where(valued & known[name].isnan(), int(MeasureFlag.NO_ERROR), 0).int()
+    return {
+        **known,
+        "measure_flags": torch.where(flags & int(MeasureFlag.NO_OBJECT) > 0, found["measure_flags"], flags),
+    }
 
 
 def _fit(
@@ -224,6 +302,7 @@ def _fit(
     masked: torch.Tensor,
     optics: Optics,
     start: Mapping[str, torch.Tensor],
+    errors: Errors,
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """The columns of the fit, and its flags."""
     nothing, centre, size = start["nothing"], start["centre"], start["size"]
@@ -244,6 +323,16 @@ def _fit(
         MeasureFlag.FIT_UNCONVERGED: profile.n.isfinite() & ~profile.converged,
         MeasureFlag.FIT_LIMIT: profile.at_limit,
     }
+    if errors != "none":
+        found |= {
+            "sersic_n_error": profile.n_error,
+            "sersic_r_e_error": profile.r_e_error,
+            "sersic_ellipticity_error": profile.ratio_error,
+            "sersic_angle_error": profile.angle_error.rad2deg(),
+            "sersic_flux_error": profile.flux_error,
+            "sersic_sky_error": profile.sky_error,
+        }
+        noticed[MeasureFlag.NO_ERROR] = profile.converged & ~profile.n_error.isfinite()
     found = {name: torch.where(nothing, torch.nan, values) for name, values in found.items()}
     return found, torch.where(nothing, 0, _bits(noticed, nothing))
 

@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 from pydantic import Field, model_validator
 
 from catalogs.survey import Section, Template
-from kernels.measure.quantities import Quantity
+from kernels.measure.quantities import Errors, Quantity
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -18,6 +18,9 @@ class Measure(Section):
     quantities: list[Quantity] = list(get_args(Quantity))
     """`shape`: S/N, centre, flux, radii, ellipse (comes with each of the others); `gini`: Gini and M20; `cas`: concentration, asymmetry,
     smoothness; `mid`: multimode, intensity, deviation; `sersic`: a fitted profile. `[]` measures nothing."""
+    errors: Errors = "fast"
+    """1-sigma errors of the values, in columns `…_error`: `fast` by propagation of the pixels' noise and by the covariance of the Sersic fit, for some percent of the time that
+    measuring takes; `full` measures all but the fit again on 16 noisier copies of each stamp, which also gives MID statistics errors and takes about five times as long; `none`."""
     band: str | None = None
     """Band that is measured; by default the only one, or the middle one of several."""
     psf: Template | None = None

@@ -39,7 +39,9 @@ def measured_band(config: Config) -> str:
 def measured_columns(config: Config, release: Release) -> pa.Schema:
     """The columns that measuring adds to a release's objects."""
     settings = config.measure
-    return Measurer.columns(settings.quantities, release.pixel_scale, settings.zeropoint).schema
+    return Measurer.columns(
+        settings.quantities, release.pixel_scale, settings.zeropoint, settings.errors
+    ).schema
 
 
 def psf_source(config: Config, folder: str) -> PSFSource | None:
@@ -101,6 +103,7 @@ def measurer_options(
         "zeropoint": settings.zeropoint,
         "holes": HOLES,
         "photons": has_photons(config),
+        "errors": settings.errors,
         "threads": config.encode.threads,
     }
     return options, faults

@@ -5,37 +5,38 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
+from actors.bands import POGSON, band_fields, colour_values, measured_fields
 from actors.segmenter import Segmenter
 from kernels.bags import hash_ids
-from kernels.measure.flags import DESCRIPTION as FLAG_BITS
+from kernels.measure.colours import matched
 from kernels.measure.flags import MeasureFlag
 from kernels.measure.morphology import Optics, measure
 from kernels.measure.psf import PSF, full_width, gaussian
 from kernels.measure.quantities import LENGTH, columns_of
+from kernels.measure.surroundings import EXTENT
+from kernels.segmentation.noise_map import NoiseMap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors.segmenter import Segmented
     from kernels.measure.quantities import Errors
-    from kernels.segmentation.noise_map import NoiseMap
     from kernels.segmentation.segments import Segments
 
 __all__ = ["Measurer"]
 
 _SHARE = 64  # stamps that a thread measures at a time
 _SEED = 0x6E6F697365  # "noise" in ASCII: a stream of its own
-_POGSON = 2.5 / math.log(10)  # magnitudes for a flux that grows by its own part
 
 
 class Measurer:
-    """Measures one band of every usable stamp; call it with a table of stamps.
+    """Measures one band, or several, of every usable stamp; call it with a table of stamps.
 
     Parameters
     ----------
@@ -60,6 +61,10 @@ class Measurer:
         Bits of the column ``flags`` that say that zeros in a stamp stand for pixels that are no data.
     photons : bool
         Whether a column ``stamp_noise`` holds the objects' own photon noise: give no gain then.
+    name : str, optional
+        Of the band, where there are others.
+    others : sequence of dict
+        Further bands that are measured, and whose fluxes are taken within the circle of this one: their `name`, `band`, `psf`, `fwhm`, `gain` and `zeropoint`.
     errors : {"none", "fast", "full"}
         Whether values have 1-sigma errors, see `kernels.measure.morphology.measure`. Noise that is drawn for "full" follows from ``object_id``.
     threads : int
@@ -82,19 +87,25 @@ class Measurer:
         holes: int = 0,
         photons: bool = False,
         errors: Errors = "none",
+        name: str = "",
+        others: Sequence[dict[str, Any]] = (),
         threads: int = 1,
     ) -> None:
         self._band, self._errors = band, errors
         self._quantities, self._scale, self._zeropoint = tuple(quantities), pixel_scale, zeropoint
-        self._fields = self.columns(quantities, pixel_scale, zeropoint, errors).schema
-        self._scaled = {c.name for c in columns_of(quantities, errors) if c.unit == LENGTH}
+        fields = self.columns(quantities, pixel_scale, zeropoint, errors).schema
+        self._zeropoints = {name: zeropoint, **{other["name"]: other["zeropoint"] for other in others}}
+        if others:
+            fields = [*fields, *band_fields(self._zeropoints, quantities, pixel_scale, errors)]
+        self._fields = pa.schema(fields)
+        names = [c.name for c in columns_of(quantities, errors) if c.unit == LENGTH]
+        self._scaled = {*names, *(f"{each}_{other['name']}" for each in names for other in others)}
         self._psf_column = psf_column
-        image = None if psf is None else torch.tensor(psf)
-        if image is not None:
-            fwhm = full_width(image)
-        elif fwhm is not None:
-            image = gaussian(fwhm)
-        self._optics = Optics(image, fwhm, gain)
+        self._optics = _optics(psf, fwhm, gain)
+        self._others = [
+            (other["name"], other["band"], _optics(other["psf"], other["fwhm"], other["gain"]))
+            for other in others
+        ]
         self._segmenter = Segmenter(bands=bands, size=size, holes=holes, photons=photons, threads=threads)
         self._threads = threads
 
@@ -109,17 +120,7 @@ class Measurer:
         """Empty table of the columns that are added."""
         if not quantities:
             return pa.schema([]).empty_table()
-        columns = columns_of(quantities, errors, zeropoint=zeropoint is not None)
-        length = "pix" if pixel_scale is None else "arcsec"
-        fields = []
-        for column in columns:
-            unit = length if column.unit == LENGTH else column.unit
-            metadata = {"unit": unit, "ucd": column.ucd, "description": column.description}
-            fields.append(
-                pa.field(column.name, pa.float32(), metadata={k: v for k, v in metadata.items() if v})
-            )
-        bits = {"ucd": "meta.code.qual", "description": f"bits: {FLAG_BITS}"}
-        return pa.schema([*fields, pa.field("measure_flags", pa.int32(), metadata=bits)]).empty_table()
+        return pa.schema(measured_fields(quantities, pixel_scale, zeropoint, errors)).empty_table()
 
     @torch.inference_mode()
     def __call__(self, objects: pa.Table, seen: Segmented | None = None) -> pa.Table:
@@ -128,29 +129,61 @@ class Measurer:
         optics = self._optics_of(objects, seen.rows)
         if self._psf_column is not None:
             objects = objects.drop_columns(self._psf_column)
-        noise = None if seen.noise is None else seen.noise.band(self._band)
         seeds = None
         if self._errors == "full":
             seeds = hash_ids(objects.column("object_id").to_numpy()[seen.rows], _SEED)
-        found = self._measure(
-            seen.stamps[:, self._band], seen.bad[:, self._band], seen.segments, optics, noise, seeds
-        )
-        if "sersic_flux" in found and self._zeropoint is not None:
-            found["sersic_magnitude"] = self._zeropoint - 2.5 * found["sersic_flux"].log10()
-            if "sersic_flux_error" in found:
-                relative = found["sersic_flux_error"] / found["sersic_flux"]
-                found["sersic_magnitude_error"] = _POGSON * relative
-        for name in found.keys() - {"measure_flags"}:
-            lost = _lost(name, found[name])
-            found[name] = torch.where(lost, torch.nan, found[name])
-            reason = MeasureFlag.NO_ERROR if name.endswith("_error") else MeasureFlag.NO_LIGHT
-            found["measure_flags"] |= torch.where(lost, int(reason), 0).int()
+        found = self._values(seen, self._band, optics, self._zeropoint, seeds)
+        if self._others:
+            found |= self._in_other_bands(found, seen, seeds)
         before = objects.column_names.index("usable")
         for place, field in enumerate(self._fields):
             objects = objects.add_column(
                 before + place, field, self._column(field, found, seen.rows, len(objects))
             )
         return objects
+
+    def _values(
+        self,
+        seen: Segmented,
+        band: int,
+        optics: Optics,
+        zeropoint: float | None,
+        seeds: np.ndarray | None,
+    ) -> dict[str, torch.Tensor]:
+        """The columns of one band."""
+        noise = None if seen.noise is None else seen.noise.band(band)
+        images, bad = seen.stamps[:, band], seen.bad[:, band]
+        found = self._measure(images, bad, seen.segments, optics, noise, seeds)
+        if "sersic_flux" in found and zeropoint is not None:
+            found["sersic_magnitude"] = zeropoint - 2.5 * found["sersic_flux"].log10()
+            if "sersic_flux_error" in found:
+                relative = found["sersic_flux_error"] / found["sersic_flux"]
+                found["sersic_magnitude_error"] = POGSON * relative
+        for name in found.keys() - {"measure_flags"}:
+            lost = _lost(name, found[name])
+            found[name] = torch.where(lost, torch.nan, found[name])
+            reason = MeasureFlag.NO_ERROR if name.endswith("_error") else MeasureFlag.NO_LIGHT
+            found["measure_flags"] |= torch.where(lost, int(reason), 0).int()
+        return found
+
+    def _in_other_bands(
+        self, found: dict[str, torch.Tensor], seen: Segmented, seeds: np.ndarray | None
+    ) -> dict[str, torch.Tensor]:
+        """The columns of further bands, and those of all of them together."""
+        values: dict[str, torch.Tensor] = {}
+        for name, band, optics in self._others:
+            of_band = self._values(seen, band, optics, self._zeropoints[name], seeds)
+            values |= {f"{each}_{name}": column for each, column in of_band.items()}
+        places = [self._band, *(band for _, band, _ in self._others)]
+        gains = [self._optics.gain, *(optics.gain for _, _, optics in self._others)]
+        noise = seen.noise
+        if noise is not None:
+            noise = NoiseMap(noise.total[:, places], noise.sky[:, places])
+        centre = torch.stack([found["x_centre"], found["y_centre"]], dim=1)
+        radius = EXTENT * found["r_petro_circ"]
+        stamps, bad = seen.stamps[:, places], seen.bad[:, places]
+        together = matched(stamps, bad, seen.segments, centre, radius, gains, noise)
+        return values | colour_values(together, self._zeropoints)
 
     @torch.inference_mode()
     def _measure(
@@ -188,7 +221,7 @@ class Measurer:
     def _column(
         self, field: pa.Field, found: dict[str, torch.Tensor], rows: np.ndarray, length: int
     ) -> pa.Array:
-        if field.name == "measure_flags":
+        if pa.types.is_integer(field.type):
             flags = np.full(length, int(MeasureFlag.NO_OBJECT), np.int32)
             flags[rows] = found[field.name].numpy()
             return pa.array(flags)
@@ -198,6 +231,15 @@ class Measurer:
             values *= self._scale
         single = values.astype(np.float32)
         return pa.array(single, mask=np.isnan(single))
+
+
+def _optics(psf: np.ndarray | None, fwhm: float | None, gain: float | None) -> Optics:
+    image = None if psf is None else torch.tensor(psf)
+    if image is not None:
+        fwhm = full_width(image)
+    elif fwhm is not None:
+        image = gaussian(fwhm)
+    return Optics(image, fwhm, gain)
 
 
 def _pixels(lists: pa.ChunkedArray) -> list[float | bytes | None]:

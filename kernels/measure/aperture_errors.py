@@ -106,7 +106,7 @@ def petrosian_slopes(flux: Any, area: Any, radius: float, slopes: Any) -> None:
 @compiled
 def _circles(flux: Any, area: Any, variance: Any, masked: Any, place: Any, found: Any) -> None:
     """Fill in the errors (n, 6)."""
-    n, height, width = variance.shape
+    n = len(variance)
     radii, part, common = np.empty(_RADII), np.empty(_RADII), np.empty((_RADII, _RADII))
     slopes, rings = np.empty((6, _RADII)), np.empty(flux.shape[1])
     for i in range(n):

@@ -61,7 +61,7 @@ _ON_RADIUS = MeasureFlag.NO_OBJECT | MeasureFlag.NO_RADIUS | MeasureFlag.NO_LIGH
 _ON_REGION = _ON_RADIUS | MeasureFlag.REGION
 _ON_LIGHT = MeasureFlag.NO_OBJECT | MeasureFlag.NO_LIGHT
 _FIT = _ON_LIGHT | MeasureFlag.FIT_FAILED | MeasureFlag.NO_PSF
-EXPLAINS = {
+_OF_VALUES = {
     "sn_pixel": _ON_REGION | MeasureFlag.NO_NOISE,
     "x_centre": MeasureFlag.NO_OBJECT,
     "y_centre": MeasureFlag.NO_OBJECT,
@@ -71,13 +71,18 @@ EXPLAINS = {
     "m20": _ON_REGION,
     "asymmetry": _ON_RADIUS | MeasureFlag.NO_SKY,
     "smoothness": _ON_RADIUS | MeasureFlag.NO_SKY | MeasureFlag.NO_SMOOTHNESS,
+    "multiplicity": _ON_REGION,
+    "g2": _ON_REGION,
+    "shape_asymmetry": _ON_RADIUS,
+    "outer_asymmetry": _ON_RADIUS | MeasureFlag.NO_SKY,
+    "rms_asymmetry2": _ON_RADIUS | MeasureFlag.NO_SKY,
     **dict.fromkeys(("multimode", "intensity", "deviation"), _ON_LIGHT),
     **dict.fromkeys(("sersic_n", "sersic_r_e", "sersic_ellipticity", "sersic_angle"), _FIT),
     **dict.fromkeys(("sersic_flux", "sersic_magnitude", "sersic_sky"), _FIT),
     "sersic_chi2": _FIT | MeasureFlag.NO_NOISE,
 }
-EXPLAINS |= {
-    error_of(column.name): EXPLAINS[column.name]
+EXPLAINS = _OF_VALUES | {
+    error_of(column.name): _OF_VALUES[column.name]
     | MeasureFlag.NO_NOISE
     | MeasureFlag.NO_ERROR
     | (MeasureFlag.FIT_UNCONVERGED | MeasureFlag.FIT_LIMIT if column.quantity == "sersic" else 0)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from kernels.measure.aperture_errors import aperture_errors
 from kernels.measure.asymmetry_errors import asymmetry_errors
 from kernels.measure.ellipse_errors import ellipse_errors
@@ -15,6 +13,8 @@ from kernels.measure.region_errors import region_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    import torch
 
     from kernels.measure.asymmetry import Asymmetry
     from kernels.measure.growth import Growth

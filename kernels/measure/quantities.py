@@ -10,10 +10,22 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["COLUMNS", "ERRORS", "QUANTITIES", "Column", "Errors", "Quantity", "columns_of", "error_of"]
+__all__ = [
+    "COLUMNS",
+    "ERRORS",
+    "QUANTITIES",
+    "USUAL",
+    "Column",
+    "Errors",
+    "Quantity",
+    "columns_of",
+    "error_of",
+]
 
-Quantity = Literal["shape", "gini", "cas", "mid", "sersic"]
+Quantity = Literal["shape", "gini", "cas", "mid", "multiplicity", "g2", "asymmetries", "sersic"]
 """What `[measure] quantities` may name; `shape` is measured always, as all others rest on it."""
+USUAL: tuple[Quantity, ...] = ("shape", "gini", "cas", "mid", "sersic")
+"""What is measured unless others are named."""
 Errors = Literal["none", "fast", "full"]
 """What `[measure] errors` may be."""
 LENGTH = "length"
@@ -54,6 +66,11 @@ COLUMNS = (
     Column("multimode", "mid", "", "src.morph.param", "area of the second largest region over the largest, at the level where it counts most", errors="full"),
     Column("intensity", "mid", "", "src.morph.param", "light around the second brightest peak over that around the brightest", errors="full"),
     Column("deviation", "mid", "", "src.morph.param", "distance of the brightest peak from the centroid, in radii of the object", errors="full"),
+    Column("multiplicity", "multiplicity", "", "src.morph.param", "Psi: energy that the light would gain by being brought together, 100 log10 of a ratio", errors="full"),
+    Column("g2", "g2", "", "src.morph.param", "second gradient moment: how much of the gradient field has no counterpart, 0 to 2", errors="full"),
+    Column("shape_asymmetry", "asymmetries", "", "src.morph.param", "rotational asymmetry of the object's mask", errors="full"),
+    Column("outer_asymmetry", "asymmetries", "", "src.morph.param", "asymmetry outside of the ellipse with half of the light, the sky's taken off", errors="full"),
+    Column("rms_asymmetry2", "asymmetries", "", "src.morph.param", "squared RMS asymmetry: of squared light, the sky's taken off", errors="full"),
     Column("sersic_n", "sersic", "", "src.morph.param", "Sersic index of the fitted profile", errors="fast"),
     Column("sersic_r_e", "sersic", LENGTH, "phys.angSize;src.morph.param", "half-light radius of the fitted profile along the major axis", errors="fast"),
     Column("sersic_ellipticity", "sersic", "", "src.ellipticity", "1 - b / a of the fitted profile", errors="fast"),

@@ -65,7 +65,8 @@ def region_errors(
         place.double().numpy(force=True),
         found,
     )
-    return torch.from_numpy(found).to(images.device).unbind(1)
+    radius_error, gini_error, m20_error = torch.from_numpy(found).to(images.device).unbind(1)
+    return radius_error, gini_error, m20_error
 
 
 @compiled

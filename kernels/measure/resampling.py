@@ -85,7 +85,7 @@ def spreads(
 
     Returns
     -------
-    NaN where the value is, and where fewer than half of the draws have one; zero where no draw changes it, as with most objects of one nucleus.
+    NaN where the value is, and where fewer than half of the draws have one; zero where no draw changes it, as with the MID statistics of most objects of one nucleus.
     """
     answer = {}
     for name in _NAMES:

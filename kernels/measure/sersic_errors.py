@@ -63,10 +63,10 @@ def errors_of(
         NaN where not valid, and where the matrix has no inverse: something is not decided by the pixels. That of the angle is at most
         that of an angle of which nothing is known, 52 degrees.
     """
-    covariance = np.full(tuple(normal.squares.shape), np.nan)
-    _inverses(normal.squares.numpy(force=True), covariance)
+    inverses = np.full(tuple(normal.squares.shape), np.nan)
+    _inverses(normal.squares.numpy(force=True), inverses)
     relative = (noise / flux)[:, None, None]
-    covariance = torch.from_numpy(covariance).to(flux.device) * relative * relative
+    covariance = torch.from_numpy(inverses).to(flux.device) * relative * relative
     sound = valid & (flux > 0)
 
     def sigma(*shares: tuple[int, torch.Tensor | float]) -> torch.Tensor:

@@ -89,11 +89,12 @@ def petrosian_slopes(flux: Any, area: Any, radius: float, slopes: Any) -> None:
         ring = at(flux, middle + 0.5) - at(flux, middle - 0.5)
         ring_area = at(area, middle + 0.5) - at(area, middle - 0.5)
         within, within_area = at(flux, middle), at(area, middle)
-        if not (ring_area > 0 and within > 0):
+        if not (ring_area > 0 and within > 0 and within_area > 0):
             slopes[:] = np.nan
             return
         eta[side] = abs(ring) / ring_area / (within / within_area)
-    fall = (eta[0] - eta[1]) / (radius + step - max(radius - step, 0.625))
+    span = radius + step - max(radius - step, 0.625)
+    fall = (eta[0] - eta[1]) / span if span > 0 else 0.0
     ring_area = at(area, radius + 0.5) - at(area, radius - 0.5)
     within, within_area = at(flux, radius), at(area, radius)
     if not (fall > 0 and ring_area > 0 and within > 0):
@@ -125,6 +126,8 @@ def _circles(flux: Any, area: Any, variance: Any, masked: Any, place: Any, found
             slopes[2 + k, 4 + k] -= 1
             rise = _rise(flux[i], radii[4 + k])
             slopes[2 + k] /= rise if rise > 0 else np.nan
+        if not (radii[4] > 0 and radii[6] > 0):
+            continue
         slopes[5] = (slopes[4] / radii[6] - slopes[2] / radii[4]) * (5 / np.log(10.0))
         reach = radii[3] + 1
         _rings(variance[i], masked[i], x0, y0, reach, rings)

@@ -72,11 +72,15 @@ def _moments(images: Any, variance: Any, region: Any, curve: Any, area: Any, pla
                     xx += light * dx * dx
                     yy += light * dy * dy
                     xy += light * dx * dy
+        if not (flux > 0 and xx + yy > 0):
+            continue
         xx, yy, xy = xx / flux, yy / flux, xy / flux
         more = _PIXEL if xx * yy - xy * xy < _PIXEL**2 else 0.0
         apart = max(np.sqrt(((xx - yy) / 2) ** 2 + xy * xy), 1e-6 * (xx + yy))
         c, s = (xx - yy) / (2 * apart), xy / apart
         small, large = (xx + yy) / 2 + more - apart, (xx + yy) / 2 + more + apart
+        if not small > 0:
+            continue
         by_ratio, by_angle = 0.0, 0.0
         scale = _scale_length(curve[i], area[i], np.sqrt(pixels / np.pi))
         for y in range(height):

@@ -64,6 +64,8 @@ def sersics(
             "sersic_r_e": r_e,
             "sersic_ellipticity": 1 - ratio,
             "sersic_flux": flux,
+            "sersic_angle": np.rad2deg(angle),
+            "sersic_sky": np.zeros(count),
             "x_centre": (size - 1) / 2 + off[:, 0],
             "y_centre": (size - 1) / 2 + off[:, 1],
             **{name: values for name, values in truth.items() if name != "region"},

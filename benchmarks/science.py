@@ -48,6 +48,10 @@ def tables() -> dict[Path, dict[str, str]]:
             "measure truth": _crossed("measure_truth", "S/N", _errors),
             "measure speed": _plain("measure_speed"),
             "measure binned": _plain("measure_binned"),
+            "measure errors fast": _crossed("measure_errors_fast", "S/N", _pull),
+            "measure errors full": _crossed("measure_errors_full", "S/N", _pull),
+            "measure errors cost": _plain("measure_errors_cost"),
+            "measure asymmetries": _plain("measure_asymmetries"),
             "neighbours pairs": _plain("neighbours_pairs"),
             "extents values": _plain("extents_values"),
         },
@@ -62,6 +66,10 @@ def tables() -> dict[Path, dict[str, str]]:
         "diffusion": {f"diffusion {name}": _plain(f"diffusion_{name}") for name in DIFFUSION},
     }
     return {DOCS / f"{name}.md": found for name, found in pages.items()}
+
+
+def _pull(row: dict[str, str]) -> str:
+    return f"{row['width']}, {row['centre']} ({row['width_of_two_draws']})"
 
 
 def _scores() -> str:

@@ -69,6 +69,8 @@ def tables() -> dict[Path, dict[str, str]]:
 
 
 def _pull(row: dict[str, str]) -> str:
+    if not row["width"]:
+        return "none"
     return f"{row['width']}, {row['centre']} ({row['width_of_two_draws']})"
 
 
@@ -126,7 +128,7 @@ def _crossed(name: str, across: str, cell: Callable[[dict[str, str]], str]) -> s
     cells = {(row["quantity"], row[across]): cell(row) for row in rows}
     counts = [_most(rows, across, column) for column in columns]
     head = ["quantity", *(f"{column} ({count})" for column, count in zip(columns, counts, strict=True))]
-    units = {row["quantity"]: f" {row['unit']}" if row["unit"] else "" for row in rows}
+    units = {row["quantity"]: f" {row['unit']}" if row.get("unit") else "" for row in rows}
     lines = [
         [_code(q) + units[q], *(cells.get((q, column), "none") for column in columns)] for q in quantities
     ]

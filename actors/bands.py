@@ -18,10 +18,16 @@ if TYPE_CHECKING:
     from kernels.measure.colours import Matched
     from kernels.measure.quantities import Errors
 
-__all__ = ["POGSON", "band_fields", "colour_values", "measured_fields"]
+__all__ = ["POGSON", "band_fields", "colour_values", "in_band", "measured_fields"]
 
 POGSON = 2.5 / math.log(10)
 """Magnitudes for a flux that grows by its own part."""
+
+
+def in_band(name: str, band: str) -> str:
+    """The name of a measured column in another band: `r50_i`, `r50_i_error`."""
+    value = name.removesuffix(error_of(""))
+    return f"{name}_{band}" if value == name else error_of(f"{value}_{band}")
 
 
 def measured_fields(
@@ -33,13 +39,15 @@ def measured_fields(
 ) -> list[pa.Field]:
     """The columns that are measured in one band; with its name in theirs, where it is given."""
     length = "pix" if pixel_scale is None else "arcsec"
-    behind, where = ("", "") if band is None else (f"_{band}", f", in band {band}")
+    where = "" if band is None else f", in band {band}"
     fields = []
     for column in columns_of(quantities, errors, zeropoint=zeropoint is not None):
         unit = length if column.unit == LENGTH else column.unit
-        fields.append(_field(f"{column.name}{behind}", unit, column.ucd, f"{column.description}{where}"))
+        name = column.name if band is None else in_band(column.name, band)
+        fields.append(_field(name, unit, column.ucd, f"{column.description}{where}"))
     bits = {"ucd": "meta.code.qual", "description": f"bits{where}: {FLAG_BITS}"}
-    return [*fields, pa.field(f"measure_flags{behind}", pa.int32(), metadata=bits)]
+    flags = "measure_flags" if band is None else in_band("measure_flags", band)
+    return [*fields, pa.field(flags, pa.int32(), metadata=bits)]
 
 
 def band_fields(

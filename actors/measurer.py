@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from actors.bands import POGSON, band_fields, colour_values, measured_fields
+from actors.bands import POGSON, band_fields, colour_values, in_band, measured_fields
 from actors.segmenter import Segmenter
 from kernels.bags import hash_ids
 from kernels.measure.colours import matched
@@ -99,7 +99,7 @@ class Measurer:
             fields = [*fields, *band_fields(self._zeropoints, quantities, pixel_scale, errors)]
         self._fields = pa.schema(fields)
         names = [c.name for c in columns_of(quantities, errors) if c.unit == LENGTH]
-        self._scaled = {*names, *(f"{each}_{other['name']}" for each in names for other in others)}
+        self._scaled = {*names, *(in_band(each, other["name"]) for each in names for other in others)}
         self._psf_column = psf_column
         self._optics = _optics(psf, fwhm, gain)
         self._others = [
@@ -173,7 +173,7 @@ class Measurer:
         values: dict[str, torch.Tensor] = {}
         for name, band, optics in self._others:
             of_band = self._values(seen, band, optics, self._zeropoints[name], seeds)
-            values |= {f"{each}_{name}": column for each, column in of_band.items()}
+            values |= {in_band(each, name): column for each, column in of_band.items()}
         places = [self._band, *(band for _, band, _ in self._others)]
         gains = [self._optics.gain, *(optics.gain for _, _, optics in self._others)]
         noise = seen.noise

@@ -52,7 +52,8 @@ class MeasureFlag(IntFlag):
     NO_PSF = 131072
     """The object's PSF is not known, where `[measure]` gives each its own: there is no Sérsic fit, and `below_psf` goes by 2 pixels."""
     NO_ERROR = 262144
-    """A value has no error: the curve of growth does not rise or eta not fall at a radius, pixels do not decide a parameter of the fit, or no float32 holds it."""
+    """A value has no error: the slopes of a faint object do not stand out of the noise (its centre), the curve of growth does not rise or eta not fall at a radius, pixels do not
+    decide a parameter of the fit, or no float32 holds it."""
 
 
 DESCRIPTION = "; ".join(f"{flag.value} {str(flag.name).lower()}" for flag in MeasureFlag)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from actors.bands import band_fields
+from actors.bands import band_fields, in_band
 from actors.measurer import Measurer
 from tests.actors.test_encoder import table
 
@@ -56,9 +56,9 @@ def numbers(answer: pa.Table, name: str) -> np.ndarray:
 def test_band_has_other_values_than_alone(rows: pa.Table, found: pa.Table) -> None:
     for band in BRIGHT:
         alone = Measurer(**OPTIONS, **of(band))(rows)
-        behind = "" if band == "g" else f"_{band}"
         for name in Measurer.columns(OPTIONS["quantities"], 0.2, 25.0, "fast").column_names:
-            assert found[f"{name}{behind}"].combine_chunks().equals(alone[name].combine_chunks()), (
+            own = name if band == "g" else in_band(name, band)
+            assert found[own].combine_chunks().equals(alone[name].combine_chunks()), (
                 band,
                 name,
             )
@@ -70,7 +70,8 @@ def test_declared_columns_of_bands_are_not_those_that_come(found: pa.Table) -> N
         assert found.schema.field(field.name) == field
         assert field.metadata[b"ucd"]
         assert field.metadata[b"description"]
-    assert found.schema.field("r50_i").metadata[b"unit"] == b"arcsec"
+    for name in ("r50_i", "r50_i_error"):
+        assert found.schema.field(name).metadata[b"unit"] == b"arcsec"
 
 
 def test_colours_are_not_those_of_the_light(found: pa.Table) -> None:

@@ -183,7 +183,9 @@ class Measurer:
         radius = EXTENT * found["r_petro_circ"]
         stamps, bad = seen.stamps[:, places], seen.bad[:, places]
         together = matched(stamps, bad, seen.segments, centre, radius, gains, noise)
-        return values | colour_values(together, self._zeropoints)
+        for name, column in colour_values(together, self._zeropoints).items():
+            values[name] = torch.where(_lost(name, column), torch.nan, column)
+        return values
 
     @torch.inference_mode()
     def _measure(

@@ -100,3 +100,13 @@ def test_threads_or_the_batch_change_a_colour(rows: pa.Table, found: pa.Table) -
     many = Measurer(**OPTIONS, **of("g"), name="g", others=[other("r"), other("i")], threads=2)
     assert many(rows).equals(found)
     assert many(rows.slice(3, 2)).equals(found.slice(3, 2))
+
+
+def test_flux_that_no_float32_holds_is_infinite_in_a_band() -> None:
+    line = np.arange(SIDE) - (SIDE - 1) / 2
+    disc = 3e38 * np.exp(-np.hypot(line, line[:, None]) / 3)
+    rows = table(np.stack([[disc, disc / 1e30, disc]]).astype(np.float32), np.array([True]))
+    rows = rows.append_column("flags", pa.array(np.zeros(1, np.int32)))
+    huge = Measurer(**{**OPTIONS, "quantities": ["shape"]}, **of("g"), name="g", others=[other("r")])(rows)
+    assert huge["matched_flux_g"].to_pylist() == [None]
+    assert huge["matched_flux_r"].to_pylist() != [None]

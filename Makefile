@@ -58,6 +58,7 @@ bench-diffusion: .venv/with-bench
 # About twenty minutes on one core, nearly all of them statmorph's.
 bench-measure: .venv/with-bench
 	$(BIN)/python -m benchmarks.measure
+	$(BIN)/python -m benchmarks.measure_errors
 
 bench-served: .venv/with-bench .venv/with-tritonserver
 	$(BIN)/python -m benchmarks served

@@ -5,34 +5,38 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
+from actors.bands import POGSON, band_fields, colour_values, in_band, measured_fields
 from actors.segmenter import Segmenter
-from kernels.measure.flags import DESCRIPTION as FLAG_BITS
+from kernels.bags import hash_ids
+from kernels.measure.colours import matched
 from kernels.measure.flags import MeasureFlag
 from kernels.measure.morphology import Optics, measure
 from kernels.measure.psf import PSF, full_width, gaussian
-from kernels.measure.quantities import COLUMNS, LENGTH
+from kernels.measure.quantities import LENGTH, columns_of
+from kernels.measure.surroundings import EXTENT
+from kernels.segmentation.noise_map import NoiseMap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors.segmenter import Segmented
-    from kernels.segmentation.noise_map import NoiseMap
+    from kernels.measure.quantities import Errors
     from kernels.segmentation.segments import Segments
 
 __all__ = ["Measurer"]
 
-_SCALED = {column.name for column in COLUMNS if column.unit == LENGTH}
 _SHARE = 64  # stamps that a thread measures at a time
+_SEED = 0x6E6F697365  # "noise" in ASCII: a stream of its own
 
 
 class Measurer:
-    """Measures one band of every usable stamp; call it with a table of stamps.
+    """Measures one band, or several, of every usable stamp; call it with a table of stamps.
 
     Parameters
     ----------
@@ -57,6 +61,12 @@ class Measurer:
         Bits of the column ``flags`` that say that zeros in a stamp stand for pixels that are no data.
     photons : bool
         Whether a column ``stamp_noise`` holds the objects' own photon noise: give no gain then.
+    name : str, optional
+        Of the band, where there are others.
+    others : sequence of dict
+        Further bands that are measured, and whose fluxes are taken within the circle of this one: their `name`, `band`, `psf`, `fwhm`, `gain` and `zeropoint`.
+    errors : {"none", "fast", "full"}
+        Whether values have 1-sigma errors, see `kernels.measure.morphology.measure`. Noise that is drawn for "full" follows from ``object_id``.
     threads : int
         Threads that measure; they change no value.
     """
@@ -76,42 +86,41 @@ class Measurer:
         zeropoint: float | None = None,
         holes: int = 0,
         photons: bool = False,
+        errors: Errors = "none",
+        name: str = "",
+        others: Sequence[dict[str, Any]] = (),
         threads: int = 1,
     ) -> None:
-        self._band = band
+        self._band, self._errors = band, errors
         self._quantities, self._scale, self._zeropoint = tuple(quantities), pixel_scale, zeropoint
-        self._fields = self.columns(quantities, pixel_scale, zeropoint).schema
+        fields = self.columns(quantities, pixel_scale, zeropoint, errors).schema
+        self._zeropoints = {name: zeropoint, **{other["name"]: other["zeropoint"] for other in others}}
+        if others:
+            fields = [*fields, *band_fields(self._zeropoints, quantities, pixel_scale, errors)]
+        self._fields = pa.schema(fields)
+        names = [c.name for c in columns_of(quantities, errors) if c.unit == LENGTH]
+        self._scaled = {*names, *(in_band(each, other["name"]) for each in names for other in others)}
         self._psf_column = psf_column
-        image = None if psf is None else torch.tensor(psf)
-        if image is not None:
-            fwhm = full_width(image)
-        elif fwhm is not None:
-            image = gaussian(fwhm)
-        self._optics = Optics(image, fwhm, gain)
+        self._optics = _optics(psf, fwhm, gain)
+        self._others = [
+            (other["name"], other["band"], _optics(other["psf"], other["fwhm"], other["gain"]))
+            for other in others
+        ]
         self._segmenter = Segmenter(bands=bands, size=size, holes=holes, photons=photons, threads=threads)
         self._threads = threads
 
     @classmethod
     def columns(
-        cls, quantities: Sequence[str], pixel_scale: float | None = None, zeropoint: float | None = None
+        cls,
+        quantities: Sequence[str],
+        pixel_scale: float | None = None,
+        zeropoint: float | None = None,
+        errors: Errors = "none",
     ) -> pa.Table:
         """Empty table of the columns that are added."""
         if not quantities:
             return pa.schema([]).empty_table()
-        wanted = {"shape", *quantities}
-        columns = [
-            c for c in COLUMNS if c.quantity in wanted and not (c.needs_zeropoint and zeropoint is None)
-        ]
-        length = "pix" if pixel_scale is None else "arcsec"
-        fields = []
-        for column in columns:
-            unit = length if column.unit == LENGTH else column.unit
-            metadata = {"unit": unit, "ucd": column.ucd, "description": column.description}
-            fields.append(
-                pa.field(column.name, pa.float32(), metadata={k: v for k, v in metadata.items() if v})
-            )
-        bits = {"ucd": "meta.code.qual", "description": f"bits: {FLAG_BITS}"}
-        return pa.schema([*fields, pa.field("measure_flags", pa.int32(), metadata=bits)]).empty_table()
+        return pa.schema(measured_fields(quantities, pixel_scale, zeropoint, errors)).empty_table()
 
     @torch.inference_mode()
     def __call__(self, objects: pa.Table, seen: Segmented | None = None) -> pa.Table:
@@ -120,22 +129,63 @@ class Measurer:
         optics = self._optics_of(objects, seen.rows)
         if self._psf_column is not None:
             objects = objects.drop_columns(self._psf_column)
-        noise = None if seen.noise is None else seen.noise.band(self._band)
-        found = self._measure(
-            seen.stamps[:, self._band], seen.bad[:, self._band], seen.segments, optics, noise
-        )
-        if "sersic_flux" in found and self._zeropoint is not None:
-            found["sersic_magnitude"] = self._zeropoint - 2.5 * found["sersic_flux"].log10()
-        for name in found.keys() - {"measure_flags"}:
-            lost = _lost(name, found[name])
-            found[name] = torch.where(lost, torch.nan, found[name])
-            found["measure_flags"] |= torch.where(lost, int(MeasureFlag.NO_LIGHT), 0).int()
+        seeds = None
+        if self._errors == "full":
+            seeds = hash_ids(objects.column("object_id").to_numpy()[seen.rows], _SEED)
+        found = self._values(seen, self._band, optics, self._zeropoint, seeds)
+        if self._others:
+            found |= self._in_other_bands(found, seen, seeds)
         before = objects.column_names.index("usable")
         for place, field in enumerate(self._fields):
             objects = objects.add_column(
                 before + place, field, self._column(field, found, seen.rows, len(objects))
             )
         return objects
+
+    def _values(
+        self,
+        seen: Segmented,
+        band: int,
+        optics: Optics,
+        zeropoint: float | None,
+        seeds: np.ndarray | None,
+    ) -> dict[str, torch.Tensor]:
+        """The columns of one band."""
+        noise = None if seen.noise is None else seen.noise.band(band)
+        images, bad = seen.stamps[:, band], seen.bad[:, band]
+        found = self._measure(images, bad, seen.segments, optics, noise, seeds)
+        if "sersic_flux" in found and zeropoint is not None:
+            found["sersic_magnitude"] = zeropoint - 2.5 * found["sersic_flux"].log10()
+            if "sersic_flux_error" in found:
+                relative = found["sersic_flux_error"] / found["sersic_flux"]
+                found["sersic_magnitude_error"] = POGSON * relative
+        for name in found.keys() - {"measure_flags"}:
+            lost = _lost(name, found[name])
+            found[name] = torch.where(lost, torch.nan, found[name])
+            reason = MeasureFlag.NO_ERROR if name.endswith("_error") else MeasureFlag.NO_LIGHT
+            found["measure_flags"] |= torch.where(lost, int(reason), 0).int()
+        return found
+
+    def _in_other_bands(
+        self, found: dict[str, torch.Tensor], seen: Segmented, seeds: np.ndarray | None
+    ) -> dict[str, torch.Tensor]:
+        """The columns of further bands, and those of all of them together."""
+        values: dict[str, torch.Tensor] = {}
+        for name, band, optics in self._others:
+            of_band = self._values(seen, band, optics, self._zeropoints[name], seeds)
+            values |= {in_band(each, name): column for each, column in of_band.items()}
+        places = [self._band, *(band for _, band, _ in self._others)]
+        gains = [self._optics.gain, *(optics.gain for _, _, optics in self._others)]
+        noise = seen.noise
+        if noise is not None:
+            noise = NoiseMap(noise.total[:, places], noise.sky[:, places])
+        centre = torch.stack([found["x_centre"], found["y_centre"]], dim=1)
+        radius = EXTENT * found["r_petro_circ"]
+        stamps, bad = seen.stamps[:, places], seen.bad[:, places]
+        together = matched(stamps, bad, seen.segments, centre, radius, gains, noise)
+        for name, column in colour_values(together, self._zeropoints).items():
+            values[name] = torch.where(_lost(name, column), torch.nan, column)
+        return values
 
     @torch.inference_mode()
     def _measure(
@@ -145,15 +195,18 @@ class Measurer:
         segments: Segments,
         optics: Optics,
         noise: NoiseMap | None,
+        seeds: np.ndarray | None,
     ) -> dict[str, torch.Tensor]:
         """See `kernels.measure.morphology.measure`; each thread takes a few stamps at a time."""
         if self._threads == 1 or len(images) <= _SHARE:
-            return measure(images, bad, optics, self._quantities, segments, noise)
+            return measure(images, bad, optics, self._quantities, segments, noise, self._errors, seeds)
         split = [values.split(_SHARE) for values in (images, bad)]
-        each = [optics.part(first, _SHARE) for first in range(0, len(images), _SHARE)]
+        firsts = range(0, len(images), _SHARE)
+        each = [optics.part(first, _SHARE) for first in firsts]
         noises = [None] * len(each) if noise is None else noise.split(_SHARE)
+        drawn = [None if seeds is None else seeds[first : first + _SHARE] for first in firsts]
         with ThreadPoolExecutor(self._threads) as pool:
-            parts = list(pool.map(self._measure, *split, segments.split(_SHARE), each, noises))
+            parts = list(pool.map(self._measure, *split, segments.split(_SHARE), each, noises, drawn))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _optics_of(self, objects: pa.Table, rows: np.ndarray) -> Optics:
@@ -170,16 +223,25 @@ class Measurer:
     def _column(
         self, field: pa.Field, found: dict[str, torch.Tensor], rows: np.ndarray, length: int
     ) -> pa.Array:
-        if field.name == "measure_flags":
+        if pa.types.is_integer(field.type):
             flags = np.full(length, int(MeasureFlag.NO_OBJECT), np.int32)
             flags[rows] = found[field.name].numpy()
             return pa.array(flags)
         values = np.full(length, np.nan)
         values[rows] = found[field.name].numpy()
-        if field.name in _SCALED and self._scale is not None:
+        if field.name in self._scaled and self._scale is not None:
             values *= self._scale
         single = values.astype(np.float32)
         return pa.array(single, mask=np.isnan(single))
+
+
+def _optics(psf: np.ndarray | None, fwhm: float | None, gain: float | None) -> Optics:
+    image = None if psf is None else torch.tensor(psf)
+    if image is not None:
+        fwhm = full_width(image)
+    elif fwhm is not None:
+        image = gaussian(fwhm)
+    return Optics(image, fwhm, gain)
 
 
 def _pixels(lists: pa.ChunkedArray) -> list[float | bytes | None]:
@@ -197,6 +259,8 @@ def _image(psf: float | bytes) -> torch.Tensor:
 
 
 def _lost(name: str, values: torch.Tensor) -> torch.Tensor:
-    """Where (n,) bool a column's float32 cannot hold a value: it is too large, or a flux so small that it would be none."""
-    none = values.float() == 0 if name.endswith("flux") else torch.zeros_like(values, dtype=torch.bool)
+    """Where (n,) bool a column's float32 cannot hold a value: it is too large, or a flux or an error so small that it would be none."""
+    none = torch.zeros_like(values, dtype=torch.bool)
+    if name.endswith(("flux", "_error")):
+        none = (values.float() == 0) & (values != 0)
     return (values.isfinite() & ~values.float().isfinite()) | none

@@ -20,8 +20,14 @@ _PRECISE = galsim.GSParams(folding_threshold=2e-3, maximum_fft_size=2**15)
 _EXTENT = 1.5  # Petrosian radii
 
 
-def sersics(count: int, seed: int = 0, size: int = SIZE, radii: tuple[float, float] = (2.0, 8.0)) -> StampSet:
-    """Round to thin profiles of n 0.5 to 6 and r_e 2 to 8 pixels, or others, S/N per pixel 1 to 50, through a Moffat PSF.
+def sersics(
+    count: int,
+    seed: int = 0,
+    size: int = SIZE,
+    radii: tuple[float, float] = (2.0, 8.0),
+    brightness: tuple[float, float] = (_LOW, _HIGH),
+) -> StampSet:
+    """Round to thin profiles of n 0.5 to 6 and r_e 2 to 8 pixels, S/N per pixel 1 to 50, or others, through a Moffat PSF.
 
     S/N is that of Lotz et al. (2004) in the Petrosian region of the image without noise: the flux is set so that it is what was drawn. Noise is the sky's and the
     photons'.
@@ -31,7 +37,7 @@ def sersics(count: int, seed: int = 0, size: int = SIZE, radii: tuple[float, flo
     r_e = np.exp(draw.uniform(*np.log(radii), count))
     ratio, angle = draw.uniform(0.2, 1, count), draw.uniform(-np.pi / 2, np.pi / 2, count)
     off = draw.uniform(-0.5, 0.5, (count, 2))
-    sn = np.exp(draw.uniform(np.log(_LOW), np.log(_HIGH), count))
+    sn = np.exp(draw.uniform(*np.log(brightness), count))
     psf = galsim.Moffat(beta=BETA, fwhm=FWHM, gsparams=_PRECISE)
     clean = np.stack(
         [profile(n[i], r_e[i], ratio[i], angle[i], off[i], psf, size) for i in range(count)]
@@ -58,8 +64,13 @@ def sersics(count: int, seed: int = 0, size: int = SIZE, radii: tuple[float, flo
             "sersic_r_e": r_e,
             "sersic_ellipticity": 1 - ratio,
             "sersic_flux": flux,
+            "sersic_angle": np.rad2deg(angle),
+            "sersic_sky": np.zeros(count),
+            "x_centre": (size - 1) / 2 + off[:, 0],
+            "y_centre": (size - 1) / 2 + off[:, 1],
             **{name: values for name, values in truth.items() if name != "region"},
         },
+        torch.from_numpy(light.astype(np.float32)),
     )
 
 

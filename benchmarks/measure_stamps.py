@@ -49,11 +49,16 @@ class StampSet:
     optics: Optics
     truth: dict[str, np.ndarray] = field(default_factory=dict)
     """Quantity: (n,), where it is known."""
+    light: torch.Tensor | None = None
+    """(n, y, x) float32: the images without noise, where they are known."""
 
     def at(self, places: list[int]) -> StampSet:
         """Some of the stamps."""
         truth = {name: values[places] for name, values in self.truth.items()}
-        return StampSet(self.name, self.label, self.images[places], self.bad[places], self.optics, truth)
+        light = None if self.light is None else self.light[places]
+        return StampSet(
+            self.name, self.label, self.images[places], self.bad[places], self.optics, truth, light
+        )
 
 
 def survey(count: int, size: int = _SIMULATED) -> StampSet:

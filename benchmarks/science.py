@@ -48,6 +48,10 @@ def tables() -> dict[Path, dict[str, str]]:
             "measure truth": _crossed("measure_truth", "S/N", _errors),
             "measure speed": _plain("measure_speed"),
             "measure binned": _plain("measure_binned"),
+            "measure errors fast": _crossed("measure_errors_fast", "S/N", _pull),
+            "measure errors full": _crossed("measure_errors_full", "S/N", _pull),
+            "measure errors cost": _plain("measure_errors_cost"),
+            "measure asymmetries": _plain("measure_asymmetries"),
             "neighbours pairs": _plain("neighbours_pairs"),
             "extents values": _plain("extents_values"),
         },
@@ -62,6 +66,12 @@ def tables() -> dict[Path, dict[str, str]]:
         "diffusion": {f"diffusion {name}": _plain(f"diffusion_{name}") for name in DIFFUSION},
     }
     return {DOCS / f"{name}.md": found for name, found in pages.items()}
+
+
+def _pull(row: dict[str, str]) -> str:
+    if not row["width"]:
+        return "none"
+    return f"{row['width']}, {row['centre']} ({row['width_of_two_draws']})"
 
 
 def _scores() -> str:
@@ -118,7 +128,7 @@ def _crossed(name: str, across: str, cell: Callable[[dict[str, str]], str]) -> s
     cells = {(row["quantity"], row[across]): cell(row) for row in rows}
     counts = [_most(rows, across, column) for column in columns]
     head = ["quantity", *(f"{column} ({count})" for column, count in zip(columns, counts, strict=True))]
-    units = {row["quantity"]: f" {row['unit']}" if row["unit"] else "" for row in rows}
+    units = {row["quantity"]: f" {row['unit']}" if row.get("unit") else "" for row in rows}
     lines = [
         [_code(q) + units[q], *(cells.get((q, column), "none") for column in columns)] for q in quantities
     ]

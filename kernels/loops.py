@@ -1,4 +1,4 @@
-"""The compiled loops: whether they are compiled, and compiling them all, before anybody waits for one.
+"""Compiling the loops that a run needs if nobody says what it measures, before anybody waits for one.
 
 Run as a module with the number of a part, it compiles that part: parts are made by processes beside one another.
 """
@@ -10,13 +10,12 @@ import sys
 import numpy as np
 import torch
 
-from kernels.measure.asymmetry import asymmetry, sky_asymmetry
 from kernels.measure.morphology import measure
-from kernels.measure.smoothness import smoothness
+from kernels.measure.multimode import multimode
+from kernels.measure.quantities import USUAL
 from kernels.segmentation.fill import fill
 from kernels.segmentation.given import given
 from kernels.segmentation.no_data import no_data
-from kernels.segmentation.noise_map import NoiseMap
 from kernels.segmentation.segments import segment
 
 __all__ = ["PARTS", "compile_part"]
@@ -39,28 +38,22 @@ def _stamps() -> torch.Tensor:
 
 
 def _found_and_filled() -> None:
-    """Segments, filling, and the two measures that need nothing of the others."""
+    """Segments, filling, and what needs nothing but them."""
     stamps = _stamps()
-    images, bad = stamps[:, 0], no_data(stamps, torch.zeros(2, dtype=torch.bool))
+    bad = no_data(stamps, torch.zeros(2, dtype=torch.bool))
     segments = segment(stamps, bad)
-    total = torch.ones_like(stamps)
-    noise = NoiseMap.of(total, segments, bad, photons=True)
-    segment(stamps, bad, total)
     fill(stamps.numpy(), segments, bad, np.arange(2, dtype=np.uint64))
-    middle, radius = torch.full((2, 2), _SIDE / 2).double(), torch.full((2,), 12.0).double()
-    sky = ~(segments.central | segments.others)
-    for depth in (None, noise.sky[:, 0]):
-        asymmetry(images, segments.others, middle, radius, sky_asymmetry(images, sky, depth), depth)
-        smoothness(images, segments.others, sky, middle, radius, depth)
+    multimode(stamps[:, 0], segments.central)
 
 
 def _measured() -> None:
-    """All other measures."""
+    """All else that is measured if nobody says what, with errors."""
     stamps = _stamps()
     bad, owners = torch.zeros_like(stamps, dtype=torch.bool), torch.zeros(2, _SIDE, _SIDE, dtype=torch.uint8)
     owners[:, 12:36, 12:36] = 1
-    quantities = ("shape", "gini", "mid", "sersic")
-    measure(stamps[:, 0], bad[:, 0], quantities=quantities, segments=given(stamps, bad, owners))
+    quantities = tuple(name for name in USUAL if name != "mid")
+    segments = given(stamps, bad, owners)
+    measure(stamps[:, 0], bad[:, 0], quantities=quantities, segments=segments, errors="fast")
 
 
 PARTS = (_found_and_filled, _measured)

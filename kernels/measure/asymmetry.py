@@ -10,10 +10,11 @@ import torch
 
 from kernels.compiled import compiled
 
-__all__ = ["Asymmetry", "asymmetry", "sky_asymmetry"]
+__all__ = ["FINEST", "Asymmetry", "asymmetry", "sky_asymmetry"]
 
 _MOVES = 16  # of the first search, at most, by pixels and then by half pixels
-_FINEST = 0.125  # last step of the second search, half pixels
+FINEST = 0.125
+"""Last step of the second search, half pixels."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def _between(light: Any, counted: Any, part: Any, box: Any, across: int, down: i
     left, total, _ = _left(light, counted, part, box, float(across), float(down))
     best = left / total if total > 0 else np.inf
     at_x, at_y, step = float(across), float(down), 0.5
-    while step >= _FINEST:
+    while step >= FINEST:
         for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
             to_x, to_y = at_x + step * dx, at_y + step * dy
             if abs(to_x - across) <= 1 and abs(to_y - down) <= 1:

@@ -122,7 +122,9 @@ def fit_in_windows(
             part,
             centre=part.centre * binning[:, None] + middle,
             r_e=part.r_e * binning,
+            r_e_error=part.r_e_error * binning,
             flux=part.flux * binning**2,
+            flux_error=part.flux_error * binning**2,
         )
         for field in fields(part):
             values = getattr(part, field.name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntFlag
 
+from kernels.measure.quantities import COLUMNS, error_of
+
 __all__ = ["DESCRIPTION", "EXPLAINS", "MeasureFlag"]
 
 
@@ -49,6 +51,9 @@ class MeasureFlag(IntFlag):
     """Neighbours cover over a fifth of the ellipse of the Petrosian radius (`blend_fraction`): what is measured, and encoded, is what they leave."""
     NO_PSF = 131072
     """The object's PSF is not known, where `[measure]` gives each its own: there is no Sérsic fit, and `below_psf` goes by 2 pixels."""
+    NO_ERROR = 262144
+    """A value has no error: the slopes of a faint object do not stand out of the noise (its centre), the curve of growth does not rise or eta not fall at a radius, pixels do not
+    decide a parameter of the fit, or no float32 holds it."""
 
 
 DESCRIPTION = "; ".join(f"{flag.value} {str(flag.name).lower()}" for flag in MeasureFlag)
@@ -57,7 +62,7 @@ _ON_RADIUS = MeasureFlag.NO_OBJECT | MeasureFlag.NO_RADIUS | MeasureFlag.NO_LIGH
 _ON_REGION = _ON_RADIUS | MeasureFlag.REGION
 _ON_LIGHT = MeasureFlag.NO_OBJECT | MeasureFlag.NO_LIGHT
 _FIT = _ON_LIGHT | MeasureFlag.FIT_FAILED | MeasureFlag.NO_PSF
-EXPLAINS = {
+_OF_VALUES = {
     "sn_pixel": _ON_REGION | MeasureFlag.NO_NOISE,
     "x_centre": MeasureFlag.NO_OBJECT,
     "y_centre": MeasureFlag.NO_OBJECT,
@@ -67,9 +72,22 @@ EXPLAINS = {
     "m20": _ON_REGION,
     "asymmetry": _ON_RADIUS | MeasureFlag.NO_SKY,
     "smoothness": _ON_RADIUS | MeasureFlag.NO_SKY | MeasureFlag.NO_SMOOTHNESS,
+    "multiplicity": _ON_REGION,
+    "g2": _ON_REGION,
+    "shape_asymmetry": _ON_RADIUS,
+    "outer_asymmetry": _ON_RADIUS | MeasureFlag.NO_SKY,
+    "rms_asymmetry2": _ON_RADIUS | MeasureFlag.NO_SKY,
     **dict.fromkeys(("multimode", "intensity", "deviation"), _ON_LIGHT),
     **dict.fromkeys(("sersic_n", "sersic_r_e", "sersic_ellipticity", "sersic_angle"), _FIT),
     **dict.fromkeys(("sersic_flux", "sersic_magnitude", "sersic_sky"), _FIT),
     "sersic_chi2": _FIT | MeasureFlag.NO_NOISE,
+}
+EXPLAINS = _OF_VALUES | {
+    error_of(column.name): _OF_VALUES[column.name]
+    | MeasureFlag.NO_NOISE
+    | MeasureFlag.NO_ERROR
+    | (MeasureFlag.FIT_UNCONVERGED | MeasureFlag.FIT_LIMIT if column.quantity == "sersic" else 0)
+    for column in COLUMNS
+    if column.errors is not None
 }
 """The flags of which at least one is set where a quantity is missing."""

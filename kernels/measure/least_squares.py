@@ -11,7 +11,7 @@ from torch.nn import functional
 from kernels.elementary import hypot
 from kernels.measure.profiles import LARGEST_N, SMALLEST_N, Camera, products
 
-__all__ = ["THINNEST", "Limits", "Pixels", "Remainder", "chunk", "search"]
+__all__ = ["THINNEST", "Limits", "Normal", "Pixels", "Remainder", "chunk", "search"]
 
 THINNEST = 0.05  # axis ratio
 _SMALLEST = 0.1  # radius in pixels
@@ -141,31 +141,62 @@ def chunk(pixels: int) -> int:
     return max(_LEAST, min(_MOST, _PIXELS // max(1, pixels)))
 
 
+@dataclass
+class Normal:
+    """Normal equations of models of unit flux and their six slopes, in pixels of weight one, where the sky's level follows."""
+
+    squares: torch.Tensor
+    """(n, 7, 7): weighted sums of the products of images, less their weighted means."""
+    means: torch.Tensor
+    """(n, 7): those means, by which the sky's level follows."""
+
+    @classmethod
+    def of(cls, images: torch.Tensor, weights: torch.Tensor, total: torch.Tensor) -> Normal:
+        """Of images (n, 7, p): a model and its slopes."""
+        weighted = images * weights[:, None]
+        sums = weighted.sum(dim=2).double()
+        # rows of whole cache lines: where they begin in one may decide in which order a product's terms are added
+        rest = -images.shape[2] % _LINE
+        images, weighted = functional.pad(images, (0, rest)), functional.pad(weighted, (0, rest))
+        squares = products(weighted, images.mT).double()
+        squares = squares - sums[:, :, None] * sums[:, None, :] / total[:, None, None]
+        return cls(squares, sums / total[:, None])
+
+    @property
+    def curvature(self) -> torch.Tensor:
+        """Curvature (n, 6, 6) of half chi-squared for unit flux, when flux and sky follow."""
+        light, across = self.squares[:, :1, :1], self.squares[:, 1:, :1]
+        return self.squares[:, 1:, 1:] - across * across.mT / light.clamp(min=1e-30)
+
+
 def search(
     pixels: Pixels, shape: torch.Tensor, limits: Limits, rounds: int, steps: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Shapes (n, 6) that leave least, and whether each came to rest (n,) bool.
+) -> tuple[torch.Tensor, torch.Tensor, Normal]:
+    """Shapes (n, 6) that leave least, whether each came to rest (n,) bool, and the normal equations of each one's last round.
 
     Slopes are made once a round and serve all of its steps: they cost as much as seven models, and change little near the end.
     """
     shape, rests = shape.clone(), torch.zeros(len(shape), dtype=torch.bool, device=shape.device)
     damping = torch.full_like(shape[:, 0], 1e-2)
+    normal = Normal(shape.new_zeros(len(shape), 7, 7), shape.new_zeros(len(shape), 7))
     for _ in range(rounds):
         moving = (~rests).nonzero()[:, 0]
         if not len(moving):
             break
         for part in moving.split(chunk(pixels.light.shape[1])):
             found = _round(pixels.rows(part), limits.rows(part), shape[part], damping[part], steps)
-            shape[part], damping[part], rests[part] = found
-    return shape, rests
+            shape[part], damping[part], rests[part], equations = found
+            normal.squares[part], normal.means[part] = equations.squares, equations.means
+    return shape, rests, normal
 
 
 def _round(
     pixels: Pixels, limits: Limits, shape: torch.Tensor, damping: torch.Tensor, steps: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A few steps of Levenberg and Marquardt with the same slopes: shape, damping, and whether it came to rest."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, Normal]:
+    """A few steps of Levenberg and Marquardt with the same slopes: shape, damping, whether it came to rest, and the normal equations."""
     images = pixels.camera.render(shape, slopes=True).flatten(2)
-    curvature = _curvature(images, pixels.weights, pixels.total)
+    normal = Normal.of(images, pixels.weights, pixels.total)
+    curvature = normal.curvature
     best = pixels.compare(images[:, 0])
     rests = torch.zeros(len(shape), dtype=torch.bool, device=shape.device)
     longest = torch.tensor(_LONGEST, dtype=torch.float64, device=shape.device)
@@ -187,20 +218,7 @@ def _round(
         damping = torch.where(better, damping / 10, damping * 10).clamp(1e-7, 1e7)
         if rests.all():
             break
-    return shape, damping, rests
-
-
-def _curvature(images: torch.Tensor, weights: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
-    """Curvature (n, 6, 6) of half chi-squared for unit flux, when flux and sky follow; of images (n, 7, p) of a model and its slopes."""
-    weighted = images * weights[:, None]
-    sums = weighted.sum(dim=2).double()
-    # rows of whole cache lines: where they begin in one may decide in which order a product's terms are added
-    rest = -images.shape[2] % _LINE
-    images, weighted = functional.pad(images, (0, rest)), functional.pad(weighted, (0, rest))
-    squares = products(weighted, images.mT).double()
-    squares = squares - sums[:, :, None] * sums[:, None, :] / total[:, None, None]
-    light, across = squares[:, :1, :1], squares[:, 1:, :1]
-    return squares[:, 1:, 1:] - across * across.mT / light.clamp(min=1e-30)
+    return shape, damping, rests, normal
 
 
 def _step(

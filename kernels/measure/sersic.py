@@ -12,6 +12,7 @@ from torch.nn import functional
 from kernels.elementary import atan2, hypot
 from kernels.measure.least_squares import THINNEST, Limits, Pixels, chunk, search
 from kernels.measure.profiles import Camera, camera, camera_of_each
+from kernels.measure.sersic_errors import errors_of
 from kernels.measure.transfer import PIXEL_REACH
 
 if TYPE_CHECKING:
@@ -52,6 +53,13 @@ class SersicFit:
     at_limit: torch.Tensor
     """(n,) bool: it rests at the edge of what is looked at: n of 0.3 or 8, a radius of 0.1 pixels or of the stamp's side, an axis ratio of 0.05, or a centre
     a quarter of the side from its start. No value of such a fit means anything."""
+    n_error: torch.Tensor
+    """1-sigma errors of the values, see `kernels.measure.sersic_errors`; NaN too where the fit has not converged or ended at a limit."""
+    r_e_error: torch.Tensor
+    ratio_error: torch.Tensor
+    angle_error: torch.Tensor
+    flux_error: torch.Tensor
+    sky_error: torch.Tensor
 
 
 def fit(
@@ -206,11 +214,11 @@ def _fit(
         cameras[0], functional.avg_pool2d(light, 2), _weights_of_fours(weights), sky_pixels / 4
     )
     shape = _best_start(coarse, start, limits)
-    shape, _ = search(coarse, shape, limits, rounds=6, steps=2)
+    shape, _, _ = search(coarse, shape, limits, rounds=6, steps=2)
     if gain is not None:
         weights = _with_photons(cameras[1], shape, light, weights, noise**2 * gain / scale, sky_pixels)
     pixels = Pixels.of(cameras[1], light, weights, sky_pixels)
-    shape, converged = search(pixels, shape, limits, rounds=4, steps=3)
+    shape, converged, normal = search(pixels, shape, limits, rounds=4, steps=3)
     last = pixels.remainder(shape)
     e = hypot(shape[:, 4], shape[:, 5])
     at_limit = limits.touched(shape) | (shape[:, 2] + e / 2 > limits.high[:, 2])
@@ -224,6 +232,8 @@ def _fit(
         "sky": last.sky * scale,
         "chi2": torch.where(noise > 0, last.chi2 * (scale / noise) ** 2 / pixels.freedom, torch.nan),
     }
+    known = torch.where(noise > 0, noise, torch.nan)
+    found |= errors_of(shape, found["flux"], normal, pixels.total, known, converged & ~at_limit)
     lit = (last.flux > 0) & last.chi2.isfinite()
     found = {
         name: torch.where(lit.view(-1, *[1] * (values.ndim - 1)), values, torch.nan)

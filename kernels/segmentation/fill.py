@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from kernels.segmentation.segments import Segments
 
-__all__ = ["fill"]
+__all__ = ["fill", "mixed"]
 
 _REACH = 2  # pixels: what a neighbour's faint rim reaches beyond its region
 
@@ -82,7 +82,7 @@ def _fill(stamps: Any, others: Any, central: Any, bad: Any, peak: Any, seeds: An
             from_y, from_x = 2 * peak[i, 1] - y, 2 * peak[i, 0] - x
             own = 0 <= from_y < height and 0 <= from_x < width and taken[from_y, from_x]
             if not own and count:
-                drawn = _mixed(seeds[i] + np.uint64(place)) % np.uint64(count)
+                drawn = mixed(seeds[i] + np.uint64(place)) % np.uint64(count)
                 from_y, from_x = divmod(sky[drawn], width)
             for band in range(bands):
                 if bad[i, band, y, x]:
@@ -136,7 +136,7 @@ def _grow(where: Any, grown: Any) -> None:
 
 
 @compiled
-def _mixed(word: Any) -> Any:
+def mixed(word: Any) -> Any:
     """The finaliser of splitmix64 (Steele, Lea & Flood 2014): every bit of a word depends on all others."""
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -130,9 +130,10 @@ def _duration(planned: Plan, judged: Estimate) -> str:
 
 
 def _measured(planned: Plan) -> str:
-    from pipeline.plan.measuring import measured_band
+    from pipeline.plan.measuring import measured_bands
 
-    settings, options = planned.config.measure, planned.measurer_options
+    bands, options = measured_bands(planned.config), planned.measurer_options
+    settings = planned.config.measure.of(bands[0])
     if options is None:
         return "nothing"
     psf = settings.psf or "unknown"
@@ -140,7 +141,8 @@ def _measured(planned: Plan) -> str:
         width = f"{options['fwhm']:.3g} pixels" if options["fwhm"] else f"of column {settings.fwhm}"
         psf = f"Gaussian, FWHM {width}"
     gain = "unknown" if settings.gain is None else f"{settings.gain:g}"
-    return f"{', '.join(settings.quantities)}; band {measured_band(planned.config)}, PSF {psf}, gain {gain}"
+    others = f", and {', '.join(bands[1:])}" if bands[1:] else ""
+    return f"{', '.join(settings.quantities)}; errors {settings.errors}; band {bands[0]}, PSF {psf}, gain {gain}{others}"
 
 
 def refusal(refused: Refused) -> None:

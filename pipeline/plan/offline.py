@@ -10,7 +10,7 @@ from catalogs.errors import Fault, Refused
 from pipeline.config.file import load
 from pipeline.plan import balancing, config_faults, extending
 from pipeline.plan.encoding import encoder_options, look_at_encoder, resolved
-from pipeline.plan.measuring import measured_band
+from pipeline.plan.measuring import measured_bands
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,12 +41,14 @@ def check(path: str | Path) -> list[str]:
     options, left = _at_hand(encoder_options(config, folder))
     features, _, faults = look_at_encoder(config, source, options)
     faults += config_faults.component_faults(config, source, features)
-    band, bands = measured_band(config), config.survey.images.bands
-    if config.measure.quantities and band not in bands:
-        remedy = f"Choose one of {', '.join(bands)}"
-        faults.append(
-            Fault(source, "is no band of the release", remedy, value=repr(band), key="measure.band")
-        )
+    bands, key = (
+        config.survey.images.bands,
+        "measure.band" if config.measure.bands is None else "measure.bands",
+    )
+    unknown = [band for band in measured_bands(config) if band not in bands]
+    if config.measure.quantities and unknown:
+        problem, remedy = "is no band of the release", f"Choose one of {', '.join(bands)}"
+        faults += [Fault(source, problem, remedy, value=repr(band), key=key) for band in unknown]
     if str(config.augment.model).endswith(".safetensors"):
         left.append(str(config.augment.model))
     elif config.augment.balance:

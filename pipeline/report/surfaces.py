@@ -70,6 +70,21 @@ SURFACES = (
         "Line: Conselice 2003 (ApJS 147, 1).",
     ),
     Surface(
+        "multiplicity_g2",
+        "Psi against G2",
+        Axis("g2", "G2"),
+        Axis("multiplicity", "multiplicity Psi"),
+        about="Psi: Law et al. 2007 (ApJ 656, 1); G2: Rosa et al. 2018 (MNRAS 477, L101).",
+    ),
+    Surface(
+        "asymmetries",
+        "Shape asymmetry against asymmetry",
+        Axis("asymmetry", "asymmetry A"),
+        Axis("shape_asymmetry", "shape asymmetry A_S"),
+        (Line(((-1e3, 0.2), (1e3, 0.2)), "disturbed above: A_S > 0.2"),),
+        "Line: Pawlik et al. 2016 (MNRAS 456, 3032).",
+    ),
+    Surface(
         "sersic_n_r_e",
         "Sérsic index against half-light radius",
         Axis("sersic_r_e", "half-light radius r_e", log=True),

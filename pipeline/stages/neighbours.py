@@ -20,6 +20,7 @@ from kernels.diffusion_model import DiffusionModel
 from kernels.stretch import noise_level
 from pipeline import conditions
 from pipeline.plan.balancing import numbers_of, with_columns
+from pipeline.plan.measuring import measured_band
 from pipeline.stages.barrier import on_parts
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _with_noise(plan: Plan, engine: Engine, exemplars: pa.Table, attributes: Seq
 
 def _with_psf(plan: Plan, exemplars: pa.Table, attributes: Sequence[Attribute]) -> pa.Table:
     """The objects with the release's PSF, if the model is conditioned on it: its sharpest PSF, unless the release's is known too."""
-    fwhm = plan.config.measure.fwhm
+    fwhm = plan.config.measure.of(measured_band(plan.config)).fwhm
     for attribute in attributes:
         if attribute.kind == "psf":
             # if the PSF of the training release was unknown, the model's `psf` is the blur relative to it, and 0 is none

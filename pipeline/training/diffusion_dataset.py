@@ -235,7 +235,9 @@ def _quantities(config: Config) -> list[str]:
 
 
 def _with_measured(config: Config) -> Config:
-    settings = config.measure.model_copy(update={"quantities": _quantities(config) or ["shape"]})
+    settings = config.measure.model_copy(
+        update={"quantities": _quantities(config) or ["shape"], "errors": "none"}
+    )
     return config.model_copy(update={"measure": settings})
 
 

@@ -11,14 +11,21 @@ import pytest
 
 from actors.measurer import Measurer
 from kernels.measure.flags import EXPLAINS, MeasureFlag
-from kernels.measure.quantities import QUANTITIES
+from kernels.measure.quantities import QUANTITIES, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 FLOAT32 = float(np.finfo(np.float32).max)
 RIGHT_ANGLE = 90.0
-OPTIONS = {"bands": 1, "band": 0, "quantities": list(QUANTITIES), "fwhm": 2.5, "zeropoint": 25.0}
+OPTIONS = {
+    "bands": 1,
+    "band": 0,
+    "quantities": list(QUANTITIES),
+    "fwhm": 2.5,
+    "zeropoint": 25.0,
+    "errors": "fast",
+}
 
 
 def ranges(side: int) -> dict[str, tuple[float, float]]:
@@ -44,7 +51,20 @@ def ranges(side: int) -> dict[str, tuple[float, float]]:
         "sersic_magnitude": (-100, 150),
         "sersic_sky": (-FLOAT32, FLOAT32),
         "sersic_chi2": (0, FLOAT32),
+        "multiplicity": (-50, 700),
+        **dict.fromkeys(("g2", "shape_asymmetry"), (0, 2 * (1 + 1e-6))),
+        "outer_asymmetry": (-2, 2),
+        "rms_asymmetry2": (-4, 4),
     }
+
+
+def error_ranges() -> dict[str, tuple[float, float]]:
+    """The same of errors."""
+    tiny, full = float(np.nextafter(np.float32(0), np.float32(1))), {"position_angle", "sersic_angle"}
+    effort = OPTIONS["errors"]
+    names = [column.name for column in columns_of(OPTIONS["quantities"], effort, zeropoint=True)]
+    errors = [name for name in names if name.endswith("_error")]
+    return {name: (tiny, 52.0 if name.removesuffix("_error") in full else FLOAT32) for name in errors}
 
 
 def layer(random: np.random.Generator, side: int) -> np.ndarray:
@@ -116,7 +136,7 @@ def wrong(found: pa.Table, side: int) -> list[tuple[int, str, float | None, int]
     """Row, column, value and flags of what no galaxy can have, or what nothing explains."""
     flags = found["measure_flags"].to_numpy()
     answer = []
-    for name, (low, high) in ranges(side).items():
+    for name, (low, high) in (ranges(side) | error_ranges()).items():
         for row, value in enumerate(found[name].to_pylist()):
             fine = bool(flags[row] & EXPLAINS[name]) if value is None else low <= value <= high
             if not fine:
@@ -134,7 +154,7 @@ def check(seeds: range, side: int) -> None:
     assert not (radii[1] > radii[2]).any()
     cut = 1 + seeds.start % (len(seeds) - 1)
     apart = pa.concat_tables([measured(images[:cut], gain), measured(images[cut:], gain)])
-    for name in (*ranges(side), "measure_flags"):
+    for name in (*ranges(side), *error_ranges(), "measure_flags"):
         assert apart[name].combine_chunks().equals(found[name].combine_chunks()), name
 
 
@@ -159,9 +179,10 @@ def test_one_of_many_hostile_stamps_has_a_value_that_no_galaxy_has(side: int) ->
 
 
 def test_every_column_has_a_range() -> None:
-    declared = Measurer.columns(OPTIONS["quantities"], None, 25.0).column_names
-    assert set(ranges(8)) | {"measure_flags"} == set(declared)
-    assert set(ranges(8)) == set(EXPLAINS)
+    declared = Measurer.columns(OPTIONS["quantities"], None, 25.0, "fast").column_names
+    assert set(ranges(8)) | set(error_ranges()) | {"measure_flags"} == set(declared)
+    every = columns_of(OPTIONS["quantities"], "full", zeropoint=True)
+    assert {column.name for column in every} == set(EXPLAINS)
 
 
 @pytest.mark.parametrize("peak", [3e38, 1e-44])

@@ -14,13 +14,15 @@ from kernels import compiled
 KERNELS = Path(compiled.__file__).parent
 MEASURED = """
 import hashlib
+import sys
+from kernels.measure import quantities
 from kernels.measure.morphology import measure
 from tests.kernels.test_measure import draw, galaxies, nothing
 import torch
 
 images = galaxies(12)
 images = images + torch.randn(images.shape, generator=draw())
-found = measure(images, nothing(images))
+found = measure(images, nothing(images), quantities=tuple(getattr(quantities, sys.argv[1])), errors="fast")
 for name, values in found.items():
     print(name, hashlib.sha256(values.numpy().tobytes()).hexdigest())
 """
@@ -44,15 +46,14 @@ def test_folder_that_is_not_there_yet_or_read_only_is_mistaken(tmp_path, monkeyp
 
 @pytest.mark.slow
 def test_loop_is_compiled_that_a_warm_up_has_left_out(tmp_path):
-    """A run on one core after it compiles nothing more."""
+    """A run of what is measured if nobody says what compiles nothing more."""
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     for part in ("0", "1"):
         command = [sys.executable, "-m", "kernels.loops", part]
         subprocess.run(command, timeout=300, env=environment, check=True)
     kept = sorted(tmp_path.rglob("*.nbc"))
-    subprocess.run(
-        [sys.executable, "-c", MEASURED], capture_output=True, timeout=300, env=environment, check=True
-    )
+    command = [sys.executable, "-c", MEASURED, "USUAL"]
+    subprocess.run(command, capture_output=True, timeout=300, env=environment, check=True)
     assert len(kept) > 40
     assert sorted(tmp_path.rglob("*.nbc")) == kept
 
@@ -60,7 +61,7 @@ def test_loop_is_compiled_that_a_warm_up_has_left_out(tmp_path):
 @pytest.mark.slow
 def test_process_that_compiles_measures_other_bits(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", MEASURED]
+    command = [sys.executable, "-c", MEASURED, "QUANTITIES"]
     compiled, kept = (
         subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=True)
         for _ in range(2)

@@ -30,5 +30,11 @@ def galaxies(each: int = 1000, seed: int = 3) -> dict[str, np.ndarray]:
         "v_j": v_j,
         "u_v": 0.88 * v_j + 0.59 + np.where(early, 0.2, -0.2) + noise(0.1),
         "sn_pixel": rng.lognormal(2, 0.3, place.size),
+        "multiplicity": 2 + 4.0 * (place == 3) + noise(1.5),
+        "g2": 1.9 + 0.03 * (place == 3) + noise(0.02),
+        "shape_asymmetry": 0.15 + 0.2 * (place == 3) + noise(0.05),
+        "outer_asymmetry": 0.1 + 0.2 * (place == 3) + noise(0.1),
+        "rms_asymmetry2": 0.02 + 0.05 * (place == 3) + noise(0.02),
+        "colour_dispersion": 0.01 + 0.02 * (place == 3) + noise(0.01),
         "kept": rng.random(place.size) < 0.7,
     }

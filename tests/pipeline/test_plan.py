@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from astropy.io import fits
+from pydantic import ValidationError
 
 from catalogs.errors import Fault, Refused
 from catalogs.kept_columns import RESERVED
 from pipeline.config.file import parse
+from pipeline.config.measure import Measure
 from pipeline.plan.plan import Plan, make_plan
 from tests.catalogs.psfs import varying, write_psfex
 from tests.conftest import TinyRelease
@@ -311,6 +313,60 @@ def test_measured_band(plan, fails):
     assert "No PSF" not in " ".join(known.notes)
     assert known.measurer_options is not None
     assert known.measurer_options["fwhm"] == pytest.approx(3.5)  # pixels of 0.2 arcsec
+
+
+def test_bands_are_measured_with_the_numbers_of_another(tmp_path):
+    tiny = TinyRelease(tmp_path / "release", bands=("g", "r"))
+
+    def plan(**sections: Any) -> Plan:
+        config = parse(tiny.config(**sections), "survey.toml")
+        return make_plan(config, str(tiny.folder), "survey.toml", str(tmp_path / "run"))
+
+    def fails(**sections: Any) -> Fault:
+        with pytest.raises(Refused) as refused:
+            plan(**sections)
+        return refused.value.faults[0]
+
+    several = {**ALL, "bands": ["g", "r"], "gain": {"g": 4.0, "r": 3.0}, "zeropoint": {"g": 27.0, "r": 26.0}}
+    for band, width in (("g", 1.0), ("r", 2.0)):
+        fits.PrimaryHDU(np.outer([1, width, 1], [1, width, 1.0])).writeto(tiny.folder / f"psf_{band}.fits")
+    planned = plan(measure={**several, "psf": "psf_{band}.fits"})
+    options = planned.measurer_options
+    assert options is not None
+    (other,) = options["others"]
+    assert (options["name"], options["gain"], options["zeropoint"]) == ("g", 4.0, 27.0)
+    assert (other["name"], other["gain"], other["zeropoint"]) == ("r", 3.0, 26.0)
+    assert not np.array_equal(options["psf"], other["psf"])
+    for name in ("r50_r", "measure_flags_r", "matched_flux_g", "g_r", "g_r_error", "colour_dispersion_g_r"):
+        assert name in planned.schema.names
+    assert "is one PSF for several bands" in fails(measure={**several, "psf": "psf_g.fits"}).problem
+    assert (
+        "is no band"
+        in fails(measure={**several, "bands": ["g", "r", "K"], "gain": None, "zeropoint": None}).problem
+    )
+    fits.PrimaryHDU(np.outer([1, 2, 1], [1, 2, 1.0])).writeto(tiny.folder / "t0.fits")
+    vary = fails(measure={**several, "psf": "{TILE}.fits"})
+    assert "of one band" in vary.problem
+    assert (
+        plan(measure=ALL).fingerprints["encode"]
+        != plan(measure={**ALL, "errors": "none"}).fingerprints["encode"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"bands": ["g", "r"], "gain": 4.0}, "one number for 2 bands"),
+        ({"bands": ["g", "r"], "gain": {"g": 4.0}}, "g, r are measured: give one number for each"),
+        ({"gain": {"g": 4.0}}, "no bands are named"),
+        ({"bands": ["g", "r"], "band": "g"}, "give one of them"),
+        ({"bands": []}, "bands is empty"),
+        ({"bands": ["g", "G"]}, "names one twice"),
+    ],
+)
+def test_numbers_of_bands_that_do_not_fit_are_taken(settings, told):
+    with pytest.raises(ValidationError, match=told):
+        Measure.model_validate(settings)
 
 
 def test_psf_that_no_stamp_could_hold(fails):

@@ -52,16 +52,16 @@ def tuningfork(monkeypatch, capsys):
 def test_run_ends_with_its_verdicts_in_parquet(run, tuningfork):
     code, text = tuningfork("validate", run)
     assert code == 0, text
-    assert "49 passed, 0 failed, 0 unclear, 0 not run" in text
+    assert "55 passed, 0 failed, 0 unclear, 0 not run" in text
     table = pq.read_table(run / "validation.parquet")
-    assert table.num_rows == 49
+    assert table.num_rows == 55
     (row,) = [r for r in table.to_pylist() if (r["test"], r["what"]) == ("ordering", "m20")]
     assert (row["verdict"], row["required"], row["objects"]) == ("passed", True, 4000)
     assert "M20" in row["statement"]
     assert "Lotz" in row["source"]
     metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
     assert metadata["fingerprint"] == "f1"
-    assert json.loads(metadata["verdicts"])["passed"] == 49
+    assert json.loads(metadata["verdicts"])["passed"] == 55
     assert json.loads(metadata["validate"])["order"] == list(ORDER)
     assert metadata["tuningfork"]
 
@@ -74,7 +74,7 @@ def test_run_on_an_object_store(tuningfork):
     record = {"source": "", "shards": [], "fingerprints": {}, "config": {}}
     storage.write("memory://remote/run.json", json.dumps(record).encode())
     assert tuningfork("validate", "memory://remote")[0] == 0
-    assert pq.read_table(pa.BufferReader(storage.read("memory://remote/validation.parquet"))).num_rows == 49
+    assert pq.read_table(pa.BufferReader(storage.read("memory://remote/validation.parquet"))).num_rows == 55
 
 
 def test_exit_code_3_where_a_required_test_fails(tmp_path, tuningfork):
@@ -162,7 +162,7 @@ def test_every_kind_of_file_gives_the_same(tmp_path, tuningfork):
         assert tuningfork("validate", path, "--to", tmp_path / "out.parquet")[0] == 0
         found.append(pq.read_table(tmp_path / "out.parquet").to_pylist())
     assert all(rows == found[0] for rows in found)
-    assert len(found[0]) == 13
+    assert len(found[0]) == 19
 
 
 def test_tests_change_no_stage(tiny):

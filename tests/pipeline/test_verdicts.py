@@ -28,7 +28,7 @@ def verdicts(rows: dict[tuple[str, str], dict], test: str) -> dict[str, str]:
 def test_galaxies_that_are_what_they_are_called_pass_everything():
     rows = judged(galaxies())
     assert {key: row["verdict"] for key, row in rows.items() if row["verdict"] != "passed"} == {}
-    assert len(rows) == 5 + 6 * 6 + 2 + 6
+    assert len(rows) == 5 + 6 * 6 + 2 + 6 + 6
 
 
 def test_shuffled_classes_fail():
@@ -42,6 +42,7 @@ def test_shuffled_classes_fail():
         "merger_asymmetry",
         "ca_plane",
         "uvj",
+        "disturbance",
         "size_mass",
         "ks",
     ):
@@ -141,6 +142,12 @@ def test_nan_and_infinite_values_count_for_nothing():
         "sn_pixel",
         "u_v",
         "v_j",
+        "multiplicity",
+        "g2",
+        "shape_asymmetry",
+        "outer_asymmetry",
+        "rms_asymmetry2",
+        "colour_dispersion",
     ):
         dirty[name] = dirty[name].astype(np.float32).astype(float)
         clean[name] = clean[name].astype(np.float32).astype(float)

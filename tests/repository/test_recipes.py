@@ -81,9 +81,9 @@ def test_measured_quantity(code):
         '    Column("gini", "gini"',
     )
     changed(
-        code / "kernels/measure/morphology.py",
+        code / "kernels/measure/few_stamps.py",
         '    if "gini" in quantities:\n',
-        '    if "peak" in quantities:\n        found["peak_flux"] = images.flatten(1).amax(dim=1).double() * unit\n'
+        '    if "peak" in quantities:\n        found["peak_flux"] = (images.double() * unit[:, None, None]).flatten(1).amax(dim=1)\n'
         '    if "gini" in quantities:\n',
     )
     changed(

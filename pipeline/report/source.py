@@ -50,6 +50,8 @@ VOTED = {
         "branch_confidence",
         "runner_up",
         "distance",
+        "anomaly",
+        "anomaly_distance",
         "reference_group",
         "vote_kmeans",
         "vote_birch",

@@ -10,11 +10,13 @@ import duckdb
 from rich.markup import escape
 from rich.table import Table
 
-from catalogs import views
+from catalogs import storage, views
 from catalogs.canned import refuse_what_is_not_there
 from pipeline.console import console
 from pipeline.plan import deciding
 from pipeline.results import answers
+from pipeline.rundir import arrays
+from pipeline.rundir.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,9 +47,8 @@ def resolve(run: str, sql: str | None, name: str | None, values: list[str]) -> Q
     if name not in queries:
         raise views.BadQuery(f"there is no query {name!r}; there are: {', '.join(queries)}")
     pairs = dict(value.partition("=")[::2] for value in values)
-    return Question(
-        queries[name].filled(pairs, _of_predictor(run, queries[name], pairs)), queries[name], pairs
-    )
+    given = {**_of_predictor(run, queries[name], pairs), **_of_models(run, queries[name])}
+    return Question(queries[name].filled(pairs, given), queries[name], pairs)
 
 
 def _of_predictor(run: str, query: CannedQuery, values: Mapping[str, str]) -> dict[str, str]:
@@ -56,6 +57,14 @@ def _of_predictor(run: str, query: CannedQuery, values: Mapping[str, str]) -> di
         return {}
     accuracy = values.get("accuracy", query.parameters["accuracy"][0] or "")
     return deciding.decision_of(run, values["question"], accuracy).sql
+
+
+def _of_models(run: str, query: CannedQuery) -> dict[str, str]:
+    """What the run has fitted, where the query asks for that: the mean of its embeddings."""
+    components = RunDirectory(run).components
+    if not query.is_of_models or not storage.exists(components):
+        return {}
+    return {"mean": f"[{', '.join(map(repr, arrays.load(components)['mean'].tolist()))}]"}
 
 
 def once(run: str, question: Question, form: str, to: Path | None) -> None:

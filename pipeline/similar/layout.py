@@ -141,7 +141,7 @@ def layout_of(run: RunDirectory, record: dict[str, Any], folder: str | None) -> 
         if not shards or shards[-1].rows + rows > SHARD_ROWS:
             shards.append(Shard(len(shards), []))
         shards[-1].parts.append((name, rows))
-    where = storage.join(run.url, "index") if folder is None else folder
+    where = run.index if folder is None else folder
     return Layout(where, digest.hexdigest(), looks[0][1], shards)
 
 

@@ -80,13 +80,17 @@ def rankings(seed: int) -> dict[str, Callable[[pd.DataFrame, Scores], Scores]]:
         "anomaly_distance": lambda table, _: table["anomaly_distance"].to_numpy(float),
         "local outlier factor, 5 to 50": lambda _, codes: np.mean([_factor(codes, k) for k in NEIGHBOURS], 0),
         "local outlier factor, 20": lambda _, codes: _factor(codes, 20),
-        "Isolation Forest": lambda _, codes: -IsolationForest(200, random_state=seed).fit(codes).score_samples(codes),
+        "Isolation Forest": lambda _, codes: (
+            -IsolationForest(200, random_state=seed).fit(codes).score_samples(codes)
+        ),
     }
 
 
 def main() -> None:
     """Run the releases and write both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--releases", type=int, default=5)
     parser.add_argument("--most", type=int, help="galaxies, at most")
     parser.add_argument("--keep", type=Path, help="folder where the last release and its run stay")
@@ -126,8 +130,18 @@ def main() -> None:
                 both = found[here].mean(), explained[here].mean(), found_or_explained[here].mean()
                 kinds.setdefault((name, each), []).append(both)
         print(seed, {name: np.round(values[-1], 3).tolist() for name, values in totals.items()}, flush=True)
-    columns = ("found", "found_or_explained", "strangers_explained", "galaxies_explained", "found_of_unexplained")
-    write_csv("anomalies", ("ranked_by", *columns, "seconds"), [_row(name, values) for name, values in totals.items()])
+    columns = (
+        "found",
+        "found_or_explained",
+        "strangers_explained",
+        "galaxies_explained",
+        "found_of_unexplained",
+    )
+    write_csv(
+        "anomalies",
+        ("ranked_by", *columns, "seconds"),
+        [_row(name, values) for name, values in totals.items()],
+    )
     rows = [_row(f"{name}|{kind}", values) for (name, kind), values in kinds.items()]
     write_csv(
         "anomalies_kinds",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -92,22 +93,49 @@ def publish(folder: Path, objects: int, made: Made, like: dict) -> None:
         partition = hats_catalog.Partition(2, number)
         index = np.sort((np.int64(number) << 54) + draw.integers(1 << 54, size=rows))
         ids = np.arange(start, start + rows)
-        flat = pa.array(np.concatenate([made(min(CHUNK, rows - i), number * 1000 + i) for i in range(0, rows, CHUNK)]).reshape(-1))
-        columns = {"_healpix_29": index, "object_id": ids, "ra": draw.uniform(0, 360, rows), "dec": draw.uniform(-60, 60, rows)}
+        flat = pa.array(
+            np.concatenate(
+                [made(min(CHUNK, rows - i), number * 1000 + i) for i in range(0, rows, CHUNK)]
+            ).reshape(-1)
+        )
+        columns = {
+            "_healpix_29": index,
+            "object_id": ids,
+            "ra": draw.uniform(0, 360, rows),
+            "dec": draw.uniform(-60, 60, rows),
+        }
         embedded = pa.table({**columns, "embedding": pa.FixedSizeListArray.from_arrays(flat, type=list_type)})
         hats_catalog.write_partition(str(folder / "embeddings"), partition, embedded)
         flags = np.where(draw.random(rows) < FLAGGED, 2, 0).astype(np.int32)
         group = draw.integers(0, 20, rows).astype(np.int16)
-        more = {"shard": ["a.fits"] * rows, "row": ids, "flags": flags, "measure_flags": np.zeros(rows, np.int32)}
-        voted = {"group": group, "kept": group > 5, "agreement": draw.random(rows, np.float32), "anomaly": 100 * draw.random(rows, np.float32)}
-        hats_catalog.write_partition(str(folder / "catalog"), partition, pa.table({**columns, **more, **voted}))
+        more = {
+            "shard": ["a.fits"] * rows,
+            "row": ids,
+            "flags": flags,
+            "measure_flags": np.zeros(rows, np.int32),
+        }
+        voted = {
+            "group": group,
+            "kept": group > 5,
+            "agreement": draw.random(rows, np.float32),
+            "anomaly": 100 * draw.random(rows, np.float32),
+        }
+        hats_catalog.write_partition(
+            str(folder / "catalog"), partition, pa.table({**columns, **more, **voted})
+        )
         found.append(partition)
     some = made(20_000, 99)
     largest = float(np.abs(some).max()) * 1.5
     summed = moments(some, fixed_point_exponent(largest))
     components = principal_components(summed, 10).to_arrays()
     (folder / "models").mkdir()
-    save_file({k: np.ascontiguousarray(v) for k, v in {**components, **oddness_of(summed, some, largest).to_arrays()}.items()}, folder / "models" / "components.safetensors")
+    save_file(
+        {
+            k: np.ascontiguousarray(v)
+            for k, v in {**components, **oddness_of(summed, some, largest).to_arrays()}.items()
+        },
+        folder / "models" / "components.safetensors",
+    )
     (folder / "run.json").write_text(json.dumps(like))
     (folder / "published.json").write_text("{}")
 
@@ -123,17 +151,26 @@ def forget(*folders: Path) -> None:
                 os.close(file)
 
 
-def command(*words: str) -> tuple[float, float]:
-    """Seconds by the clock, and peak memory (GiB), of a command."""
+def command(*words: str) -> tuple[float, float, float]:
+    """Seconds by the clock, peak memory (GiB), and CPU seconds of a command."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    began, most = time.perf_counter(), 0
-    process = subprocess.Popen([sys.executable, "-m", "pipeline.cli", *words], env=environment, stdout=subprocess.DEVNULL)
+    began, most, before = time.perf_counter(), 0, resource.getrusage(resource.RUSAGE_CHILDREN)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *words], env=environment, stdout=subprocess.DEVNULL
+    )
     while process.poll() is None:
         status = Path(f"/proc/{process.pid}/status").read_text()
-        most = max([most, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))])
+        most = max(
+            [most, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))]
+        )
         time.sleep(0.01)
     assert process.returncode == 0, words
-    return time.perf_counter() - began, most / 2**20
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (
+        time.perf_counter() - began,
+        most / 2**20,
+        used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime,
+    )
 
 
 def brute(index: Index, layout, examples: np.ndarray) -> tuple[list[list[int]], float]:
@@ -155,7 +192,10 @@ def brute(index: Index, layout, examples: np.ndarray) -> tuple[list[list[int]], 
             for number in range(len(examples)):
                 best = np.argpartition(-cosines[:, number], COUNT + 1)[: COUNT + 2]
                 values, rows = found[number]
-                values, rows = np.append(values, cosines[best, number]), np.append(rows, best + before + start)
+                values, rows = (
+                    np.append(values, cosines[best, number]),
+                    np.append(rows, best + before + start),
+                )
                 keep = np.argsort(-values)[: COUNT + 2]
                 found[number] = values[keep], rows[keep]
         before += shard.rows
@@ -164,7 +204,7 @@ def brute(index: Index, layout, examples: np.ndarray) -> tuple[list[list[int]], 
 
 def measure(folder: Path, objects: int, questions: int) -> tuple[object, ...]:
     """One row of the table."""
-    seconds, memory = command("similar", str(folder))
+    seconds, memory, cpu = command("similar", str(folder))
     size = sum(path.stat().st_size for path in (folder / "index").iterdir()) / 2**30
     lists = sum(path.stat().st_size for path in (folder / "index").glob("*.faiss")) / 2**30
     run = RunDirectory(str(folder))
@@ -211,6 +251,7 @@ def measure(folder: Path, objects: int, questions: int) -> tuple[object, ...]:
         objects,
         f"{seconds:.0f}",
         f"{objects / seconds:.0f}",
+        f"{cpu:.0f}",
         f"{memory:.1f}",
         f"{size:.2f}",
         f"{lists:.2f}",
@@ -226,7 +267,16 @@ def measure(folder: Path, objects: int, questions: int) -> tuple[object, ...]:
 
 
 COLUMNS = (
-    *("objects", "index_s", "objects_a_second", "peak_gib", "index_gib", "of_it_lists_gib", "cold_s", "warm_s"),
+    *(
+        "objects",
+        "index_s",
+        "objects_a_second",
+        "peak_gib",
+        "index_gib",
+        "of_it_lists_gib",
+        "cold_s",
+        "warm_s",
+    ),
     *("search_s", "command_s", "brute_force_s", "brute_force_over_search", "recall_at_50", "least_recall"),
 )
 
@@ -246,8 +296,12 @@ def together(codes: np.ndarray, labels, repeats: int = 60) -> list[tuple[object,
                     for seen, m in {"mean": mean, "zero": origin}.items()
                 }
                 ways = {
-                    "mean of the examples, seen from the mean code": similarity(wide, direction(wide[chosen], mean), mean),
-                    "mean of the examples, seen from zero": similarity(wide, direction(wide[chosen], origin), origin),
+                    "mean of the examples, seen from the mean code": similarity(
+                        wide, direction(wide[chosen], mean), mean
+                    ),
+                    "mean of the examples, seen from zero": similarity(
+                        wide, direction(wide[chosen], origin), origin
+                    ),
                     "most like any example, seen from the mean code": each["mean"].max(axis=0),
                     "most like any example, seen from zero": each["zero"].max(axis=0),
                 }
@@ -256,23 +310,36 @@ def together(codes: np.ndarray, labels, repeats: int = 60) -> list[tuple[object,
                     best = np.argsort(-scores, kind="stable")[:COUNT]
                     found.setdefault((way, size), {}).setdefault(name, []).append(having[best].mean())
     return [
-        (way, size, *(f"{np.mean(found[way, size][name]):.2f}" for name in PROPERTIES), f"{np.mean([np.mean(v) for v in found[way, size].values()]):.3f}")
+        (
+            way,
+            size,
+            *(f"{np.mean(found[way, size][name]):.2f}" for name in PROPERTIES),
+            f"{np.mean([np.mean(v) for v in found[way, size].values()]):.3f}",
+        )
         for way, size in found
     ]
 
 
 def main() -> None:
     """Measure and write both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--objects", type=int, nargs="*", default=[1_000_000, 10_000_000])
     parser.add_argument("--questions", type=int, default=100)
-    parser.add_argument("--like", type=Path, required=True, help="run.json of any run: its config goes with the made ones")
+    parser.add_argument(
+        "--like", type=Path, required=True, help="run.json of any run: its config goes with the made ones"
+    )
     parser.add_argument("--scratch", type=Path, help="folder for the runs; default: a temporary one")
     options = parser.parse_args()
     with TemporaryDirectory(dir=options.scratch) as scratch:
         real, labels = codes_of("efigi", Path(scratch))
-        write_csv("similar_examples", ("examples_are", "examples", *PROPERTIES, "mean"), together(real, labels))
-        made = Made(np.concatenate([real, *(codes_of(name, Path(scratch))[0] for name in ("gz1", "gz2_kaggle"))]))
+        write_csv(
+            "similar_examples", ("examples_are", "examples", *PROPERTIES, "mean"), together(real, labels)
+        )
+        made = Made(
+            np.concatenate([real, *(codes_of(name, Path(scratch))[0] for name in ("gz1", "gz2_kaggle"))])
+        )
         like, rows = json.loads(options.like.read_text()), []
         for objects in options.objects:
             folder = Path(scratch) / f"run-{objects}"

@@ -119,7 +119,9 @@ def _hst() -> list[io.BytesIO]:
     found = []
     for archive in sorted((SHARED / "candels_goodss").glob("*.tar.gz")):
         with tarfile.open(archive) as files:
-            bands = {n.rsplit("_", 1)[1][0]: files.extractfile(n) for n in files.getnames() if "segmap" not in n}
+            bands = {
+                n.rsplit("_", 1)[1][0]: files.extractfile(n) for n in files.getnames() if "segmap" not in n
+            }
             planes = [fits.getdata(io.BytesIO(bands[band].read())) for band in HST_BANDS]  # type: ignore[union-attr]
         found.append(_png(np.stack(planes, -1)))
     with fits.open(SHARED / "cosmos" / "btk" / "real_galaxy_images_extension.fits") as hdus:

@@ -106,7 +106,9 @@ def _listed(file: Path) -> list[str]:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         problem = getattr(error, "strerror", None) or "it is no text in UTF-8"
-        raise BadRequest(f"{file}: cannot be read ({problem}). Give a text file with an object_id on every line") from error
+        raise BadRequest(
+            f"{file}: cannot be read ({problem}). Give a text file with an object_id on every line"
+        ) from error
     found = [line.strip() for line in lines if line.strip()]
     if not found:
         raise BadRequest(f"{file}: names no object. Give a text file with an object_id on every line")

@@ -51,7 +51,9 @@ def anomalies(url: str, count: int = 50, *, flagged: bool = False) -> Odd:
     """
     source = open_source(url)
     if "anomaly_distance" not in source.columns:
-        raise BadRequest(f"{url}: its catalog has no column 'anomaly_distance': it was made by an earlier version. Run it again with this one")
+        raise BadRequest(
+            f"{url}: its catalog has no column 'anomaly_distance': it was made by an earlier version. Run it again with this one"
+        )
     names = ", ".join(f'"{name}"' for name in source.columns if name != "_healpix_29")
     explained = condition(source.columns)
     rows = source.query(

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from actors.embeddings import embeddings_of
 from catalogs import storage
-from catalogs.errors import CannotWrite
+from catalogs.errors import BadRequest, CannotWrite
 from catalogs.explained import are_explained
 from kernels import bags
 from kernels.anomaly import Oddness
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["axes_of", "build"]
 
 SEED = 0x696E646578  # "index" in ASCII: a stream of its own
+ONE_IN = 5
+"""Row groups of a partition, beginning with the first, of which one is looked through for the sample: reading embeddings is half of the work."""
 FINGERPRINT = "fingerprint"
 SUFFIXES = {".faiss", ".codes", ".marks", ".safetensors", ".partial"}
 """Of an index's files: nothing else in its folder is removed."""
@@ -84,21 +86,33 @@ def _is_made(layout: Layout, shard: Shard) -> bool:
 
 
 def _write_cells(layout: Layout, run: RunDirectory, engine: Engine) -> None:
+    names = [name for shard in layout.shards for name, _ in shard.parts]
+    total = sum(storage.parallel(lambda name: _sampled_rows(storage.join(run.embeddings, name)), names))
     cells = cells_for(layout.rows)
-    tasks = [(run, name) for shard in layout.shards for name, _ in shard.parts]
-    found = list(engine.map(_sample, tasks, layout.rows, max(SAMPLE_A_CELL * cells, 1000)))
+    tasks = [(run, name) for name in names]
+    found = list(engine.map(_sample, tasks, total, max(SAMPLE_A_CELL * cells, 1000)))
     ids, points = (np.concatenate(each) for each in zip(*found, strict=True))
     points = points[bags.canonical_order(ids, SEED)]
+    if not len(points):
+        raise BadRequest(f"{run.url}: none of its objects has an embedding")
     centres = centres_of(points, cells)
     ends = np.stack([points.min(axis=0), points.max(axis=0)])
     marked = np.frombuffer(layout.fingerprint.encode(), np.uint8)
     arrays.save(layout.cells, {"centres": centres, "ends": ends, FINGERPRINT: marked})
 
 
-def _sample(run: RunDirectory, name: str, total: int, wanted: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+def _sampled_rows(file: str) -> int:
+    with storage.reading(file, None) as stream:
+        found = pq.ParquetFile(stream).metadata
+    return sum(found.row_group(number).num_rows for number in range(0, found.num_row_groups, ONE_IN))
+
+
+def _sample(
+    run: RunDirectory, name: str, total: int, wanted: int
+) -> tuple[NDArray[Any], NDArray[np.float32]]:
     """Ids and points of some objects of a partition."""
     axes, ids, points = axes_of(run), [], []
-    for rows in _row_groups(storage.join(run.embeddings, name), ["object_id", "embedding"]):
+    for rows in _row_groups(storage.join(run.embeddings, name), ["object_id", "embedding"], ONE_IN):
         values, usable = embeddings_of(rows["embedding"])
         own = rows["object_id"].to_numpy()[usable]
         chosen = bags.in_pilot(own, total, wanted, SEED)
@@ -166,10 +180,10 @@ def _all_row_groups(run: RunDirectory, shard: Shard) -> Iterator[Any]:
         yield from _row_groups(storage.join(run.embeddings, name), ["embedding"])
 
 
-def _row_groups(file: str, columns: list[str]) -> Iterator[Any]:
+def _row_groups(file: str, columns: list[str], step: int = 1) -> Iterator[Any]:
     with storage.reading(file, None) as stream:
         found = pq.ParquetFile(stream)
-        for number in range(found.num_row_groups):
+        for number in range(0, found.num_row_groups, step):
             yield found.read_row_group(number, columns=columns)
 
 
@@ -193,5 +207,6 @@ class _Whole:
         finally:
             self._partial.unlink(missing_ok=True)
         if isinstance(error, OSError | RuntimeError):  # faiss has errors of one kind alone
-            raise CannotWrite(f"{self._file} cannot be written ({error}). Mend that, then run again to go on") from error
-
+            raise CannotWrite(
+                f"{self._file} cannot be written ({error}). Mend that, then run again to go on"
+            ) from error

@@ -122,10 +122,16 @@ def layout_of(run: RunDirectory, record: dict[str, Any], folder: str | None) -> 
         If there are no embeddings, or the index has no place.
     """
     if folder is None and not storage.is_local(run.url):
-        raise BadRequest(f"{run.url} is not on this machine, and an index is mapped into memory: say where it goes with --index FOLDER")
+        raise BadRequest(
+            f"{run.url} is not on this machine, and an index is mapped into memory: say where it goes with --index FOLDER"
+        )
     if folder is not None and not storage.is_local(folder):
         raise BadRequest(f"--index {folder}: an index is mapped into memory: give a folder of this machine")
-    pattern = "dataset/*/*/*.parquet" if storage.exists(storage.join(run.embeddings, "dataset")) else "*.parquet"
+    pattern = (
+        "dataset/Norder=*/Dir=*/*.parquet"
+        if storage.exists(storage.join(run.embeddings, "dataset"))
+        else "*.parquet"
+    )
     files = list(readers.files(run.embeddings, pattern)) if storage.exists(run.published) else []
     if not files:
         unfinished = "there is no catalog yet: finish the run" if not storage.exists(run.published) else ""

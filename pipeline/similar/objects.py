@@ -39,14 +39,18 @@ def places_of(source: Source, layout: Layout, ids: Sequence[str]) -> list[tuple[
     where = {each["id"]: _place(layout, each["file"], each["row"]) for each in found}
     missing = [each for each in ids if each not in where]
     if missing:
-        known = source.query(
-            f"SELECT object_id::VARCHAR AS id FROM objects WHERE object_id IN ({wanted})"
-        )
+        known = source.query(f"SELECT object_id::VARCHAR AS id FROM objects WHERE object_id IN ({wanted})")
         unplaced = {each["id"] for each in known}
         lost = [each for each in missing if each not in unplaced] or missing
-        problem = "has no position, and so no published embedding" if lost[0] in unplaced else "is not in the catalog"
+        problem = (
+            "has no position, and so no published embedding"
+            if lost[0] in unplaced
+            else "is not in the catalog"
+        )
         more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise BadRequest(f"{source.run.url}: object {lost[0]!r} {problem}{more}. Give the object_id of others")
+        raise BadRequest(
+            f"{source.run.url}: object {lost[0]!r} {problem}{more}. Give the object_id of others"
+        )
     return [where[each] for each in ids]
 
 
@@ -59,7 +63,8 @@ def rows_of(source: Source, layout: Layout, hits: Sequence[Hit]) -> list[dict[st
         name, row = layout.shards[hit.shard].place(hit.row)
         by_file.setdefault(name, []).append(row)
     conditions = " OR ".join(
-        f"({FILE} LIKE {literal('%/' + name)} AND {ROW} IN ({', '.join(map(str, rows))}))" for name, rows in by_file.items()
+        f"({FILE} LIKE {literal('%/' + name)} AND {ROW} IN ({', '.join(map(str, rows))}))"
+        for name, rows in by_file.items()
     )
     every = sorted({row for rows in by_file.values() for row in rows})
     narrow = f"{ROW} IN ({', '.join(map(str, every))})"  # which DuckDB can tell from what a row group holds

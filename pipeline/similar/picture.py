@@ -73,7 +73,9 @@ def example_of(path: str, record: dict[str, Any], *, fit: str = "pad") -> Exampl
     except Unfit as error:
         raise BadRequest(f"{path}: {error}. {error.remedy}") from error
     except OSError as error:
-        raise BadRequest(f"{path}: cannot be read ({error.strerror or first_line(error)}). Give a FITS, JPEG, PNG or TIFF file") from error
+        raise BadRequest(
+            f"{path}: cannot be read ({error.strerror or first_line(error)}). Give a FITS, JPEG, PNG or TIFF file"
+        ) from error
     stamp, flags = _stamp(planes, layout)
     if flags & UNUSABLE:
         named = ", ".join(str(flag.name).lower() for flag in Flag if flags & flag & UNUSABLE)
@@ -103,7 +105,9 @@ def _fits(path: str, layout: Images) -> NDArray[np.float32]:
     except (bounds.headers.NotFits, OSError, ValueError, TypeError, KeyError, IndexError) as error:
         if isinstance(error, BadRequest):
             raise
-        raise BadRequest(f"{path}: cannot be read as FITS, JPEG, PNG or TIFF ({first_line(error)})") from error
+        raise BadRequest(
+            f"{path}: cannot be read as FITS, JPEG, PNG or TIFF ({first_line(error)})"
+        ) from error
     if len({plane.shape for plane in planes}) > 1:
         shapes = ", ".join(f"{plane.shape[1]} x {plane.shape[0]}" for plane in planes)
         raise BadRequest(f"{path}: its images differ in size ({shapes}). Give each band the same pixels")
@@ -117,7 +121,9 @@ def _planes(path: str, hdus: fits.HDUList, layout: Images) -> list[NDArray[Any]]
             bounds.check_stamp(number, hdu.header)
             images.append(hdu)
     if not images:
-        raise BadRequest(f"{path}: holds no image. Give one with an image for each band: {', '.join(layout.bands)}")
+        raise BadRequest(
+            f"{path}: holds no image. Give one with an image for each band: {', '.join(layout.bands)}"
+        )
     named = {hdu.name.lower(): hdu for hdu in images}
     if all(band.lower() in named for band in layout.bands):
         images = [named[band.lower()] for band in layout.bands]
@@ -132,7 +138,9 @@ def _planes(path: str, hdus: fits.HDUList, layout: Images) -> list[NDArray[Any]]
 def _check_bands(path: str, found: int, layout: Images) -> None:
     if found != len(layout.bands):
         there = f"{found} band{'s' if found != 1 else ''}"
-        raise BadRequest(f"{path}: has {there}, and the run's stamps have {len(layout.bands)} ({', '.join(layout.bands)}). Give an image of those")
+        raise BadRequest(
+            f"{path}: has {there}, and the run's stamps have {len(layout.bands)} ({', '.join(layout.bands)}). Give an image of those"
+        )
 
 
 def _stamp(planes: NDArray[np.float32], layout: Images) -> tuple[NDArray[np.float32], int]:
@@ -148,15 +156,23 @@ def _stamp(planes: NDArray[np.float32], layout: Images) -> tuple[NDArray[np.floa
     return (resample(stamps, np.array([float(side)]), layout.size) if extents else stamps)[0], flags
 
 
-def _encoded(path: str, stamp: NDArray[np.float32], config: Config, record: dict[str, Any]) -> NDArray[np.float16]:
+def _encoded(
+    path: str, stamp: NDArray[np.float32], config: Config, record: dict[str, Any]
+) -> NDArray[np.float16]:
     source = record["source"]
-    folder = str(storage.local_path(source).resolve().parent) if storage.is_local(source) else source.rsplit("/", 1)[0]
+    folder = (
+        str(storage.local_path(source).resolve().parent)
+        if storage.is_local(source)
+        else source.rsplit("/", 1)[0]
+    )
     options = {**encoder_options(config, folder), "device": "cpu", "batch_size": 1}
     _, weights, faults = look_at_encoder(config, source, options)
     if faults:
         raise BadRequest(str(faults[0]))
     if weights != record["seen"]["weights"]:
-        raise BadRequest(f"{options['checkpoint']}: is not the encoder that the run was made with. Put that back to encode {path}")
+        raise BadRequest(
+            f"{options['checkpoint']}: is not the encoder that the run was made with. Put that back to encode {path}"
+        )
     segmenter = segmenter_options(config)
     work = EncodeAndMeasure(options, None, None if segmenter is None else {**segmenter, "photons": False})
     lists = pa.FixedSizeListArray.from_arrays(pa.array(stamp.reshape(-1)), stamp.size)

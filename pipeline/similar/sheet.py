@@ -76,7 +76,11 @@ def write(
         for values, png in cards
     ]
     page = pages.get_template("sheet.html.j2").render(
-        title=title, about=about, examples=[(name, _url(png)) for name, png in examples], cards=shown, gone=gone
+        title=title,
+        about=about,
+        examples=[(name, _url(png)) for name, png in examples],
+        cards=shown,
+        gone=gone,
     )
     storage.write(file, page.encode())
 

@@ -92,7 +92,9 @@ def similar(
     record = source.record
     layout = layout_of(source.run, record, index)
     if len(wanted.ids) > MOST_EXAMPLES:
-        raise BadRequest(f"{len(wanted.ids):,} examples are more than {MOST_EXAMPLES:,}: give fewer, their mean hardly changes")
+        raise BadRequest(
+            f"{len(wanted.ids):,} examples are more than {MOST_EXAMPLES:,}: give fewer, their mean hardly changes"
+        )
     places = places_of(source, layout, list(dict.fromkeys(wanted.ids))) if wanted.ids else []
     images: list[Example] = []
     if wanted.images:
@@ -127,7 +129,10 @@ def make(layout: Layout, run: RunDirectory, record: dict[str, Any], address: str
 
     began = time.perf_counter()
     settings = Config.model_validate(record["config"]).run
-    with locked(layout.folder, "similar"), started("local" if address is None else "ray", settings, address) as engine:
+    with (
+        locked(layout.folder, "similar"),
+        started("local" if address is None else "ray", settings, address) as engine,
+    ):
         if not layout.is_finished:  # by another command, while this one waited
             with console.status("making the index") as status:
                 build(layout, run, engine, lambda text: status.update(f"making the index: {text}"))
@@ -139,11 +144,14 @@ def make(layout: Layout, run: RunDirectory, record: dict[str, Any], address: str
 def _codes(
     index: Index, places: Sequence[tuple[int, int]], ids: Sequence[str], images: Sequence[Example]
 ) -> NDArray[np.floating]:
-    codes = [index.code(*place) for place in places]
-    lost = [id_ for id_, code in zip(ids, codes, strict=True) if code is None]
-    if lost:
-        raise BadRequest(f"object {lost[0]!r} has no embedding: its flags say why. Give the object_id of another")
-    return np.stack([*codes, *(image.code for image in images)])  # type: ignore[arg-type]
+    codes = [image.code for image in images]
+    for id_, place in zip(ids, places, strict=True):
+        code = index.code(*place)
+        if code is None:
+            problem = "has no embedding: its flags say why. Give the object_id of another"
+            raise BadRequest(f"object {id_!r} {problem}")
+        codes.append(code)
+    return np.stack(codes)
 
 
 def _as_hit(place: tuple[int, int]) -> Any:

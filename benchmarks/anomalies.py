@@ -3,7 +3,7 @@
 One object in a hundred of a release is none of EFIGI's galaxies (`benchmarks.strangers`): stars, blank frames, galaxies crossed by cosmic rays, doubled images and HST stamps, as many of each.
 The release is run as it stands, with a run's defaults, and objects are ranked by how odd they are: by the column `anomaly_distance`, and on the same embeddings by the local outlier factor
 (cosine, the mean over 5 to 50 neighbours as AstroPT's authors take it, and 20 neighbours alone) and by an Isolation Forest (200 trees) of scikit-learn. Found are the strangers
-among the first 2 %. With flags, objects that flags explain (`catalogs.canned.EXPLAINED`) come after all others, as in `tuningfork anomalies`: a stranger is then found or explained.
+among the first 2 %. With flags, objects that flags explain (`catalogs.explained`) come after all others, as in `tuningfork anomalies`: a stranger is then found or explained.
 Means over releases with other strangers.
 """
 
@@ -26,6 +26,7 @@ from benchmarks.common import write_csv
 from benchmarks.galaxies import SHARED, SIZE
 from benchmarks.strangers import KINDS, strangers
 from catalogs import views
+from catalogs.explained import condition
 from catalogs.pack import pack
 from pipeline import flow
 from pipeline.plan.plan import plan_of
@@ -61,11 +62,14 @@ def release(folder: Path, seed: int, most: int | None) -> None:
 
 def run(folder: Path) -> pd.DataFrame:
     """The catalog of the release, with its embeddings."""
-    plan = plan_of(folder / "release" / "survey.toml", str(folder / "run"))
+    config = folder / "release" / "survey.toml"
+    with config.open("a") as file:
+        file.write('\n[measure]\nquantities = ["shape"]\n')  # flags need no more
+    plan = plan_of(config, str(folder / "run"))
     plan.run.prepare(plan.record, anew=False, remedy="")
     flow.run(plan, engine="local")
     with views.connect(str(folder / "run")) as connection:
-        sql = f"""SELECT o.*, {views.EXPLAINED} AS explained, embedding FROM objects o
+        sql = f"""SELECT o.*, {condition({"measure_flags": None})} AS explained, embedding FROM objects o
                   JOIN embeddings USING (object_id) WHERE embedding IS NOT NULL ORDER BY object_id"""
         return connection.sql(sql).df()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -12,6 +12,9 @@ from catalogs.errors import BadRequest
 from pipeline.cli.options import Address
 from pipeline.cli.results import Format, RunPath
 from pipeline.console import console
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 finding = typer.Typer()
 
@@ -62,7 +65,6 @@ def similar(
     address: Address = None,
 ) -> None:
     """Find the objects most like an object, an image or a set of examples; without any, only make the index."""
-    from pipeline.results import answers
     from pipeline.similar.similar import Wanted, write_sheet
     from pipeline.similar.similar import similar as find
 
@@ -73,9 +75,7 @@ def similar(
         return
     if sheet is not None:
         write_sheet(found, wanted, sheet, config)
-        console.print(f"sheet: {escape(sheet)}", soft_wrap=True, highlight=False)
-    if sheet is None or to is not None or output != "table":
-        answers.write(found.table, output, to)
+    _write(found.table, sheet, output, to)
 
 
 @finding.command()
@@ -89,16 +89,34 @@ def anomalies(
     config: Moved = None,
 ) -> None:
     """Say which objects are like no others, and why: those that flags explain come after all others."""
-    from pipeline.results import answers
     from pipeline.similar.anomalies import anomalies as find
     from pipeline.similar.anomalies import write_sheet
 
     found = find(run, count, flagged=flagged)
     if sheet is not None:
         write_sheet(found, sheet, config, flagged=flagged)
+    _write(found.table, sheet, output, to)
+
+
+def _short(table: pa.Table) -> pa.Table:
+    """The table as people read it: with as many digits as mean something."""
+    import pyarrow as pa
+
+    for name, digits in {"similarity": 5, "anomaly": 3, "anomaly_distance": 4, "ra": 6, "dec": 6}.items():
+        if name in table.column_names:
+            column = [None if value is None else round(value, digits) for value in table[name].to_pylist()]
+            table = table.set_column(table.column_names.index(name), name, pa.array(column, pa.float64()))
+    return table
+
+
+def _write(table: pa.Table, sheet: str | None, output: Format, to: Path | None) -> None:
+    """Name the sheet, and write the table unless a sheet alone was wanted."""
+    from pipeline.results import answers
+
+    if sheet is not None:
         console.print(f"sheet: {escape(sheet)}", soft_wrap=True, highlight=False)
     if sheet is None or to is not None or output != "table":
-        answers.write(found.table, output, to)
+        answers.write(_short(table) if output == "table" else table, output, to)
 
 
 def _listed(file: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Similar objects at scale: `python -m benchmarks.similar`. Writes similar.csv and similar_examples.csv.
 
-Runs as published, of 10^6 and 10^7 objects: codes of 320 dimensions (float16) made of real ones (galaxy-atto on EFIGI, Galaxy Zoo 1 and the Galaxy Challenge) by going part of the way to one of
+Runs as published, of 10^6 and 10^7 objects: codes of 320 dimensions (float16) made of real ones (galaxy-atto on EFIGI and Galaxy Zoo 1) by going part of the way to one of
 their ten nearest and adding noise of a tenth of the spread along every principal axis; one object in twenty has a flag. `tuningfork similar RUN` makes the index as a
 process of its own. A question asks for the 50 objects most like one object: from opening the index to the rows of the catalog, in one process; `cold` after the files of run and index have been dropped from
 the page cache, `warm` the median of questions after others; `command` is `tuningfork similar RUN --id ID` as typed, with the start of Python. Brute force computes the same similarity of all
@@ -337,9 +337,7 @@ def main() -> None:
         write_csv(
             "similar_examples", ("examples_are", "examples", *PROPERTIES, "mean"), together(real, labels)
         )
-        made = Made(
-            np.concatenate([real, *(codes_of(name, Path(scratch))[0] for name in ("gz1", "gz2_kaggle"))])
-        )
+        made = Made(np.concatenate([real, codes_of("gz1", Path(scratch))[0]]))
         like, rows = json.loads(options.like.read_text()), []
         for objects in options.objects:
             folder = Path(scratch) / f"run-{objects}"

@@ -85,7 +85,7 @@ def rankings(seed: int) -> dict[str, Callable[[pd.DataFrame, Scores], Scores]]:
         "local outlier factor, 5 to 50": lambda _, codes: np.mean([_factor(codes, k) for k in NEIGHBOURS], 0),
         "local outlier factor, 20": lambda _, codes: _factor(codes, 20),
         "Isolation Forest": lambda _, codes: (
-            -IsolationForest(200, random_state=seed).fit(codes).score_samples(codes)
+            -IsolationForest(n_estimators=200, random_state=seed).fit(codes).score_samples(codes)
         ),
     }
 

@@ -73,13 +73,15 @@ class Made:
         square = (self.real**2).sum(axis=1)
         gaps = square[:, None] + square - 2 * self.real @ self.real.T
         self.near = np.argpartition(gaps, 11, axis=1)[:, 1:11]
+        scatter = np.random.default_rng(0).standard_normal((2 * CHUNK, len(real[0])), np.float32)
+        self.noise = (scatter * (0.1 * self.spread)) @ self.axes
 
     def __call__(self, count: int, seed: int) -> np.ndarray:
         draw = np.random.default_rng(seed)
+        noise = self.noise[draw.permutation(len(self.noise))[:count]]
         from_, which = draw.integers(len(self.real), size=count), draw.integers(10, size=count)
         a, b = self.real[from_], self.real[self.near[from_, which]]
-        noise = draw.standard_normal((count, len(self.spread)), np.float32) * (0.1 * self.spread)
-        return (a + draw.random((count, 1), np.float32) * (b - a) + noise @ self.axes).astype(np.float16)
+        return (a + draw.random((count, 1), np.float32) * (b - a) + noise).astype(np.float16)
 
 
 def publish(folder: Path, objects: int, made: Made, like: dict) -> None:
@@ -221,7 +223,7 @@ def measure(folder: Path, objects: int, questions: int) -> tuple[object, ...]:
         looked = time.perf_counter()
         hits = index.search(code[None], COUNT, [place])
         searched = time.perf_counter() - looked
-        rows_of(source, layout, hits)
+        rows_of(source, layout, [hit.place for hit in hits])
         return place, hits, code, time.perf_counter() - began, searched
 
     cold = []
@@ -331,12 +333,14 @@ def main() -> None:
         "--like", type=Path, required=True, help="run.json of any run: its config goes with the made ones"
     )
     parser.add_argument("--scratch", type=Path, help="folder for the runs; default: a temporary one")
+    parser.add_argument("--scale-alone", action="store_true", help="leave the table of examples as it is")
     options = parser.parse_args()
     with TemporaryDirectory(dir=options.scratch) as scratch:
         real, labels = codes_of("efigi", Path(scratch))
-        write_csv(
-            "similar_examples", ("examples_are", "examples", *PROPERTIES, "mean"), together(real, labels)
-        )
+        if not options.scale_alone:
+            write_csv(
+                "similar_examples", ("examples_are", "examples", *PROPERTIES, "mean"), together(real, labels)
+            )
         made = Made(np.concatenate([real, codes_of("gz1", Path(scratch))[0]]))
         like, rows = json.loads(options.like.read_text()), []
         for objects in options.objects:

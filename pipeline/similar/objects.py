@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pipeline.report.source import Source
-    from pipeline.similar.index import Hit
     from pipeline.similar.layout import Layout
 
 __all__ = ["places_of", "rows_of"]
@@ -54,13 +53,13 @@ def places_of(source: Source, layout: Layout, ids: Sequence[str]) -> list[tuple[
     return [where[each] for each in ids]
 
 
-def rows_of(source: Source, layout: Layout, hits: Sequence[Hit]) -> list[dict[str, Any]]:
-    """The catalog's columns of each hit, in their order."""
-    if not hits:
+def rows_of(source: Source, layout: Layout, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    """The catalog's columns of the objects at these places (shard, row), in their order."""
+    if not places:
         return []
     by_file: dict[str, list[int]] = {}
-    for hit in hits:
-        name, row = layout.shards[hit.shard].place(hit.row)
+    for shard, number in places:
+        name, row = layout.shards[shard].place(number)
         by_file.setdefault(name, []).append(row)
     conditions = " OR ".join(
         f"({FILE} LIKE {literal('%/' + name)} AND {ROW} IN ({', '.join(map(str, rows))}))"
@@ -70,7 +69,7 @@ def rows_of(source: Source, layout: Layout, hits: Sequence[Hit]) -> list[dict[st
     narrow = f"{ROW} IN ({', '.join(map(str, every))})"  # which DuckDB can tell from what a row group holds
     found = source.query(f"SELECT * FROM {_reading(source, by_file)} WHERE {narrow} AND ({conditions})")
     where = {_place(layout, each[FILE], each[ROW]): each for each in found}
-    rows = [where[hit.place] for hit in hits]
+    rows = [where[place] for place in places]
     return [{name: value for name, value in row.items() if name not in (FILE, ROW)} for row in rows]
 
 

@@ -14,8 +14,9 @@ from PIL import Image
 
 from actors.embeddings import embeddings_of
 from actors.factory import EncodeAndMeasure
-from catalogs import bounds, storage
+from catalogs import bounds, headers, storage
 from catalogs.cleaning import centre, clean
+from catalogs.compression import compression_of
 from catalogs.errors import BadRequest
 from catalogs.flags import UNUSABLE, Flag
 from catalogs.framing import galaxy_frame
@@ -68,7 +69,10 @@ def example_of(path: str, record: dict[str, Any], *, fit: str = "pad") -> Exampl
     layout = config.survey.images
     try:
         with Path(path).open("rb") as stream:
-            is_picture = picture_format(stream.read(HEAD)) is not None
+            head = stream.read(HEAD)
+        if compression_of(head) is not None:
+            raise BadRequest(f"{path}: is compressed as a whole. Unpack it")
+        is_picture = picture_format(head) is not None
         planes = _picture(path, fit, layout) if is_picture else _fits(path, layout)
     except Unfit as error:
         raise BadRequest(f"{path}: {error}. {error.remedy}") from error
@@ -102,7 +106,7 @@ def _fits(path: str, layout: Images) -> NDArray[np.float32]:
             warnings.simplefilter("ignore")
             with fits.open(path, memmap=False) as hdus:
                 planes = _planes(path, hdus, layout)
-    except (bounds.headers.NotFits, OSError, ValueError, TypeError, KeyError, IndexError) as error:
+    except headers.MALFORMED as error:
         if isinstance(error, BadRequest):
             raise
         raise BadRequest(

@@ -108,7 +108,7 @@ def similar(
     opened = Index(layout, source.run)
     codes = _codes(opened, places, list(dict.fromkeys(wanted.ids)), images)
     hits = opened.search(codes, wanted.count, places, explained=wanted.flagged)
-    rows = rows_of(source, layout, hits)
+    rows = rows_of(source, layout, [hit.place for hit in hits])
     known = [name for name in COLUMNS if name in source.columns]
     shown = {
         "object_id": pa.array([row["object_id"] for row in rows], source.columns["object_id"].type),
@@ -117,7 +117,7 @@ def similar(
         "flags": pa.array([flags_of(source, row) for row in rows], pa.string()),
     }
     examples: list[tuple[str, dict[str, Any] | Example]] = [
-        (str(row["object_id"]), row) for row in rows_of(source, layout, [_as_hit(place) for place in places])
+        (str(row["object_id"]), row) for row in rows_of(source, layout, places)
     ]
     examples += [(Path(path).name, image) for path, image in zip(wanted.images, images, strict=True)]
     return Answer(pa.table(shown), rows, source, examples)
@@ -152,12 +152,6 @@ def _codes(
             raise BadRequest(f"object {id_!r} {problem}")
         codes.append(code)
     return np.stack(codes)
-
-
-def _as_hit(place: tuple[int, int]) -> Any:
-    from pipeline.similar.index import Hit  # noqa: PLC0415
-
-    return Hit(*place, 1.0)
 
 
 def write_sheet(answer: Answer, wanted: Wanted, file: str, config: Path | None) -> None:

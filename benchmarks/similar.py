@@ -27,7 +27,7 @@ import pyarrow as pa
 from safetensors.numpy import save_file
 
 from actors.encoder import Encoder
-from benchmarks.common import write_csv
+from benchmarks.common import read_csv, write_csv
 from benchmarks.galaxies import galaxies
 from catalogs import hats_catalog
 from kernels.anomaly import oddness_of
@@ -42,6 +42,7 @@ from pipeline.similar.layout import layout_of
 from pipeline.similar.objects import places_of, rows_of
 
 COUNT, PARTITION = 50, 500_000
+READ = ("object_id", "shard", "row", "ra", "dec", "group", "kept", "anomaly", "flags", "measure_flags")
 FLAGGED = 0.05
 CHUNK = 100_000
 PROPERTIES = {
@@ -223,7 +224,7 @@ def measure(folder: Path, objects: int, questions: int) -> tuple[object, ...]:
         looked = time.perf_counter()
         hits = index.search(code[None], COUNT, [place])
         searched = time.perf_counter() - looked
-        rows_of(source, layout, [hit.place for hit in hits])
+        rows_of(source, layout, [hit.place for hit in hits], READ)
         return place, hits, code, time.perf_counter() - began, searched
 
     cold = []
@@ -273,6 +274,7 @@ COLUMNS = (
         "objects",
         "index_s",
         "objects_a_second",
+        "index_cpu_s",
         "peak_gib",
         "index_gib",
         "of_it_lists_gib",
@@ -342,13 +344,16 @@ def main() -> None:
                 "similar_examples", ("examples_are", "examples", *PROPERTIES, "mean"), together(real, labels)
             )
         made = Made(np.concatenate([real, codes_of("gz1", Path(scratch))[0]]))
-        like, rows = json.loads(options.like.read_text()), []
+        like = json.loads(options.like.read_text())
+        rows = [
+            tuple(row.values()) for row in read_csv("similar") if int(row["objects"]) not in options.objects
+        ]
         for objects in options.objects:
             folder = Path(scratch) / f"run-{objects}"
             folder.mkdir()
             publish(folder, objects, made, like)
             rows.append(measure(folder, objects, options.questions))
-            write_csv("similar", COLUMNS, rows)
+            write_csv("similar", COLUMNS, sorted(rows, key=lambda row: int(row[0])))
             shutil.rmtree(folder)
 
 

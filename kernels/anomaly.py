@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["NEIGHBOUR", "Oddness", "most_axes", "oddness_of"]
 
 AXES = 64
-"""At most; with 32, 64 and 128, EFIGI's strangers were found best with 64."""
+"""At most; of 10, 32, 64 and 128, strangers among EFIGI were found best along 64."""
 OBJECTS_AN_AXIS = 4
 """Along more axes than that, few objects spread less than others of their kind."""
 NEIGHBOUR = 20

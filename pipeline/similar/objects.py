@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from catalogs import readers, storage
 from catalogs.canned import literal
 from catalogs.errors import BadRequest
+from pipeline.report.source import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,8 +54,10 @@ def places_of(source: Source, layout: Layout, ids: Sequence[str]) -> list[tuple[
     return [where[each] for each in ids]
 
 
-def rows_of(source: Source, layout: Layout, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-    """The catalog's columns of the objects at these places (shard, row), in their order."""
+def rows_of(
+    source: Source, layout: Layout, places: Sequence[tuple[int, int]], columns: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Some columns of the objects at these places (shard, row), in their order."""
     if not places:
         return []
     by_file: dict[str, list[int]] = {}
@@ -65,9 +68,12 @@ def rows_of(source: Source, layout: Layout, places: Sequence[tuple[int, int]]) -
         f"({FILE} LIKE {literal('%/' + name)} AND {ROW} IN ({', '.join(map(str, rows))}))"
         for name, rows in by_file.items()
     )
+    names = ", ".join(map(quoted, columns))
     every = sorted({row for rows in by_file.values() for row in rows})
     narrow = f"{ROW} IN ({', '.join(map(str, every))})"  # which DuckDB can tell from what a row group holds
-    found = source.query(f"SELECT * FROM {_reading(source, by_file)} WHERE {narrow} AND ({conditions})")
+    found = source.query(
+        f"SELECT {names}, {FILE}, {ROW} FROM {_reading(source, by_file)} WHERE {narrow} AND ({conditions})"
+    )
     where = {_place(layout, each[FILE], each[ROW]): each for each in found}
     rows = [where[place] for place in places]
     return [{name: value for name, value in row.items() if name not in (FILE, ROW)} for row in rows]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["extremes_of", "flags_of", "tails"]
 
 FLAGGED = ("flags", "measure_flags")
+"""Columns of named bits."""
 TAIL = 0.005
 """Share of the objects on either side that counts as few."""
 SAMPLE = 100_000

@@ -72,7 +72,7 @@ def write(
         lstrip_blocks=True,
     )
     shown = [
-        ([(name, _shown(value)) for name, value in values.items() if value is not None], _url(png))
+        ([(name, _shown(value)) for name, value in values.items() if value not in (None, "")], _url(png))
         for values, png in cards
     ]
     page = pages.get_template("sheet.html.j2").render(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from catalogs.errors import BadRequest
+from kernels.bands import band_order
 from pipeline.config.file import Config
 from pipeline.console import console
 from pipeline.engine.start import started
@@ -21,7 +22,7 @@ from pipeline.report.source import open_source
 from pipeline.similar.index import Index
 from pipeline.similar.layout import layout_of
 from pipeline.similar.objects import places_of, rows_of
-from pipeline.similar.reasons import flags_of
+from pipeline.similar.reasons import FLAGGED, flags_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,10 @@ __all__ = ["Answer", "Wanted", "similar"]
 
 COLUMNS = ("ra", "dec", "class", "group", "kept", "anomaly")
 """Of the catalog, that stand in an answer where there are any, behind the similarity."""
-MOST_EXAMPLES = 10_000
+DRAWN = ("object_id", "shard", "row")
+"""What finds an object's stamp again."""
+MOST_EXAMPLES, MOST_SHOWN = 10_000, 24
+"""Of a question, and of a sheet."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,13 @@ class Answer:
     table: pa.Table
     """Objects by falling similarity: `object_id`, `similarity`, some columns of the catalog, and `flags` in words."""
     rows: list[dict[str, Any]]
-    """All of their columns."""
+    """Their columns of `DRAWN`."""
     source: Source
-    examples: list[tuple[str, dict[str, Any] | Example]] = field(default_factory=list)
-    """Name of each example, and its columns, or its image."""
+    layout: Layout
+    examples: list[tuple[int, int]]
+    """Places of the objects that are examples."""
+    images: list[tuple[str, Example]]
+    """Name of each image that is one."""
 
 
 def similar(
@@ -108,19 +115,17 @@ def similar(
     opened = Index(layout, source.run)
     codes = _codes(opened, places, list(dict.fromkeys(wanted.ids)), images)
     hits = opened.search(codes, wanted.count, places, explained=wanted.flagged)
-    rows = rows_of(source, layout, [hit.place for hit in hits])
     known = [name for name in COLUMNS if name in source.columns]
+    flags = [name for name in FLAGGED if name in source.columns]
+    rows = rows_of(source, layout, [hit.place for hit in hits], [*DRAWN, *known, *flags])
     shown = {
         "object_id": pa.array([row["object_id"] for row in rows], source.columns["object_id"].type),
         "similarity": pa.array([hit.similarity for hit in hits], pa.float64()),
         **{name: pa.array([row[name] for row in rows], source.columns[name].type) for name in known},
         "flags": pa.array([flags_of(source, row) for row in rows], pa.string()),
     }
-    examples: list[tuple[str, dict[str, Any] | Example]] = [
-        (str(row["object_id"]), row) for row in rows_of(source, layout, places)
-    ]
-    examples += [(Path(path).name, image) for path, image in zip(wanted.images, images, strict=True)]
-    return Answer(pa.table(shown), rows, source, examples)
+    named = [(Path(path).name, image) for path, image in zip(wanted.images, images, strict=True)]
+    return Answer(pa.table(shown), rows, source, layout, places, named)
 
 
 def make(layout: Layout, run: RunDirectory, record: dict[str, Any], address: str | None) -> None:
@@ -160,23 +165,17 @@ def write_sheet(answer: Answer, wanted: Wanted, file: str, config: Path | None) 
     from pipeline.similar import sheet  # noqa: PLC0415
 
     source = answer.source
-    rows = [row for _, row in answer.examples if isinstance(row, dict)]
-    pictures, gone = sheet.pictures_of(source, [*rows, *answer.rows], config)
-    of_rows = iter(pictures[: len(rows)])
-    from kernels.bands import band_order  # noqa: PLC0415
-
+    given = rows_of(source, answer.layout, answer.examples[:MOST_SHOWN], DRAWN)
+    pictures, gone = sheet.pictures_of(source, [*given, *answer.rows], config)
     order = band_order(source.record["config"]["survey"]["images"]["bands"])
-    examples = []
-    for name, each in answer.examples:
-        if isinstance(each, dict):
-            examples.append((name, next(of_rows)))
-        else:
-            buffer = io.BytesIO()
-            Image.fromarray(drawn(each.stamp[None].copy(), order)[0]).save(buffer, "PNG")
-            examples.append((name, buffer.getvalue()))
+    examples = [(str(row["object_id"]), picture) for row, picture in zip(given, pictures, strict=False)]
+    for name, each in answer.images[:MOST_SHOWN]:
+        buffer = io.BytesIO()
+        Image.fromarray(drawn(each.stamp[None].copy(), order)[0]).save(buffer, "PNG")
+        examples.append((name, buffer.getvalue()))
     cards = [
         (values, picture)
-        for values, picture in zip(answer.table.to_pylist(), pictures[len(rows) :], strict=True)
+        for values, picture in zip(answer.table.to_pylist(), pictures[len(given) :], strict=True)
     ]
     name = source.record["config"]["survey"]["name"]
     of_all = "all objects with an embedding" if wanted.flagged else "objects that no flag explains"

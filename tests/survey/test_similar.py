@@ -173,7 +173,7 @@ def test_an_image_of_an_object_is_not_like_it(ended, tmp_path, kind):
         Image.fromarray(grey).save(tmp_path / "image.png")
         file = tmp_path / "image.png"
     found = similar(str(ended), Wanted(images=[str(file)], count=3))
-    assert found.examples[0][0] == file.name
+    assert found.images[0][0] == file.name
     ids, alike = found.table["object_id"].to_pylist(), found.table["similarity"].to_pylist()
     assert ids[0] == 12 or kind == "grey PNG"
     assert alike[0] > (0.8 if kind == "grey PNG" else 0.99)

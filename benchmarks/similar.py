@@ -39,10 +39,9 @@ from pipeline.report.source import open_source
 from pipeline.rundir.run_directory import RunDirectory
 from pipeline.similar.index import Index
 from pipeline.similar.layout import layout_of
-from pipeline.similar.objects import places_of, rows_of
+from pipeline.similar.objects import Objects
 
 COUNT, PARTITION = 50, 500_000
-READ = ("object_id", "shard", "row", "ra", "dec", "group", "kept", "anomaly", "flags", "measure_flags")
 FLAGGED = 0.05
 CHUNK = 100_000
 PROPERTIES = {
@@ -219,12 +218,13 @@ def measure(folder: Path, objects: int, questions: int) -> tuple[object, ...]:
         source = open_source(str(folder))
         layout = layout_of(run, source.record, None)
         index = Index(layout, run)
-        (place,) = places_of(source, layout, [str(number)])
+        objects = Objects(source, layout)
+        (place,) = objects.places([str(number)])
         code = index.code(*place)
         looked = time.perf_counter()
         hits = index.search(code[None], COUNT, [place])
         searched = time.perf_counter() - looked
-        rows_of(source, layout, [hit.place for hit in hits], READ)
+        objects.rows([hit.place for hit in hits])
         return place, hits, code, time.perf_counter() - began, searched
 
     cold = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,7 @@ import pyarrow.parquet as pq
 
 from actors.embeddings import embeddings_of
 from catalogs import storage
-from catalogs.errors import BadRequest, CannotWrite
+from catalogs.errors import BadRequest
 from catalogs.explained import are_explained
 from kernels import bags
 from kernels.anomaly import Oddness
@@ -21,6 +19,7 @@ from kernels.nearest import nearest
 from kernels.similarity import SAMPLE_A_CELL, Axes, cells_for, centres_of
 from pipeline.rundir import arrays
 from pipeline.similar.layout import EXPLAINED, USABLE
+from pipeline.similar.whole_file import WholeFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -127,7 +126,7 @@ def _make_shard(layout: Layout, run: RunDirectory, shard: Shard) -> None:
     index = _empty(cells["centres"], cells["ends"])
     marks = [_marks(storage.join(run.catalog, name)) for name, _ in shard.parts]
     there: list[NDArray[np.bool_]] = []
-    with _Whole(layout.file(shard, "codes")) as partial, partial.open("wb") as sink:
+    with WholeFile(layout.file(shard, "codes")) as partial, partial.open("wb") as sink:
         for rows in _all_row_groups(run, shard):
             values, usable = embeddings_of(rows["embedding"])
             every = np.zeros((len(usable), layout.features), np.float16)
@@ -138,7 +137,7 @@ def _make_shard(layout: Layout, run: RunDirectory, shard: Shard) -> None:
             there.append(usable)
     marked = np.concatenate(marks) | np.where(np.concatenate(there), USABLE, 0).astype(np.uint8)
     storage.write(layout.file(shard, "marks"), marked.tobytes())
-    with _Whole(layout.file(shard, "faiss")) as partial:
+    with WholeFile(layout.file(shard, "faiss")) as partial:
         faiss.write_index(index, str(partial))
 
 
@@ -185,28 +184,3 @@ def _row_groups(file: str, columns: list[str], step: int = 1) -> Iterator[Any]:
         found = pq.ParquetFile(stream)
         for number in range(0, found.num_row_groups, step):
             yield found.read_row_group(number, columns=columns)
-
-
-class _Whole:
-    """Gives the path of a partial file, which becomes the whole one when the block ends well."""
-
-    def __init__(self, file: str) -> None:
-        self._file = storage.local_path(file)
-        self._partial = self._file.with_name(f".{self._file.name}.{uuid.uuid4().hex}.partial")
-
-    def __enter__(self) -> Path:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        return self._partial
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        try:
-            if kind is None:
-                with self._partial.open("rb+") as stream:
-                    os.fsync(stream.fileno())
-                self._partial.replace(self._file)
-        finally:
-            self._partial.unlink(missing_ok=True)
-        if isinstance(error, OSError | RuntimeError):  # faiss has errors of one kind alone
-            raise CannotWrite(
-                f"{self._file} cannot be written ({error}). Mend that, then run again to go on"
-            ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.source import MEASURED, quoted
+from pipeline.similar.objects import FLAGGED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["extremes_of", "flags_of", "tails"]
 
-FLAGGED = ("flags", "measure_flags")
-"""Columns of named bits."""
 TAIL = 0.005
 """Share of the objects on either side that counts as few."""
 SAMPLE = 100_000

@@ -21,8 +21,8 @@ from pipeline.output.lock import locked
 from pipeline.report.source import open_source
 from pipeline.similar.index import Index
 from pipeline.similar.layout import layout_of
-from pipeline.similar.objects import places_of, rows_of
-from pipeline.similar.reasons import FLAGGED, flags_of
+from pipeline.similar.objects import SHOWN, Objects
+from pipeline.similar.reasons import flags_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Wanted", "similar"]
 
-COLUMNS = ("ra", "dec", "class", "group", "kept", "anomaly")
-"""Of the catalog, that stand in an answer where there are any, behind the similarity."""
-DRAWN = ("object_id", "shard", "row")
-"""What finds an object's stamp again."""
 MOST_EXAMPLES, MOST_SHOWN = 10_000, 24
 """Of a question, and of a sheet."""
 
@@ -66,11 +62,10 @@ class Answer:
     table: pa.Table
     """Objects by falling similarity: `object_id`, `similarity`, some columns of the catalog, and `flags` in words."""
     rows: list[dict[str, Any]]
-    """Their columns of `DRAWN`."""
+    """Their columns, see `pipeline.similar.objects`."""
     source: Source
-    layout: Layout
-    examples: list[tuple[int, int]]
-    """Places of the objects that are examples."""
+    examples: list[dict[str, Any]]
+    """The same of the objects that are examples."""
     images: list[tuple[str, Example]]
     """Name of each image that is one."""
 
@@ -102,7 +97,8 @@ def similar(
         raise BadRequest(
             f"{len(wanted.ids):,} examples are more than {MOST_EXAMPLES:,}: give fewer, their mean hardly changes"
         )
-    places = places_of(source, layout, list(dict.fromkeys(wanted.ids))) if wanted.ids else []
+    objects, ids = Objects(source, layout), list(dict.fromkeys(wanted.ids))
+    places = objects.places(ids)  # before an index is made, which may take long
     images: list[Example] = []
     if wanted.images:
         from pipeline.similar.picture import example_of  # noqa: PLC0415 - which loads torch
@@ -113,11 +109,10 @@ def similar(
     if not places and not images:
         return None
     opened = Index(layout, source.run)
-    codes = _codes(opened, places, list(dict.fromkeys(wanted.ids)), images)
+    codes = _codes(opened, places, ids, images)
     hits = opened.search(codes, wanted.count, places, explained=wanted.flagged)
-    known = [name for name in COLUMNS if name in source.columns]
-    flags = [name for name in FLAGGED if name in source.columns]
-    rows = rows_of(source, layout, [hit.place for hit in hits], [*DRAWN, *known, *flags])
+    known = [name for name in SHOWN if name in source.columns]
+    rows = objects.rows([hit.place for hit in hits])
     shown = {
         "object_id": pa.array([row["object_id"] for row in rows], source.columns["object_id"].type),
         "similarity": pa.array([hit.similarity for hit in hits], pa.float64()),
@@ -125,7 +120,7 @@ def similar(
         "flags": pa.array([flags_of(source, row) for row in rows], pa.string()),
     }
     named = [(Path(path).name, image) for path, image in zip(wanted.images, images, strict=True)]
-    return Answer(pa.table(shown), rows, source, layout, places, named)
+    return Answer(pa.table(shown), rows, source, objects.rows(places[:MOST_SHOWN]), named)
 
 
 def make(layout: Layout, run: RunDirectory, record: dict[str, Any], address: str | None) -> None:
@@ -165,7 +160,7 @@ def write_sheet(answer: Answer, wanted: Wanted, file: str, config: Path | None) 
     from pipeline.similar import sheet  # noqa: PLC0415
 
     source = answer.source
-    given = rows_of(source, answer.layout, answer.examples[:MOST_SHOWN], DRAWN)
+    given = answer.examples
     pictures, gone = sheet.pictures_of(source, [*given, *answer.rows], config)
     order = band_order(source.record["config"]["survey"]["images"]["bands"])
     examples = [(str(row["object_id"]), picture) for row, picture in zip(given, pictures, strict=False)]

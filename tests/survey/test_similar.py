@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
@@ -155,6 +156,19 @@ def test_an_index_of_other_embeddings_is_asked(again):
     )
     similar(str(again), Wanted(["5"]))
     assert files_of(again / "index")["shard-00000.codes"] != before["shard-00000.codes"]
+
+
+def test_answers_show_columns_of_an_earlier_catalog(again):
+    before = similar(str(again), Wanted(["5"], count=60)).table.to_pylist()
+    for file in (again / "catalog").rglob("Npix=*.parquet"):
+        table = pq.read_table(file)
+        place = table.schema.get_field_index("group")
+        pq.write_table(
+            table.set_column(place, table.schema.field(place), pc.add(table["group"], 1).cast("int16")), file
+        )
+    after = similar(str(again), Wanted(["5"], count=60)).table.to_pylist()
+    assert [row["group"] for row in after] == [row["group"] + 1 for row in before]
+    assert len(list((again / "index").glob("*.rows"))) == 1
 
 
 @pytest.mark.parametrize("kind", ["plane", "cube", "named", "grey PNG"])

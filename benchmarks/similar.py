@@ -215,7 +215,7 @@ def measure(folder: Path, objects: int, questions: int) -> tuple[object, ...]:
 
     def ask(number: int) -> tuple[tuple[int, int], list, np.ndarray, float, float]:
         began = time.perf_counter()
-        source = open_source(str(folder))
+        source = open_source(str(folder), for_plots=False)
         layout = layout_of(run, source.record, None)
         index = Index(layout, run)
         objects = Objects(source, layout)
@@ -233,7 +233,7 @@ def measure(folder: Path, objects: int, questions: int) -> tuple[object, ...]:
         cold.append(ask(int(number))[3])
     ask(int(ids[0]))
     asked = [ask(int(number)) for number in ids]
-    source = open_source(str(folder))
+    source = open_source(str(folder), for_plots=False)
     layout = layout_of(run, source.record, None)
     index = Index(layout, run)
     index.search(asked[0][2][None], COUNT)

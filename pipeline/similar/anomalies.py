@@ -49,7 +49,7 @@ def anomalies(url: str, count: int = 50, *, flagged: bool = False) -> Odd:
     Refused, BadRequest, NoCatalog
         If the run has no catalog yet, or one of a version that did not look for odd objects.
     """
-    source = open_source(url)
+    source = open_source(url, for_plots=False)
     if "anomaly_distance" not in source.columns:
         raise BadRequest(
             f"{url}: its catalog has no column 'anomaly_distance': it was made by an earlier version. Run it again with this one"

@@ -90,7 +90,7 @@ def similar(
     Refused, BadRequest, NoCatalog
         If there is nothing to ask, or an example cannot be one.
     """
-    source = open_source(url)
+    source = open_source(url, for_plots=False)
     record = source.record
     layout = layout_of(source.run, record, index)
     if len(wanted.ids) > MOST_EXAMPLES:

@@ -207,7 +207,6 @@ def brute(index: Index, layout, examples: np.ndarray) -> tuple[list[list[int]], 
 def measure(folder: Path, objects: int, questions: int) -> tuple[object, ...]:
     """One row of the table."""
     seconds, memory, cpu = command("similar", str(folder))
-    size = sum(path.stat().st_size for path in (folder / "index").iterdir()) / 2**30
     lists = sum(path.stat().st_size for path in (folder / "index").glob("*.faiss")) / 2**30
     run = RunDirectory(str(folder))
     draw = np.random.default_rng(5)
@@ -233,6 +232,7 @@ def measure(folder: Path, objects: int, questions: int) -> tuple[object, ...]:
         cold.append(ask(int(number))[3])
     ask(int(ids[0]))
     asked = [ask(int(number)) for number in ids]
+    size = sum(path.stat().st_size for path in (folder / "index").iterdir()) / 2**30
     source = open_source(str(folder), for_plots=False)
     layout = layout_of(run, source.record, None)
     index = Index(layout, run)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.embeddings import embeddings_of, rows_of, to_arrow
+from kernels.anomaly import NEIGHBOUR, Oddness
 from kernels.confidence import Calibration, level_share
 from kernels.moments import Components, project
 from kernels.vote import Ensemble, kept, vote
@@ -37,6 +38,8 @@ class Voter:
         (groups,) branch of each group, from `kernels.confidence.branches`.
     groups, branches : mapping of arrays, optional
         `Calibration.to_arrays()` of the groups and of their branches; None where there is one bag, and so no confidence.
+    oddness : mapping of arrays, optional
+        `Oddness.to_arrays()`; without it nobody learns how odd objects are.
     """
 
     def __init__(
@@ -49,10 +52,12 @@ class Voter:
         level: NDArray[np.int16],
         groups: Mapping[str, NDArray[np.generic]] | None = None,
         branches: Mapping[str, NDArray[np.generic]] | None = None,
+        oddness: Mapping[str, NDArray[np.generic]] | None = None,
     ) -> None:
         self._components = Components.from_arrays(components)
         self._ensemble = Ensemble.from_arrays(ensemble)
         self._rule, self._threshold, self._level = rule, threshold, level
+        self._oddness = None if oddness is None else Oddness.from_arrays(oddness)
         self._calibrations = None
         if groups is not None and branches is not None:
             self._calibrations = Calibration.from_arrays(groups), Calibration.from_arrays(branches)
@@ -83,6 +88,7 @@ class Voter:
         decides = {"branches": branch_confidence, "confidence": confidence}.get(self._rule, ballot.agreement)
         if self._rule == "classes":
             decides = level_share(ballot.shares, ballot.group, self._level)
+        anomaly, far = (unknown, unknown) if self._oddness is None else self._oddness(values)
         found = {
             "group": ballot.group,
             "kept": kept(decides, self._rule, self._threshold),
@@ -92,6 +98,8 @@ class Voter:
             "branch_confidence": branch_confidence,
             "runner_up": ballot.runner_up,
             "distance": ballot.distance,
+            "anomaly": anomaly,
+            "anomaly_distance": far,
             "reference_group": ballot.reference_group,
             **{f"vote_{family}": groups for family, groups in ballot.family_groups.items()},
         }
@@ -124,6 +132,16 @@ class Voter:
             ),
             ("runner_up", pa.int16(), "group with the second most votes, null if there is none"),
             ("distance", pa.float32(), "distance to the group's centre among the principal components"),
+            (
+                "anomaly",
+                pa.float32(),
+                "how odd: percentile, 0 to 100, of anomaly_distance among a sample of the release",
+            ),
+            (
+                "anomaly_distance",
+                pa.float32(),
+                f"distance of the code to the {NEIGHBOUR}th nearest of a sample; one object in a hundred exceeds 1",
+            ),
             ("reference_group", pa.int16(), "group by the single reference k-means, which does not vote"),
             *(
                 (f"vote_{f}", pa.int16(), f"group with the most votes among the {f} members")
@@ -135,6 +153,8 @@ class Voter:
             "confidence": "stat.probability",
             "branch_confidence": "stat.probability",
             "kept": "meta.code.qual",
+            "anomaly": "stat.rank",
+            "anomaly_distance": "stat.value",
         }
         return pa.schema(
             [

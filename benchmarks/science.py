@@ -1,4 +1,4 @@
-"""The tables of docs/method.md, vote.md, encoder.md, networks.md, predictors.md, experts.md, denoiser.md, measurement.md, diffusion.md and operations.md, from the CSVs of their benchmarks."""
+"""The tables of docs/method.md, vote.md, encoder.md, networks.md, predictors.md, experts.md, denoiser.md, measurement.md, diffusion.md, similar.md and operations.md, from the CSVs of their benchmarks."""
 
 from __future__ import annotations
 
@@ -56,6 +56,12 @@ def tables() -> dict[Path, dict[str, str]]:
             "extents values": _plain("extents_values"),
         },
         "operations": {"like": _plain("like")},
+        "similar": {
+            "similar examples": _plain("similar_examples"),
+            "similar": _turned("similar"),
+            "anomalies": _plain("anomalies"),
+            "anomalies kinds": _plain("anomalies_kinds"),
+        },
         "predictors": {
             "predictors": _plain("predictors"),
             "tree heads": _plain("tree_heads"),
@@ -165,6 +171,14 @@ def _accuracies(name: str) -> str:
     agreed = {row["question"]: row["agreed"] for row in rows}
     lines = [[_code(q), n, *(cells[q, method] for method in methods)] for q, n in agreed.items()]
     return _table(["question", "galaxies", *methods], lines)
+
+
+def _turned(name: str) -> str:
+    """A table with a row for each column, whose first column is the head."""
+    rows = read_csv(name)
+    names = list(rows[0])
+    head = [names[0], *(f"{int(row[names[0]]):,}" for row in rows)]
+    return _table(head, [[column.replace("_", " "), *(row[column] for row in rows)] for column in names[1:]])
 
 
 def _plain(name: str) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PARAMETER = re.compile(r"^-- :(\w+)(?: = (.*?))?: (.*)$", re.MULTILINE)
 CLASSES = frozenset({"order", "early", "late", "irregular"})
 """Parameters that are lists of class names."""
+LISTS = CLASSES | {"ids"}
+"""Parameters that are lists of texts."""
 NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?")
 OF_NUMBERS = frozenset({"purity"})
 """Queries whose column must hold numbers."""
@@ -54,6 +56,11 @@ class CannedQuery:
         """Whether a predictor's file must say part of the SQL."""
         return "{outside}" in self.sql
 
+    @property
+    def is_of_models(self) -> bool:
+        """Whether what a run has fitted must say part of the SQL."""
+        return "{mean}" in self.sql
+
     def filled(self, values: Mapping[str, str], given: Mapping[str, str] = MappingProxyType({})) -> str:
         """The SQL with `{name}` replaced: columns as quoted identifiers, names as quoted text, all else must be a number or a list of them.
 
@@ -75,6 +82,8 @@ class CannedQuery:
             raise BadQuery(f"query {self.name!r} has no parameter {unknown[0]!r}; it has: {known}")
         if self.is_of_predictor and not given:
             raise BadQuery(f"query {self.name!r} needs a run with a predictor that answers the question")
+        if self.is_of_models and "mean" not in given:
+            raise BadQuery(f"query {self.name!r} needs a run that knows its mean embedding")
         typed = dict(given)
         for name, (default, about) in self.parameters.items():
             value = values.get(name, default)
@@ -88,7 +97,7 @@ class CannedQuery:
             return identifier(value)
         if name in ("id", "question"):
             return literal(value)
-        if name in CLASSES:
+        if name in LISTS:
             return ", ".join(literal(part.strip()) for part in value.split(","))
         if name == "count":
             if re.fullmatch(r"\s*[0-9]{1,9}\s*", value) and int(value):
@@ -129,8 +138,10 @@ def refuse_what_is_not_there(
     """
     if "column" in values:
         _refuse_column(connection, query, values["column"])
-    if "id" in values:
-        _refuse_object(connection, query, values["id"])
+    for name in [values["id"]] if "id" in values else _ids(values):
+        _refuse_object(connection, query, name)
+    if "embeddings" in query.sql:
+        _refuse_without_embeddings(connection, query)
 
 
 def _refuse_column(connection: duckdb.DuckDBPyConnection, query: CannedQuery, name: str) -> None:
@@ -146,9 +157,17 @@ def _refuse_column(connection: duckdb.DuckDBPyConnection, query: CannedQuery, na
         raise BadQuery(f"query {query.name!r}: column {name!r} holds {kind}, not numbers. Name another")
 
 
-def _refuse_object(connection: duckdb.DuckDBPyConnection, query: CannedQuery, name: str) -> None:
+def _ids(values: Mapping[str, str]) -> list[str]:
+    return [each.strip() for each in values["ids"].split(",")] if "ids" in values else []
+
+
+def _refuse_without_embeddings(connection: duckdb.DuckDBPyConnection, query: CannedQuery) -> None:
     if not connection.execute("SELECT 1 FROM duckdb_views() WHERE view_name = 'embeddings'").fetchall():
         raise BadQuery(f"query {query.name!r}: the run has published no embeddings ([publish] embeddings)")
+
+
+def _refuse_object(connection: duckdb.DuckDBPyConnection, query: CannedQuery, name: str) -> None:
+    _refuse_without_embeddings(connection, query)
 
     def has_row(view: str, condition: str) -> bool:
         sql = f"SELECT 1 FROM {view} WHERE object_id::VARCHAR = {literal(name)} AND {condition} LIMIT 1"

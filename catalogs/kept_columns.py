@@ -37,7 +37,7 @@ RESERVED = {
         "_healpix_29",
     ),
     *("group", "kept", "agreement", "confidence", "branch", "branch_confidence"),
-    *("runner_up", "distance", "reference_group", "norder", "dir", "npix"),
+    *("runner_up", "distance", "anomaly", "anomaly_distance", "reference_group", "norder", "dir", "npix"),
 }
 
 

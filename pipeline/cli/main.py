@@ -17,6 +17,7 @@ from pipeline.cli.releases import releases
 from pipeline.cli.results import results
 from pipeline.cli.run import running
 from pipeline.cli.serving import serving_commands
+from pipeline.cli.similar import finding
 from pipeline.cli.train import training
 from pipeline.console import console
 from pipeline.engine.interrupts import FAULTS, INTERRUPTED, REFUSED, leave
@@ -33,6 +34,7 @@ app.add_typer(running)
 app.add_typer(serving_commands)
 app.add_typer(releases)
 app.add_typer(results)
+app.add_typer(finding)
 app.add_typer(augmenting)
 app.add_typer(training, name="train")
 

@@ -73,7 +73,15 @@ EVIDENCE = (
 """Measured columns whose medians are kept with every group, where a run has them."""
 VOTED = {
     *("class", "class_share", "group", "kept", "agreement", "confidence", "branch", "branch_confidence"),
-    *("runner_up", "distance", "reference_group", "finished_class", "finished_probability"),
+    *(
+        "runner_up",
+        "distance",
+        "anomaly",
+        "anomaly_distance",
+        "reference_group",
+        "finished_class",
+        "finished_probability",
+    ),
 }
 """Columns of the catalog that come from the vote, beside those that start with `vote_`."""
 NO_PARAMETERS = {"object_id", "ra", "dec", "shard", "row", "flags", "measure_flags"}

@@ -50,6 +50,8 @@ VOTED = {
         "branch_confidence",
         "runner_up",
         "distance",
+        "anomaly",
+        "anomaly_distance",
         "reference_group",
         "vote_kmeans",
         "vote_birch",
@@ -157,8 +159,14 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def open_source(url: str) -> Source:
+def open_source(url: str, *, for_plots: bool = True) -> Source:
     """Open a run that has published its catalog.
+
+    Parameters
+    ----------
+    url : str
+    for_plots : bool
+        Whether columns go on axes: then all of their values are looked at, for identifiers among them.
 
     Raises
     ------
@@ -175,7 +183,7 @@ def open_source(url: str) -> Source:
     known = described.fields(url, *described.OBJECTS)
     columns = {}
     schema = connection.sql("SELECT * FROM objects LIMIT 0").to_arrow_table().schema
-    identifiers = _identifiers(connection, schema)
+    identifiers = _identifiers(connection, schema) if for_plots else set()
     for item in schema:
         metadata = described.texts(known[item.name]) if item.name in known else {}
         metadata = {"unit": metadata.get("unit", ""), "description": metadata.get("description", "")}

@@ -18,6 +18,8 @@ from catalogs.views import NoCatalog
 from pipeline.console import console
 from pipeline.plan import deciding
 from pipeline.results import answers
+from pipeline.rundir import arrays
+from pipeline.rundir.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,9 +50,8 @@ def resolve(run: str, sql: str | None, name: str | None, values: list[str]) -> Q
     if name not in queries:
         raise views.BadQuery(f"there is no query {name!r}; there are: {', '.join(queries)}")
     pairs = dict(value.partition("=")[::2] for value in values)
-    return Question(
-        queries[name].filled(pairs, _of_predictor(run, queries[name], pairs)), queries[name], pairs
-    )
+    given = {**_of_predictor(run, queries[name], pairs), **_of_models(run, queries[name])}
+    return Question(queries[name].filled(pairs, given), queries[name], pairs)
 
 
 def _of_predictor(run: str, query: CannedQuery, values: Mapping[str, str]) -> dict[str, str]:
@@ -66,6 +67,14 @@ def repair(run: str) -> None:
     views.connect(run).close()  # of what cannot be read there are no views
     views.write_database(run)
     console.print(f"rewritten: {escape(run.rstrip('/'))}/catalog.duckdb", soft_wrap=True)
+
+
+def _of_models(run: str, query: CannedQuery) -> dict[str, str]:
+    """What the run has fitted, where the query asks for that: the mean of its embeddings."""
+    components = RunDirectory(run).components
+    if not query.is_of_models or not storage.exists(components):
+        return {}
+    return {"mean": f"[{', '.join(map(repr, arrays.load(components)['mean'].tolist()))}]"}
 
 
 def once(run: str, question: Question, form: str, to: Path | None) -> None:

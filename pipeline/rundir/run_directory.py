@@ -162,6 +162,11 @@ class RunDirectory:
         return storage.join(self.url, "unplaced.parquet")
 
     @property
+    def index(self) -> str:
+        """Index of the published embeddings: a cache that `tuningfork similar` makes and checks by itself, and no stage's."""
+        return storage.join(self.url, "index")
+
+    @property
     def database(self) -> str:
         """DuckDB views of the catalog."""
         return storage.join(self.url, "catalog.duckdb")

@@ -9,6 +9,7 @@ import numpy as np
 
 from catalogs import storage
 from kernels import bags
+from kernels.anomaly import oddness_of
 from kernels.moments import Moments, fixed_point_exponent, moments, principal_components, project
 from pipeline.plan import enough_objects
 from pipeline.rundir import arrays
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def reduce(plan: Plan, engine: Engine) -> None:
-    """Principal components of all embeddings, and the pilot: the sample that strata and alignment rest on."""
+    """Principal components of all embeddings, and the pilot: the sample that strata, alignment and the oddness of objects rest on."""
     run, settings = plan.run, plan.config.fit
     if storage.exists(run.components):
         return
@@ -42,8 +43,8 @@ def reduce(plan: Plan, engine: Engine) -> None:
         summed: Moments | None = None
         ids, values = [], []
         for part_moments, part_ids, part_values in found_by_part:
-            found = Moments.from_arrays(part_moments)
-            summed = found if summed is None else summed + found
+            part = Moments.from_arrays(part_moments)
+            summed = part if summed is None else summed + part
             ids.append(part_ids)
             values.append(part_values)
         assert summed is not None, "a plan has at least one slice"
@@ -52,8 +53,10 @@ def reduce(plan: Plan, engine: Engine) -> None:
         except ValueError as error:
             raise enough_objects.TooFewObjects(f"[reduce] components: {error}. See [encode].") from error
         order = bags.canonical_order(np.concatenate(ids), settings.seed)
-        pilot = project(np.concatenate(values)[order], components)
-        arrays.save(run.components, {**components.to_arrays(), "pilot": pilot, "usable": np.array([total])})
+        sample = np.concatenate(values)[order]
+        found = {"pilot": project(sample, components), "usable": np.array([total])}
+        oddness = oddness_of(summed, sample, largest).to_arrays()
+        arrays.save(run.components, {**components.to_arrays(), **found, **oddness})
 
 
 def _usable_ids(folder: str, names: list[str]) -> NDArray[Any]:

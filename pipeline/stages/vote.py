@@ -45,6 +45,8 @@ def vote(plan: Plan, engine: Engine, *, first: bool = False) -> None:
         "ensemble": ensemble,
         "rule": config.vote.rule,
         **decision(config.vote, Ensemble.from_arrays(ensemble), components["pilot"]),
+        # the first vote only says which groups are rare
+        "oddness": None if first else components,
     }
     engine.stream(
         stream,

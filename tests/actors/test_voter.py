@@ -8,6 +8,7 @@ import pytest
 
 from actors.embeddings import embeddings_of
 from actors.voter import Voter
+from kernels.anomaly import oddness_of
 from kernels.confidence import Calibration, branches, calibrate, level_share
 from kernels.members import fit_member
 from kernels.moments import fixed_point_exponent, moments, principal_components, project
@@ -130,3 +131,16 @@ def test_embeddings_skip_null_lists_also_in_slices_of_a_column(parts):
     values, usable = embeddings_of(column)
     np.testing.assert_array_equal(values, parts[0][11:30:2])
     assert usable.tolist() == [False, True] * 10
+
+
+def test_oddness_lands_on_other_rows_and_is_there_without_a_sample(parts):
+    values = parts[0]
+    largest = float(np.abs(values).max())
+    oddness = oddness_of(moments(values, fixed_point_exponent(largest)), values[:200], largest)
+    missing = np.arange(300) % 7 == 0
+    found = voter_of(parts, oddness=oddness.to_arrays())(table_of(values, missing))
+    percentile, distance = oddness(values)
+    for name, wanted in (("anomaly", percentile), ("anomaly_distance", distance)):
+        column = found[name].to_pylist()
+        assert column == [None if gone else each for gone, each in zip(missing, wanted.tolist())]
+    assert voter_of(parts)(table_of(values, missing))["anomaly"].null_count == 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -69,6 +70,63 @@ def test_crosstab_takes_a_column_with_quotes_and_spaces(run):
 
 def test_neighbours_are_the_nearest_by_cosine_and_not_the_object_itself(run):
     assert [row["object_id"] for row in ask(run, "neighbours", id="o0", count="2")] == ["o1", "o2"]
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    """Pairs of objects across borders of cells, of ra = 0 and at a pole, and twins by their embeddings."""
+    folder = tmp_path_factory.mktemp("crowded")
+    rng = np.random.default_rng(2)
+    ra, dec = rng.uniform(0, 360, 300), np.degrees(np.arcsin(rng.uniform(-1, 1, 300)))
+    near = [
+        (10.0, 5.0),
+        (10.0, 5.0 + 0.9 / 3600),
+        (359.9999, 0.0),
+        (0.0001, 0.0),
+        (0.0, 89.9999),
+        (180.0, 89.9999),
+    ]
+    ra, dec = np.append(ra, [r for r, _ in near]), np.append(dec, [d for _, d in near])
+    ids = np.arange(len(ra))
+    embedding = rng.normal(size=(len(ra), 4)).astype(np.float16)
+    embedding[[7, 9]] = embedding[3]
+    objects = pa.table({"object_id": ids, "ra": ra, "dec": dec, "flags": pa.array(ids * 0, pa.int32())})
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(embedding.reshape(-1)), 4)
+    for name, table in (
+        ("catalog", objects),
+        ("embeddings", pa.table({"object_id": ids, "embedding": lists})),
+    ):
+        (folder / name).mkdir()
+        pq.write_table(table, folder / name / "part-000000.parquet")
+    return str(folder), ra, dec
+
+
+def test_near_duplicates_are_others_than_all_pairs_say(crowded):
+    folder, ra, dec = crowded
+    x = np.stack(
+        [np.cos(np.radians(dec)) * f(np.radians(ra)) for f in (np.cos, np.sin)] + [np.sin(np.radians(dec))], 1
+    )
+    gaps = 2 * np.degrees(np.arcsin(np.linalg.norm(x[:, None] - x, axis=2) / 2)) * 3600
+    for radius in (1.0, 3.0, 36000.0):
+        wanted = {tuple(map(int, pair)) for pair in np.argwhere(np.triu(gaps <= radius, 1))}
+        found = [
+            row
+            for row in ask(folder, "near-duplicates", radius=str(radius), count="9999")
+            if row["separation"] is not None
+        ]
+        assert {(row["object_id"], row["other"]) for row in found} == wanted
+        assert len(found) == len(wanted)
+        assert [row["separation"] for row in found] == pytest.approx(
+            [gaps[row["object_id"], row["other"]] for row in found], abs=1e-3
+        )
+
+
+def test_twins_by_their_embeddings_are_missed(crowded, run):
+    pairs = [
+        (row["object_id"], row["other"]) for row in ask(crowded[0], "near-duplicates") if row["same_code"]
+    ]
+    assert pairs == [(3, 7), (3, 9)]
+    assert ask(run, "near-duplicates") == []  # which has no positions
 
 
 def test_flags_are_counted_by_name(run):

@@ -12,7 +12,7 @@ from tests.survey.conftest import Runner, objects_of
 def groups_of(out):
     table = objects_of(out)
     columns = ["object_id", "group", "kept", "agreement", "runner_up", "distance", "reference_group"]
-    columns += ["confidence", "branch", "branch_confidence"]
+    columns += ["confidence", "branch", "branch_confidence", "anomaly", "anomaly_distance"]
     return table.select(columns)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kernels.measure.flags import MeasureFlag
 from pipeline.report.source import MEASURED, quoted
 from pipeline.similar.objects import FLAGGED
 
@@ -20,6 +21,8 @@ SAMPLE = 100_000
 """Objects that tell where the tails begin, about; by a hash of their ids, so that they are the same each time."""
 PLACES = {"x_centre", "y_centre", "position_angle", "sersic_angle", "sersic_sky"}
 """What says nothing of an object's looks."""
+NO_ERROR = MeasureFlag.NO_ERROR.name.lower()
+"""A flag that says nothing of them either."""
 
 
 def flags_of(source: Source, row: dict[str, Any]) -> str:
@@ -29,7 +32,7 @@ def flags_of(source: Source, row: dict[str, Any]) -> str:
         for column in FLAGGED
         if column in source.columns and row[column] is not None
         for name, bit in source.columns[column].bits.items()
-        if row[column] & bit
+        if row[column] & bit and name != NO_ERROR
     )
 
 

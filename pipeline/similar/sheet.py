@@ -21,6 +21,7 @@ __all__ = ["pictures_of", "write"]
 
 LONGEST = 80
 """Characters of a value on a card."""
+_POSITIONS = ("ra", "dec")  # degrees: five digits are 0.04 arcsec
 
 
 def pictures_of(
@@ -72,7 +73,10 @@ def write(
         lstrip_blocks=True,
     )
     shown = [
-        ([(name, _shown(value)) for name, value in values.items() if value not in (None, "")], _url(png))
+        (
+            [(name, _shown(name, value)) for name, value in values.items() if value not in (None, "")],
+            _url(png),
+        )
         for values, png in cards
     ]
     page = pages.get_template("sheet.html.j2").render(
@@ -85,8 +89,10 @@ def write(
     storage.write(file, page.encode())
 
 
-def _shown(value: Any) -> str:
-    text = short(value)
+def _shown(name: str, value: Any) -> str:
+    if name in _POSITIONS:
+        return f"{value:.5f}"
+    text = str(value) if name == "object_id" else short(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from catalogs import hats_primary, storage
+from catalogs import storage
 from catalogs.errors import Fault, Refused
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def look_at_primary(
     url = storage.absolute(settings.extends, folder).rstrip("/")
     if storage.is_local(url):
         url = str(storage.local_path(url).resolve())
+    from catalogs import hats_primary  # noqa: PLC0415 - hats loads for seconds, and few catalogs are extended
+
     ids = release.objects_schema.field("object_id").type
     try:
         return hats_primary.look(url, settings.extends_id, ids, source), []

@@ -175,3 +175,4 @@ def _in_order(tasks: list[Future[Any]]) -> Iterator[Any]:
 def _one_thread() -> None:
     """For arithmetic in the thread that calls, and in those that it starts."""
     torch.set_num_threads(1)
+    threadpool_limits(1, user_api="blas")  # libraries that use OpenMP have a limit for each thread

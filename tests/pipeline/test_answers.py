@@ -51,6 +51,10 @@ def run(tmp_path_factory):
             "kept": [True, True, True, None],
             "agreement": pa.array([1.0, 0.5, 1.0, None], pa.float32()),
             "reference_group": pa.array([0, 1, 1, None], pa.int16()),
+            "class": ["SPH", "LTD", None, None],
+            "flags": pa.array([0, 2, 0, 1], pa.int32()),
+            "anomaly": pa.array([50.0, 99.0, 10.0, None], pa.float32()),
+            "anomaly_distance": pa.array([0.5, 1.5, 0.2, None], pa.float32()),
         }
     )
     vectors = pa.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], None], pa.list_(pa.float32(), 2))
@@ -222,7 +226,7 @@ def test_any_value_is_json(value):
     strict(strict_json.dumps(value))
 
 
-LACKING = ("classes", "flags", "measure_flags", "groups", "kept")
+LACKING = ("classes", "measure_flags", "groups", "kept")
 """Queries over columns that this run has not."""
 QUERIES = list(views.canned().values())
 TEXTS = st.text(max_size=12) | st.text(st.sampled_from("0123456789.,-+eE[] '\"\n{}:column id"), max_size=12)

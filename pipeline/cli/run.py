@@ -39,6 +39,9 @@ def plan(
         unseen = ", ".join(check(config))
         console.print(f"{escape(str(config))}: sound. Not looked at: {escape(unseen)}", soft_wrap=True)
         return
+    from pipeline.config.file import load
+
+    load(config)  # what is mistyped is told before all that plans is loaded, which takes seconds
     from pipeline.cli import printing
     from pipeline.plan.plan import as_dict, plan_of
     from pipeline.plan.run_time import estimate
@@ -61,6 +64,9 @@ def run(
     dashboard: Annotated[bool, typer.Option(help="Start the Ray dashboard.")] = False,
 ) -> None:
     """Run a release through to its catalog. Run it again to continue after any interruption."""
+    from pipeline.config.file import load
+
+    load(config)
     from pipeline.cli import printing
     from pipeline.output.lock import locked
     from pipeline.plan.plan import as_decided, plan_of

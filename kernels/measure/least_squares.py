@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional
 
 from kernels.elementary import hypot
-from kernels.measure.profiles import LARGEST_N, SMALLEST_N, Camera, products
+from kernels.measure.profiles import Camera, products
+from kernels.measure.sersic_transform import LARGEST_N, SMALLEST_N
 
 __all__ = ["THINNEST", "Limits", "Normal", "Pixels", "Remainder", "chunk", "search"]
 

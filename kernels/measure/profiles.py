@@ -9,28 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import special
 from torch.nn import functional
 
 from kernels.elementary import cosh, hypot, sinh
+from kernels.measure.sersic_transform import FIRST, NODES, STEP, chebyshev, table
 from kernels.measure.transfer import pixel, reach, transform, turns, waves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LARGEST_N", "SMALLEST_N", "Camera", "camera", "camera_of_each", "products", "profile_scale"]
-
-SMALLEST_N, LARGEST_N = 0.3, 8.0
+__all__ = ["Camera", "camera", "camera_of_each", "products"]
 
 _NARROWEST = 16  # columns that are rendered: bits of narrower products depend on where they lie in memory
-_TERMS = 24  # Chebyshev polynomials in ln n: absolute errors below 1e-7
-_STEP = 1 / 32  # of the table, in ln k
-_FIRST, _NODES = -8.0, 512  # ln k of its first node; k = 3e-4 to 3e3
-
-
-def profile_scale(n: np.ndarray) -> np.ndarray:
-    """b_n of Sérsic's profile: half of the light lies within r_e, gamma(2n, b) = Gamma(2n) / 2 (Graham & Driver 2005, eq. 4)."""
-    return special.gammaincinv(2 * n, 0.5)
 
 
 def camera(
@@ -143,7 +133,7 @@ class Camera:
         self._along_y, self._slope_y = wave.float().to(device), slope.float().to(device)  # (y, 2 ky)
         k2, plus, cross = ky[:, None] ** 2 + kx**2, kx**2 - ky[:, None] ** 2, 2 * ky[:, None] * kx
         self._squares = torch.stack([k2, plus, cross]).flatten(1).float().to(device)  # (3, ky kx)
-        self._tables = tuple(part.to(device) for part in _table())
+        self._tables = tuple(part.to(device) for part in table())
 
     def _filter(self, seen: torch.Tensor) -> torch.Tensor:
         """What is left (ky, 2, kx) float32 of each wave that a PSF leaves so much of, times the part of the integral that it stands for."""
@@ -197,9 +187,9 @@ class Camera:
         count, (rows, columns) = len(shape), (len(self._ky), len(self._kx))
         maps = _maps(shape)  # (n, 3, 3): k'^2 and its derivatives by the last two
         squares = _mix(maps[:, 0], self._squares).clamp_(min=1e-12)
-        place = squares.log().mul_(0.5 / _STEP).sub_(_FIRST / _STEP).clamp_(0, _NODES - 1)
+        place = squares.log().mul_(0.5 / STEP).sub_(FIRST / STEP).clamp_(0, NODES - 1)
         node = place.round()
-        away = place.sub_(node).mul_(_STEP)
+        away = place.sub_(node).mul_(STEP)
         index = node.long()
         values, by_n = self._profiles(shape[:, 3])
         first, second = values[:, 1].gather(1, index), values[:, 2].gather(1, index)
@@ -229,14 +219,14 @@ class Camera:
 
     def _profiles(self, log_n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """F, F', F'' (n, 3, nodes) by ln k, and the derivatives of the first two by ln n (n, 2, nodes)."""
-        polynomials, derivatives = _chebyshev(log_n)
+        polynomials, derivatives = chebyshev(log_n)
         table, plain = self._tables
         # one product a profile: the bits of a product of matrices depend on their number of rows
         values, by_n = (
             products(weights.float()[:, None], part)
             for weights, part in ((polynomials, table), (derivatives, plain))
         )
-        return values.view(-1, 3, _NODES), by_n.view(-1, 2, _NODES)
+        return values.view(-1, 3, NODES), by_n.view(-1, 2, NODES)
 
     def _phases(self, shape: torch.Tensor) -> torch.Tensor:
         """The response (n, ky, 2, kx) of a point source at the centre."""
@@ -282,40 +272,3 @@ def _maps(shape: torch.Tensor) -> torch.Tensor:
         torch.stack([s * e2, bend * e1 * e2, bend * e2 * e2 + s], dim=1),
     ]
     return (torch.stack(rows, dim=1) * (2 * shape[:, 2]).exp()[:, None, None]).float()
-
-
-@functools.cache
-def _table() -> tuple[torch.Tensor, torch.Tensor]:
-    """Chebyshev coefficients in ln n of F, F' and F'' by ln k, (terms, 3 nodes), and of the first two alone (terms, 2 nodes).
-
-    F is the Hankel transform of the profile. Its Mellin transform is a product of Gamma functions, and so it is one smooth integral for all n.
-    """
-    middle, half = _span()
-    nodes = np.cos(math.pi * (np.arange(_TERMS) + 0.5) / _TERMS)
-    n = np.exp(middle + half * nodes)[:, None]
-    z = 1 + 0.1j * (np.arange(1400) + 0.5)
-    moments = special.loggamma(n * (2 - z)) - special.gammaln(2 * n) + n * z * np.log(profile_scale(n))
-    mellin = np.exp(moments + (z - 1) * math.log(2) + special.loggamma(z / 2) - special.loggamma(1 - z / 2))
-    log_k = _FIRST + _STEP * np.arange(_NODES)
-    waves = np.exp(-log_k * z[:, None]) * 0.1 / math.pi
-    values = np.stack([((mellin * (-z) ** order) @ waves).real for order in range(3)], axis=1)
-    polynomials = np.cos(np.arange(_TERMS)[:, None] * np.arccos(nodes))  # (terms, n)
-    coefficients = np.einsum("jn,nok->jok", polynomials, values) * 2 / _TERMS
-    coefficients[0] /= 2
-    table = torch.from_numpy(coefficients).float()
-    return table.flatten(1), table[:, :2].flatten(1)
-
-
-def _span() -> tuple[float, float]:
-    """Middle and half of the range of ln n."""
-    low, high = math.log(SMALLEST_N), math.log(LARGEST_N)
-    return (low + high) / 2, (high - low) / 2
-
-
-def _chebyshev(log_n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Chebyshev polynomials (n, terms) and their derivatives, by ln n."""
-    middle, half = _span()
-    x = ((log_n - middle) / half).clamp(-1 + 1e-9, 1 - 1e-9)[:, None]
-    order = torch.arange(_TERMS, device=log_n.device)
-    turn = order * x.acos()
-    return turn.cos(), order * turn.sin() / (1 - x * x).sqrt() / half

@@ -21,18 +21,20 @@ from catalogs.inspect_rows import look_at_rows
 from catalogs.inspect_segments import look_at_segments
 from catalogs.inspect_vectors import vector_faults
 from catalogs.kept_columns import kept_columns
+from catalogs.open_table import open_any
+from catalogs.partitions import partitions_of
 from catalogs.path_template import as_it_stands
 from catalogs.positions import unit_of
 from catalogs.release import Release, needed_columns
+from catalogs.shard_table import FETCH, NotATable
 from catalogs.slices import Shard
-from catalogs.tables import NotATable, TableHeader, open_table
 
 if TYPE_CHECKING:
     from catalogs.psf_source import PSFSource
+    from catalogs.shard_table import ShardTable
     from catalogs.survey import Survey
 
 COLUMNS_SHOWN = 60
-FETCH = "Fetch the file again, or leave it out of [survey] catalogs"
 
 
 def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Release:
@@ -90,7 +92,7 @@ def inspect_catalogs(survey: Survey, folder: str, psf: PSFSource | None = None) 
     return Release(survey, image_folder, shards, columns, kept, None, None, tuple(null_notes), psf=psf)
 
 
-def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
+def _open_shards(survey: Survey, folder: str) -> list[ShardTable]:
     faults, urls = [], []
     for pattern in survey.patterns:
         try:
@@ -102,10 +104,13 @@ def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
             faults.append(Fault(absolute, problem, "Check [survey] catalogs; globs are allowed"))
         urls += found
 
-    def opened(url: str) -> TableHeader | Fault:
+    urls = sorted(set(urls))
+    partitions = partitions_of(urls)
+
+    def opened(url: str) -> ShardTable | Fault:
         try:
             version = identity(url, survey.identify, fresh=False)  # before the file is opened
-            return replace(open_table(url, survey.hdu), identity=version)
+            return open_any(url, survey.hdu, version, partitions[url])
         except NotATable as error:
             return Fault(url, str(error), error.remedy)
         except IsADirectoryError:
@@ -113,8 +118,8 @@ def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
         except OSError as error:
             return Fault(url, f"cannot be read ({headers.first_line(error)})", FETCH)
 
-    results = storage.parallel(opened, sorted(set(urls)))
-    tables = [r for r in results if isinstance(r, TableHeader)]
+    results = storage.parallel(opened, urls)
+    tables = [r for r in results if not isinstance(r, Fault)]
     faults += [r for r in results if isinstance(r, Fault)]
     if not faults and sum(table.rows for table in tables) == 0:
         where_ = storage.absolute(survey.patterns[0], folder)
@@ -132,7 +137,7 @@ def _raise(fault: Fault | None) -> None:
 
 
 def _columns(
-    survey: Survey, kept: dict[str, str], tables: list[TableHeader], psf: PSFSource | None
+    survey: Survey, kept: dict[str, str], tables: list[ShardTable], psf: PSFSource | None
 ) -> pa.Schema:
     _raise(expression_fault(survey))
     try:
@@ -169,7 +174,7 @@ def _where_fault(survey: Survey, error: where.BadCondition) -> Fault:
 
 
 def _column_faults(
-    table: TableHeader,
+    table: ShardTable,
     schema: pa.Schema,
     first: pa.Schema,
     needed: list[str],

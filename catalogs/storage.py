@@ -207,6 +207,15 @@ def tail(url: str, most: int) -> bytes:
         os.close(file)
 
 
+def head(url: str, most: int) -> bytes:
+    """The first bytes of a file as stored, in one request."""
+    if is_local(url):
+        with open(_plain(url), "rb", buffering=0) as stream:  # noqa: PTH123
+            return stream.read(most)
+    fs, path = _file_system(url)
+    return bytes(fs.cat_file(path, start=0, end=most))
+
+
 def write(url: str, data: bytes) -> None:
     """Write a file whole: to a temporary name and renamed on disks, one PUT on object stores.
 

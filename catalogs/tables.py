@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 from astropy.io import fits
 
-from catalogs import bounds, headers, identity, nulls, storage
+from catalogs import bounds, headers, nulls, shard_table, storage
 from catalogs.errors import CorruptFile
 from catalogs.header_cache import TableLayout, table_layout
 from catalogs.headers import SYNTHETIC
+from catalogs.shard_table import NotATable
 from catalogs.silence import silenced
 
 if TYPE_CHECKING:
@@ -31,16 +32,6 @@ MOST_COLUMNS = 999
 
 ALIKE = 64
 """Headers whose columns are kept in mind: those of a release's shards are alike, or of a few kinds."""
-
-
-class NotATable(ValueError):
-    """The file is no FITS file, or holds no binary table where one is expected."""
-
-    def __init__(
-        self, problem: str, remedy: str = "Fetch the file again, or leave it out of [survey] catalogs"
-    ) -> None:
-        super().__init__(problem)
-        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +62,15 @@ class TableHeader:
         return _columns(self.header)
 
     @property
+    def names(self) -> list[str]:
+        """All columns, also those that cannot be used."""
+        return list(self.columns.names)
+
+    def bytes_of(self, columns: Sequence[str]) -> int:  # noqa: ARG002 - whole rows are read
+        """Bytes that reading one row takes."""
+        return self.row_bytes
+
+    @property
     def unusable(self) -> dict[str, str]:
         """Columns that cannot be read row by row into Arrow, and why."""
         return dict(_unusable(self.header))
@@ -94,7 +94,7 @@ class TableHeader:
             If it is not the file any more whose header this is.
         """
         count = stop - start
-        self._check()
+        shard_table.check(self)
         try:
             with storage.reading(self.url, self.compression) as stream:
                 stream.seek(self.offset + start * self.row_bytes)
@@ -105,16 +105,8 @@ class TableHeader:
             raise CorruptFile(f"{self.url}: cannot be read ({error}). Fetch the file again.") from error
         if len(data) < count * self.row_bytes:
             raise CorruptFile(f"{self.url}: ends before row {stop} of {self.rows}. Fetch the file again.")
-        self._check()  # what was replaced meanwhile was read in part
+        shard_table.check(self)  # what was replaced meanwhile was read in part
         return _arrow(self.header, data, count, columns, self.physical_nulls)
-
-    def _check(self) -> None:
-        if not self.identity:
-            return
-        try:
-            identity.check(self.url, self.identity)
-        except OSError as error:
-            raise CorruptFile(f"{self.url}: cannot be read ({error}). Fetch the file again.") from error
 
 
 @functools.lru_cache(maxsize=ALIKE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from catalogs import headers, path_template, storage, synthetic, where
+from catalogs.catalog_files import catalog_files
 from catalogs.errors import Fault, Refused, grouped
 from catalogs.identity import identities, identity, name_of
 from catalogs.inspect_extents import expression_fault, scale_fault
@@ -23,7 +24,6 @@ from catalogs.inspect_vectors import vector_faults
 from catalogs.kept_columns import kept_columns
 from catalogs.open_table import open_any
 from catalogs.partitions import partitions_of
-from catalogs.path_template import as_it_stands
 from catalogs.positions import unit_of
 from catalogs.release import Release, needed_columns
 from catalogs.shard_table import FETCH, NotATable
@@ -93,18 +93,8 @@ def inspect_catalogs(survey: Survey, folder: str, psf: PSFSource | None = None) 
 
 
 def _open_shards(survey: Survey, folder: str) -> list[ShardTable]:
-    faults, urls = [], []
-    for pattern in survey.patterns:
-        try:
-            found, problem = storage.expand(pattern, folder), f"no such catalog{as_it_stands(pattern)}"
-        except (OSError, ValueError, ImportError) as error:  # a host that is not there, a scheme nobody knows
-            found, problem = [], f"cannot be listed ({headers.first_line(error)})"
-        if not found:
-            absolute = storage.absolute(pattern, folder)
-            faults.append(Fault(absolute, problem, "Check [survey] catalogs; globs are allowed"))
-        urls += found
-
-    urls = sorted(set(urls))
+    files = catalog_files(survey.patterns, folder)
+    urls, faults = files.urls, files.faults
     partitions = partitions_of(urls)
 
     def opened(url: str) -> ShardTable | Fault:
@@ -121,6 +111,8 @@ def _open_shards(survey: Survey, folder: str) -> list[ShardTable]:
     results = storage.parallel(opened, urls)
     tables = [r for r in results if not isinstance(r, Fault)]
     faults += [r for r in results if isinstance(r, Fault)]
+    if not faults:
+        faults += files.row_faults({table.url: table for table in tables})
     if not faults and sum(table.rows for table in tables) == 0:
         where_ = storage.absolute(survey.patterns[0], folder)
         problem = f"the release is empty: none of its {len(tables)} shards has a row"

@@ -22,7 +22,7 @@ from catalogs.inspect_rows import look_at_rows
 from catalogs.inspect_segments import look_at_segments
 from catalogs.inspect_vectors import vector_faults
 from catalogs.kept_columns import kept_columns
-from catalogs.open_table import open_any
+from catalogs.open_table import as_one_release, open_any
 from catalogs.partitions import partitions_of
 from catalogs.positions import unit_of
 from catalogs.release import Release, needed_columns
@@ -120,7 +120,7 @@ def _open_shards(survey: Survey, folder: str) -> list[ShardTable]:
     faults += synthetic.faults(survey, tables)
     if faults:
         raise Refused(grouped(faults))
-    return tables
+    return as_one_release(tables)
 
 
 def _raise(fault: Fault | None) -> None:

@@ -6,13 +6,17 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from catalogs import parquet_table, tables
+from catalogs import csv_table, parquet_table, tables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from catalogs.partitions import Partition
     from catalogs.shard_table import ShardTable
 
 PARQUET = {".parquet", ".parq", ".pq"}
+TEXTS = {".csv", ".ecsv", ".tsv"}
+PACKED = {".gz", ".bz2", ".xz", ".zip", ".Z"}
 
 
 def open_any(url: str, hdu: int | str | None, version: str, partition: Partition = ()) -> ShardTable:
@@ -34,6 +38,24 @@ def open_any(url: str, hdu: int | str | None, version: str, partition: Partition
         If it is none, or damaged.
     OSError
     """
-    if PurePosixPath(url).suffix.lower() in PARQUET:
+    kind = kind_of(url)
+    if kind in TEXTS:
+        return replace(csv_table.open_csv(url), identity=version)
+    if kind in PARQUET:
         return replace(parquet_table.open_parquet(url, partition), identity=version)
     return replace(tables.open_table(url, hdu), identity=version)
+
+
+def kind_of(url: str) -> str:
+    """The ending of a file's name, in lower case, without that of what it is compressed with."""
+    name = PurePosixPath(url.split("?", 1)[0] if "://" in url else url)
+    if name.suffix in PACKED:
+        name = name.with_suffix("")
+    return name.suffix.lower()
+
+
+def as_one_release(tables: Sequence[ShardTable]) -> list[ShardTable]:
+    """The shards with the types that fit all of them, where their files say nothing of types."""
+    texts = csv_table.agreed([table for table in tables if isinstance(table, csv_table.CsvTable)])
+    settled = iter([csv_table.settled(table) for table in texts])
+    return [next(settled) if isinstance(table, csv_table.CsvTable) else table for table in tables]

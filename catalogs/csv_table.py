@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import reduce
 from io import BufferedReader
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -171,7 +171,7 @@ def settled(table: CsvTable) -> CsvTable:
 
 
 def _with_lines(stream: IO[bytes]) -> IO[bytes]:
-    return stream if hasattr(stream, "readline") else BufferedReader(stream)  # type: ignore[arg-type]
+    return stream if hasattr(stream, "readline") else cast("IO[bytes]", BufferedReader(cast("Any", stream)))
 
 
 def _schema(dialect: Dialect, types: dict[str, pa.DataType]) -> pa.Schema:

@@ -28,9 +28,17 @@ LONGEST_LINE = 64 << 20
 LONGEST_HEADER = 4 << 20
 TEXT = "Write it as UTF-8 with a header line, one line a row"
 TYPES = {
-    **{f"{sign}int{bits}": getattr(pa, f"{sign}int{bits}")() for sign in ("", "u") for bits in (8, 16, 32, 64)},
-    **{"float32": pa.float32(), "float64": pa.float64(), "float16": pa.float32(), "float128": pa.float64()},
-    **{"bool": pa.bool_(), "string": pa.string()},
+    **{
+        f"{sign}int{bits}": getattr(pa, f"{sign}int{bits}")()
+        for sign in ("", "u")
+        for bits in (8, 16, 32, 64)
+    },
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "float16": pa.float32(),
+    "float128": pa.float64(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
 }
 """Arrow's types by ECSV's names."""
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from catalogs import storage
 from catalogs.headers import first_line
 from catalogs.shard_table import NotATable
 
-if TYPE_CHECKING:
-    from hats.catalog import Catalog
-
 __all__ = ["is_hats", "open_hats"]
 
-PROPERTIES = ("hats.properties", "properties", "collection.properties")
+COLLECTION = "collection.properties"
+PROPERTIES = ("hats.properties", "properties", COLLECTION)
 SUFFIXES = {".fits", ".fit", ".gz", ".fz", ".parquet", ".csv", ".ecsv", ".vot", ".xml"}
 """Of files, not of folders."""
 KINDS = ("object", "source")
@@ -37,24 +35,32 @@ def open_hats(url: str) -> tuple[int | None, list[str]]:
     NotATable
         If its metadata are damaged or missing, or it is no catalog of objects or sources.
     """
-    import hats  # noqa: PLC0415 - takes a second, which other releases need not wait
-    from hats.catalog.catalog_collection import CatalogCollection  # noqa: PLC0415
+    # It takes a second, which other releases need not wait.
+    from hats.catalog import CatalogCollection, PartitionInfo, TableProperties  # noqa: PLC0415
+    from hats.catalog.dataset.collection_properties import CollectionProperties  # noqa: PLC0415
     from hats.io import paths  # noqa: PLC0415
+    from upath import UPath  # noqa: PLC0415
 
     try:
-        found = hats.read_hats(url, read_moc=False)
-        catalog: Catalog = found.main_catalog if isinstance(found, CatalogCollection) else found
-        info = catalog.catalog_info
-        pixels = catalog.get_healpix_pixels()
-        base, suffix = catalog.catalog_base_dir, info.npix_suffix
-        kind, rows = str(info.catalog_type), info.total_rows
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a partition_info.csv that is not there
+            # As UPath, for of a text that names a public bucket the library takes all buckets to be public.
+            base = UPath(url)
+            if storage.exists(storage.join(url, COLLECTION)):
+                own = CollectionProperties.read_from_dir(base)
+                base = CatalogCollection.resolve_inner_path(base, own.hats_primary_table_url)
+            info = TableProperties.read_from_dir(base)
+            pixels = PartitionInfo.read_from_dir(base).get_healpix_pixels()
+        suffix, kind, rows = info.npix_suffix, str(info.catalog_type), info.total_rows
     except Exception as error:  # the library raises what it happens to over metadata that make no sense
         raise NotATable(
             f"its HATS metadata cannot be read ({first_line(error)})",
-            "Fetch hats.properties, partition_info.csv and dataset/_metadata again",
+            "Fetch hats.properties and partition_info.csv again",
         ) from error
     if kind.lower().rsplit(".", 1)[-1] not in KINDS:
-        raise NotATable(f"is a HATS {kind} catalog, not one of objects", "Name the catalog that it belongs to")
+        raise NotATable(
+            f"is a HATS {kind} catalog, not one of objects", "Name the catalog that it belongs to"
+        )
     urls = [str(paths.pixel_catalog_file(base, pixel, npix_suffix=suffix)) for pixel in pixels]
     if suffix == "/":
         urls = [file for folder in urls for file in storage.find(folder)]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from catalogs.release import Release
-    from catalogs.slices import Shard
     from catalogs.shard_table import ShardTable
+    from catalogs.slices import Shard
 
 LOOKED_AT = 4 << 30
 """Bytes of catalog rows up to which a plan reads every row, not just the headers."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from catalogs.errors import Fault, Refused
 
 if TYPE_CHECKING:
-    from catalogs.survey import Survey
     from catalogs.shard_table import ShardTable
+    from catalogs.survey import Survey
 
 __all__ = ["RENAMED", "RESERVED", "kept_columns", "reserved"]
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from catalogs import csv_table, parquet_table, tables
+from catalogs import csv_table, parquet_table, storage, tables, votable_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PARQUET = {".parquet", ".parq", ".pq"}
 TEXTS = {".csv", ".ecsv", ".tsv"}
+VOTABLES = {".vot", ".votable", ".xml"}
+FITS = {".fits", ".fit", ".fts", ".fz", ".ldac", ".cat"}
 PACKED = {".gz", ".bz2", ".xz", ".zip", ".Z"}
 
 
@@ -39,6 +41,10 @@ def open_any(url: str, hdu: int | str | None, version: str, partition: Partition
     OSError
     """
     kind = kind_of(url)
+    if kind not in PARQUET | TEXTS | VOTABLES | FITS:
+        kind = _kind_by_content(url)
+    if kind in VOTABLES:
+        return replace(votable_table.open_votable(url, hdu), identity=version)
     if kind in TEXTS:
         return replace(csv_table.open_csv(url), identity=version)
     if kind in PARQUET:
@@ -52,6 +58,19 @@ def kind_of(url: str) -> str:
     if name.suffix in PACKED:
         name = name.with_suffix("")
     return name.suffix.lower()
+
+
+def _kind_by_content(url: str) -> str:
+    """The ending that a file's name should have, by what it begins with; FITS where that is nothing known."""
+    with storage.glancing(url) as (stream, _):
+        begins = stream.read(4096)
+    if begins.startswith(parquet_table.MAGIC):
+        return ".parquet"
+    if begins.startswith(b"# %ECSV"):
+        return ".ecsv"
+    if begins.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<") and b"VOTABLE" in begins.upper():
+        return ".vot"
+    return ".fits"
 
 
 def as_one_release(tables: Sequence[ShardTable]) -> list[ShardTable]:

@@ -135,9 +135,10 @@ class Cursor:
         self._batches = self._from(group)
 
     def _from(self, group: int) -> Iterator[pa.RecordBatch]:
-        for self._group in range(group, len(self._ends)):
+        for number in range(group, len(self._ends)):
+            self._group = number
             yield from self._file.iter_batches(
-                self._batch_rows(self._group), [self._group], self._schema.names, use_threads=False
+                self._batch_rows(number), [number], self._schema.names, use_threads=False
             )
 
     def _batch_rows(self, group: int) -> int:

@@ -39,7 +39,7 @@ class Columns:
     """Types as they are read, with units, UCDs and descriptions."""
     digest: str
 
-    @property
+    @functools.cached_property
     def unusable(self) -> dict[str, str]:
         """Columns whose values are no cells of a table, and why."""
         found = {field.name: arrow_columns.unusable(field.type) for field in self.read}
@@ -56,9 +56,16 @@ class ParquetTable:
     digest: str
     """Of the whole footer."""
     synthetic: bool
+    nested_bytes: int = 0
+    """Bytes, roughly, that one row of all columns takes together whose values are no cells: images, and what they come with."""
     partition: Partition = ()
     """Columns that the names of its folders hold, the same for all of its rows."""
     identity: str = ""
+
+    @property
+    def compression(self) -> str | None:
+        """Rows are found without what lies before them."""
+        return None
 
     @property
     def header(self) -> str:
@@ -82,8 +89,10 @@ class ParquetTable:
 
     def bytes_of(self, columns: Sequence[str]) -> int:
         """Bytes, roughly, that one row of some columns takes."""
-        schema = self.columns.read
-        return sum(arrow_columns.bytes_of(schema.field(name).type) for name in columns if name in schema.names)
+        schema, unusable = self.columns.read, self.columns.unusable
+        plain = [name for name in columns if name in schema.names and name not in unusable]
+        nested = self.nested_bytes if len(plain) < len(columns) else 0
+        return nested + sum(arrow_columns.bytes_of(schema.field(name).type) for name in plain)
 
     def read(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
         """Rows `start` to `stop` of some columns.
@@ -145,8 +154,18 @@ def open_parquet(url: str, partition: Partition = ()) -> ParquetTable:
         metadata.num_rows,
         hashlib.sha256(footer).hexdigest(),
         about.get(SYNTHETIC.encode(), b"").lower() == b"true" or notes_of(columns.stored).synthetic,
+        _nested_bytes(metadata, columns),
         tuple((field, value) for field, value in partition if field.name not in names),
     )
+
+
+def _nested_bytes(metadata: pq.FileMetaData, columns: Columns) -> int:
+    if not columns.unusable or not metadata.num_row_groups:
+        return 0
+    group = metadata.row_group(0)
+    chunks = [group.column(leaf) for leaf in range(metadata.num_columns)]
+    nested = [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns.unusable]
+    return sum(chunk.total_uncompressed_size for chunk in nested) // max(1, group.num_rows)
 
 
 def _footer(url: str) -> bytes:
@@ -183,7 +202,5 @@ def _columns(serialized: bytes) -> Columns:
             raise NotATable(f"two of its columns are called {name!r}", "Rename one of them in the file")
         seen.add(name)
     notes = notes_of(schema)
-    read = pa.schema(
-        [arrow_columns.described(field, notes.columns.get(field.name)) for field in schema]
-    )
+    read = pa.schema([arrow_columns.described(field, notes.columns.get(field.name)) for field in schema])
     return Columns(schema, read, hashlib.sha256(serialized).hexdigest())

@@ -24,9 +24,7 @@ def partitions_of(urls: list[str]) -> dict[str, Partition]:
     for pairs in found.values():
         for name, text in pairs.items():
             values.setdefault(name, set()).add(text)
-    whole = {
-        name for name, texts in values.items() if all(INTEGER.fullmatch(t) or t == NULL for t in texts)
-    }
+    whole = {name for name, texts in values.items() if all(INTEGER.fullmatch(t) or t == NULL for t in texts)}
     fields = {name: pa.field(name, pa.int64() if name in whole else pa.string()) for name in values}
     return {
         url: tuple(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from catalogs import identity
 from catalogs.errors import CorruptFile
@@ -51,6 +52,10 @@ class ShardTable(Protocol):
         """Which version of the file it is (`catalogs.identity`); empty where it was not requested."""
 
     @property
+    def compression(self) -> str | None:
+        """What makes every read begin at the first byte; None where nothing does."""
+
+    @property
     def names(self) -> list[str]:
         """All columns, also those that cannot be used."""
 
@@ -75,6 +80,11 @@ class ShardTable(Protocol):
         FileChanged
             If it is not the file any more whose header this is.
         """
+
+
+def of_version(table: ShardTable, version: str) -> ShardTable:
+    """The shard, to be read only while its file is of that version."""
+    return cast("ShardTable", replace(cast("Any", table), identity=version))
 
 
 def check(table: ShardTable) -> None:

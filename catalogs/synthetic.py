@@ -10,8 +10,8 @@ from catalogs.headers import SYNTHETIC
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from catalogs.survey import Survey
     from catalogs.shard_table import ShardTable
+    from catalogs.survey import Survey
 
 
 def faults(survey: Survey, tables: Sequence[ShardTable]) -> list[Fault]:

@@ -18,6 +18,7 @@ from catalogs.inspect_images import image_urls, look_at_images
 from catalogs.inspect_noise import look_at_noise
 from catalogs.inspect_nulls import with_nulls
 from catalogs.inspect_psfs import column_faults, look_at_psfs, psf_urls
+from catalogs.inspect_records import look_at_records
 from catalogs.inspect_rows import look_at_rows
 from catalogs.inspect_segments import look_at_segments
 from catalogs.inspect_vectors import vector_faults
@@ -25,9 +26,12 @@ from catalogs.kept_columns import kept_columns
 from catalogs.open_table import as_one_release, open_any
 from catalogs.partitions import partitions_of
 from catalogs.positions import unit_of
+from catalogs.record_stamps import record_faults
+from catalogs.records import is_list
 from catalogs.release import Release, needed_columns
 from catalogs.shard_table import FETCH, NotATable
 from catalogs.slices import Shard
+from catalogs.stamps import image_columns
 
 if TYPE_CHECKING:
     from catalogs.psf_source import PSFSource
@@ -55,6 +59,7 @@ def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Releas
     """
     release = inspect_catalogs(survey, folder, psf)
     columns, image_folder = release.columns, release.folder
+    look_at_records(release)
     rows = look_at_rows(release)
     files = [*image_urls(release, rows.paths), *psf_urls(release, rows.psfs)]
     versions = identities(files, survey.identify)  # before the files are opened
@@ -140,9 +145,7 @@ def _columns(
     faults = []
     for table in tables:
         if table.header not in alike:
-            alike[table.header] = _column_faults(
-                table, table.empty.schema, first, needed, survey.images.path_columns, psf
-            )
+            alike[table.header] = _column_faults(table, table.empty.schema, first, needed, survey, psf)
         faults += [replace(fault, file=table.url) for fault in alike[table.header]]
     faults = grouped(faults) or [
         *_type_faults(survey, tables[0].url, first),
@@ -170,14 +173,15 @@ def _column_faults(
     schema: pa.Schema,
     first: pa.Schema,
     needed: list[str],
-    in_path: list[str],
+    survey: Survey,
     psf: PSFSource | None,
 ) -> list[Fault]:
     """Columns that a shard lacks, or has as another type than the first shard."""
     faults = []
     unusable = table.unusable
+    pixels = image_columns(survey) if survey.images.layout in {"column", "struct"} else []
     for name in needed:
-        if name in unusable:
+        if name in unusable and not (name in pixels and name in schema.names):
             problem = f"is {unusable[name]}, which cannot be read row by row"
             faults.append(Fault(table.url, problem, "Choose another column", name))
         elif name not in schema.names:
@@ -187,7 +191,7 @@ def _column_faults(
                 " …" if len(schema.names) > COLUMNS_SHOWN else ""
             )
             problem = "no such column"
-            if name in in_path:
+            if name in survey.images.path_columns:
                 problem = f"no such column for {{{name}}} in [survey.images] path, where {{band}} is the band"
                 meant = meant or difflib.get_close_matches(name.lower(), ["band"], 1)
             elif psf is not None and name == psf.fwhm:
@@ -231,7 +235,9 @@ def _type_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
         if not pa.types.is_integer(kind := schema.field(label).type):
             faults.append(Fault(url, f"a label must be an integer, not {kind}", "Choose another", label))
     faults += _unit_faults(survey, url, schema) + _template_faults(survey, url, schema)
-    if layout.layout == "column":
+    if layout.layout == "struct":
+        faults += record_faults(layout, url, schema)
+    if layout.layout == "column" and not is_list(schema.field(str(layout.column)).type, fixed=False):
         faults += vector_faults(layout, url, schema)
     return faults
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from catalogs import nulls, storage
+from catalogs.ascii_columns import is_ascii
 from catalogs.errors import CorruptFile
 from catalogs.inspect_rows import may_be_looked_at, steps
 from catalogs.tables import TableHeader
@@ -53,7 +54,7 @@ def with_nulls(tables: list[ShardTable], needed: Sequence[str]) -> tuple[list[Sh
 
 
 def _is_open(table: TableHeader, name: str) -> bool:
-    if name not in table.columns.names:
+    if is_ascii(table.header) or name not in table.columns.names:
         return False
     column = table.columns[name]
     both = nulls.is_integer(column) and nulls.may_be_stored(column) and nulls.may_be_physical(column)

@@ -1,4 +1,4 @@
-"""FITS binary tables as Arrow: the header once, then only the requested rows and columns."""
+"""FITS tables as Arrow: the header once, then only the requested rows and columns."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from astropy.io import fits
 
 from catalogs import bounds, headers, nulls, shard_table, storage
+from catalogs.ascii_columns import WRITTEN, is_ascii, numbers
 from catalogs.errors import CorruptFile
 from catalogs.header_cache import TableLayout, table_layout
 from catalogs.headers import SYNTHETIC
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
 UNUSABLE = {"P": "of variable length", "Q": "of variable length", "C": "complex", "M": "complex"}
 """TFORM letters of columns that Arrow has no rows for, and what to call them."""
+
+TABLES = {"BINTABLE", "TABLE"}
+"""XTENSION of binary and ASCII tables."""
+
+LDAC = "LDAC_IMHEAD"
+"""EXTNAME of the first table in SExtractor's FITS_LDAC files: it holds the header of an image, and the next one the objects."""
 
 MOST_COLUMNS = 999
 """FITS standard 4.0, section 7.3.1."""
@@ -106,7 +113,10 @@ class TableHeader:
         if len(data) < count * self.row_bytes:
             raise CorruptFile(f"{self.url}: ends before row {stop} of {self.rows}. Fetch the file again.")
         shard_table.check(self)  # what was replaced meanwhile was read in part
-        return _arrow(self.header, data, count, columns, self.physical_nulls)
+        try:
+            return _arrow(self.header, data, count, columns, self.physical_nulls)
+        except ValueError as error:  # of an ASCII table's cell
+            raise CorruptFile(f"{self.url}: cannot be read ({error}). Fetch the file again.") from error
 
 
 @functools.lru_cache(maxsize=ALIKE)
@@ -123,7 +133,7 @@ def _unusable(header: str) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=ALIKE)
 def _physical_nulls(header: str) -> frozenset[str]:
-    return nulls.physical_by_header(_columns(header))
+    return frozenset() if is_ascii(header) else nulls.physical_by_header(_columns(header))
 
 
 @functools.lru_cache(maxsize=ALIKE)
@@ -149,14 +159,15 @@ def _arrow(
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _hdu(header: str, data: bytes, count: int) -> fits.BinTableHDU:
+def _hdu(header: str, data: bytes, count: int) -> fits.BinTableHDU | fits.TableHDU:
     # A small table of its own is made from the header and the bytes of the rows, so that astropy's
     # scaling, TNULL, TDIM and logical columns all hold without it ever seeing the other rows.
     own = fits.Header.fromstring(header)
     own["NAXIS2"] = count
     own["PCOUNT"] = 0
     text = own.tostring(sep="", endcard=True, padding=True).encode("ascii", "replace")
-    return fits.BinTableHDU.fromstring(text + data + b"\0" * (-len(data) % headers.BLOCK), uint=True)
+    kind = fits.TableHDU if is_ascii(header) else fits.BinTableHDU
+    return kind.fromstring(text + data + b"\0" * (-len(data) % headers.BLOCK), uint=True)
 
 
 def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
@@ -167,7 +178,7 @@ def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
     url : str
         Path or fsspec URL; compressed files are decompressed.
     hdu : int or str, optional
-        HDU number or EXTNAME; by default the first binary table.
+        HDU number or EXTNAME; by default the first table, of FITS_LDAC files that of the objects.
 
     Raises
     ------
@@ -193,8 +204,9 @@ def _find_table(
         values = found.values
         # Tools that rewrite a table may keep the card in one of its headers only.
         synthetic = synthetic or values.get(SYNTHETIC, False) is True
-        is_table = values.get("XTENSION", "").strip() == "BINTABLE" and not values.get("ZIMAGE", False)
-        if is_table and wanted in (None, number, values.get("EXTNAME", "").strip()):
+        is_table = values.get("XTENSION", "").strip() in TABLES and not values.get("ZIMAGE", False)
+        name = values.get("EXTNAME", "").strip()
+        if is_table and (wanted in (number, name) or (wanted is None and name != LDAC)):
             bounds.check_row(number, int(values["NAXIS1"]), int(values["NAXIS2"]))
             return _checked(url, found, offset, compression, synthetic=synthetic)
     what = "binary table" if wanted is None else f"HDU {wanted!r} with a binary table"
@@ -226,7 +238,7 @@ def _sound(text: bytes, row_bytes: int) -> str:
         header_text = str(header.tostring())
     try:
         width = _columns(header_text).dtype.itemsize
-        if width != row_bytes:
+        if width != row_bytes and not is_ascii(header_text):
             msg = f"its columns take {width} bytes a row, not NAXIS1 = {row_bytes}"
             raise NotATable(msg)
         _empty(header_text, row_bytes)
@@ -254,6 +266,8 @@ def _name_columns(header: fits.Header) -> None:
 def _to_arrow(rows: fits.FITS_rec, column: fits.Column, *, physical_null: bool) -> pa.Array:
     """One column in native byte order: strings stripped, TNULL values and unset logicals null, vectors as lists."""
     raw = rows.view(np.ndarray)[column.name]
+    if raw.dtype.kind == "S" and str(column.format)[:1] in WRITTEN:
+        return numbers(raw, column)
     if raw.dtype.kind == "S":
         texts = pa.array([_decode(text) for text in raw.reshape(-1)], pa.string())
         return (

@@ -241,3 +241,60 @@ def test_an_image_may_be_named_by_its_url(made, tmp_path):
     with warnings.catch_warnings():
         release = look(made, survey={"catalogs": str(tmp_path / "u.parquet")}, images={"path": "{URL}"})
     assert same(release, 16).equals(same(look(made), 16))
+
+
+def test_fits_tables_of_other_kinds_have_other_objects(made, tmp_path):
+    from astropy.io import fits
+
+    rows, whole = made.table, fits.BinTableHDU(made.table)
+    header = fits.BinTableHDU.from_columns([fits.Column("Field Header Card", "1680A", array=["SIMPLE"])])
+    header.name, whole.name = "LDAC_IMHEAD", "LDAC_OBJECTS"
+    fits.HDUList([fits.PrimaryHDU(), header, whole]).writeto(tmp_path / "ldac.fits")
+    formats = {
+        "NUMBER": "I8",
+        "RA": "D25.17",
+        "DEC": "D25.17",
+        "X_IMAGE": "F9.3",
+        "Y_IMAGE": "F9.3",
+        "MAG": "E25.16",
+    }
+    columns = [
+        fits.Column(
+            n,
+            formats.get(n, "A4"),
+            array=np.asarray(rows[n]),
+            unit=str(rows[n].unit or "") or None,
+            ascii=True,
+        )
+        for n in rows.colnames
+    ]
+    fits.HDUList([fits.PrimaryHDU(), fits.TableHDU.from_columns(columns)]).writeto(tmp_path / "ascii.fits")
+    expected = same(look(made), 16)
+    for name in ("ldac", "ascii"):
+        release = look(made, survey={"catalogs": str(tmp_path / f"{name}.fits")})
+        assert same(release, 7).equals(expected), name
+        assert release.columns.field("MAG").metadata == {b"unit": b"mag"}
+
+
+def test_cells_of_an_ascii_table_that_are_blank_are_numbers(tmp_path):
+    from astropy.io import fits
+
+    from catalogs.tables import open_table
+
+    columns = [
+        fits.Column("I", "I5", array=np.array([1, 2, 3]), null="-9", ascii=True),
+        fits.Column("F", "F6.2", array=np.array([1.5, 2.5, 3.5]), ascii=True),
+    ]
+    path = tmp_path / "t.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.TableHDU.from_columns(columns)]).writeto(path)
+    data = path.read_bytes()
+    at = data.rindex(b"    2 ")
+    data = data[:at] + b"   -9" + data[at + 5 :]
+    at = data.rindex(b"  3.50")
+    path.write_bytes(data[:at] + b"      " + data[at + 6 :])
+    rows = open_table(str(path)).read(0, 3, ["I", "F"])
+    assert rows["I"].to_pylist() == [1, None, 3]
+    np.testing.assert_array_equal(rows["F"].to_numpy(), [1.5, 2.5, np.nan])
+    path.write_bytes(data[:at] + b"  3.x0" + data[at + 6 :])
+    with pytest.raises(CorruptFile, match=r"t.fits: cannot be read"):
+        open_table(str(path)).read(0, 3, ["F"])

@@ -43,6 +43,8 @@ def numbers(raw: Array, column: fits.Column) -> pa.Array:
     texts = np.where(missing, b"0", texts)
     if str(column.format)[:1] == "I" and column.bscale in (None, 1) and not column.bzero:
         return pa.array(texts.astype(np.int64), mask=missing)
-    values = np.char.replace(np.char.upper(texts), b"D", b"E").astype(np.float64)
+    values = np.array([text.upper().replace(b"D", b"E") for text in texts.tolist()], np.bytes_).astype(
+        np.float64
+    )
     values = values * (1 if column.bscale is None else column.bscale) + (column.bzero or 0)
     return pa.array(np.where(missing, np.nan, values))

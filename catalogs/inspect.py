@@ -27,7 +27,7 @@ from catalogs.open_table import as_one_release, open_any
 from catalogs.partitions import partitions_of
 from catalogs.positions import unit_of
 from catalogs.record_stamps import record_faults
-from catalogs.records import is_list
+from catalogs.records import is_nested
 from catalogs.release import Release, needed_columns
 from catalogs.shard_table import FETCH, NotATable
 from catalogs.slices import Shard
@@ -237,7 +237,7 @@ def _type_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
     faults += _unit_faults(survey, url, schema) + _template_faults(survey, url, schema)
     if layout.layout == "struct":
         faults += record_faults(layout, url, schema)
-    if layout.layout == "column" and not is_list(schema.field(str(layout.column)).type, fixed=False):
+    if layout.layout == "column" and not is_nested(schema.field(str(layout.column)).type):
         faults += vector_faults(layout, url, schema)
     return faults
 

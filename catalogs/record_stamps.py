@@ -127,6 +127,10 @@ def shape_faults(layout: Images, url: str, rows: pa.Table) -> list[Fault]:
     except CorruptFile as error:
         problem = str(error).split(": ", 1)[1].removesuffix(". Correct the catalog.")
         return [Fault(url, problem, "Correct the catalog", column)]
+    if images.problem is not None:
+        return [
+            Fault(url, images.problem, "Correct the catalog, or [survey.images] column and bands", column)
+        ]
     faults = []
     for b, band in enumerate(layout.bands):
         missing = images.missing(b)

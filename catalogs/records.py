@@ -12,12 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from catalogs.encoded_stamps import bytes_of, decoded, is_encoded
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from catalogs._types import Array, Integers
 
-__all__ = ["BAND", "IMAGE", "Entries", "fields_of", "is_list"]
+__all__ = ["BAND", "IMAGE", "Entries", "fields_of", "is_list", "is_nested"]
 
 BAND = "band"
 """Field of a record with the names of its bands."""
@@ -43,6 +45,11 @@ def fields_of(kind: pa.DataType) -> dict[str, pa.DataType] | None:
         inner = kind.value_type
         return {inner.field(n).name: inner.field(n).type for n in range(inner.num_fields)}
     return None
+
+
+def is_nested(kind: pa.DataType) -> bool:
+    """Whether a column holds an image a row in another way than as a vector of one length: lists, or files."""
+    return is_list(kind, fixed=False) or is_encoded(kind)
 
 
 class Entries:
@@ -72,8 +79,12 @@ class Entries:
         values = one_array(column)
         self._rows, self._bands = len(values), len(bands)
         self._pixels: dict[str, pa.Array] = {}
+        self._decoded: dict[int, Array] = {}
+        self.problem: str | None = None
         self._places: dict[str, Integers] = {}
-        if fields_of(values.type) is None:
+        if is_encoded(values.type):
+            self._files(bytes_of(values))
+        elif fields_of(values.type) is None:
             lists = {IMAGE: values, **{name: one_array(lists) for name, lists in (beside or {}).items()}}
             for name, each in lists.items():
                 self._places[name] = self._by_order(name, each)
@@ -81,7 +92,21 @@ class Entries:
             place = self._by_name(values, bands)
             self._places = dict.fromkeys(self._pixels, place)
 
+    def _files(self, values: pa.Array) -> None:
+        """Decode whole files; what cannot be decoded has no pixels, and the first such file is told by `problem`."""
+        for row, value in enumerate(values):
+            if value.is_valid:
+                try:
+                    self._decoded[row] = decoded(value.as_py(), self._bands)
+                except ValueError as error:
+                    self.problem = self.problem or f"the file in row {row} {error}"
+        place = np.full((self._bands, self._rows), -1, np.int64)
+        place[:, list(self._decoded)] = list(self._decoded)
+        self._places[IMAGE] = place
+
     def _by_order(self, name: str, values: pa.Array) -> Integers:
+        if self._bands > 1 and _depth(values.type) == 1:
+            values = _in_parts(values, self._bands)
         if self._bands > 1 or _depth(values.type) > 2:
             counts, self._pixels[name] = _counts(values), values.flatten()
         else:
@@ -127,6 +152,12 @@ class Entries:
         found = np.zeros((self._rows, 2), np.int64)
         place = self._places[field][band]
         here = np.flatnonzero(place >= 0)
+        if not len(here):
+            return found
+        if self._decoded:
+            for row, image in self._decoded.items():
+                found[row] = image.shape[1:]
+            return found
         images = self._pixels[field].take(pa.array(place[here]))
         counts = _counts(images)
         if _depth(images.type) == 1:
@@ -143,6 +174,8 @@ class Entries:
 
     def pixels(self, field: str, band: int, which: Integers) -> Array:
         """Images of objects whose shapes are the same, (k, y, x); null is NaN, zero where numbers are whole."""
+        if self._decoded:
+            return np.stack([self._decoded[row][band] for row in which.tolist()])
         values = self._pixels[field].take(pa.array(self._places[field][band, which]))
         shape = self.shapes(field, band)[which[0]]
         while is_list(values.type):
@@ -155,6 +188,17 @@ class Entries:
 def one_array(column: pa.ChunkedArray) -> pa.Array:
     """A column in one piece."""
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _in_parts(lists: pa.Array, parts: int) -> pa.Array:
+    """Lists of numbers as lists of so many lists of equal length; null where they cannot be parted so."""
+    counts = _counts(lists)
+    whole = (counts > 0) & (counts % parts == 0)
+    lists = pc.if_else(pa.array(whole), lists, pa.scalar(None, lists.type))
+    ends = np.cumsum(np.repeat(np.where(whole, counts, 0)[whole] // parts, parts))
+    inner = pa.LargeListArray.from_arrays(pa.array(np.concatenate([[0], ends])), lists.flatten())
+    offsets = np.concatenate([[0], np.cumsum(np.where(whole, parts, 0))])
+    return pa.LargeListArray.from_arrays(pa.array(offsets), inner)
 
 
 def _depth(kind: pa.DataType) -> int:

@@ -158,3 +158,52 @@ def test_bad_records(made, tmp_path):
     rows[5]["ivar"][1] = rows[5]["ivar"][1][:-1]
     told = refused(made, pa.array(rows, image.type), path, **PLANES)
     assert "the weight of band 'DES-G' in row 5 has 32 x 31 pixels" in told or "'DES-R' in row 5" in told
+
+
+def test_variable_length_columns_of_fits_are_other_stamps(made, tmp_path):
+    from astropy.io import fits
+
+    hdu = fits.BinTableHDU(made.table)
+    bad = hdu.columns["BAD"]
+    others = [c for c in hdu.columns if c.name not in {"STAMP", "IVAR", "BAD"}]
+    cells = {n: np.asarray(made.table[n]).reshape(64, -1) for n in ("STAMP", "IVAR", "BAD")}
+    varying = [
+        fits.Column(n, f"P{'B' if n == 'BAD' else 'E'}()", array=np.array([*list(c), None], object)[:-1])
+        for n, c in cells.items()
+    ]
+    assert bad.format.endswith("B")
+    fits.BinTableHDU.from_columns([*others, *varying]).writeto(tmp_path / "v.fits")
+    images = {"layout": "column", "column": "STAMP", **FITS_PLANES}
+    expected = pixels(look(made, "catalogs/*.fits", **images))
+    release = look(made, tmp_path / "v.fits", **images)
+    assert release.shards[0].table.bytes_of(["STAMP"]) > 9 * 2 * SIDE**2
+    assert pixels(release, 7).equals(expected)
+
+
+def test_files_in_a_column_are_other_stamps(made, tmp_path):
+    from io import BytesIO
+
+    from astropy.io import fits
+    from PIL import Image
+
+    cut = np.clip(np.round(np.asarray(made.table["STAMP"])[:, 0]), 0, 255).astype(np.uint8)
+    files: dict[str, list[bytes]] = {"PNG": [], "FITS": []}
+    for plane in cut:
+        stream = BytesIO()
+        Image.fromarray(plane[::-1]).save(stream, "PNG")
+        files["PNG"].append(stream.getvalue())
+        stream = BytesIO()
+        fits.PrimaryHDU(plane.astype(np.float32)).writeto(stream)
+        files["FITS"].append(stream.getvalue())
+    lists = pa.array(cut.tolist(), pa.list_(pa.list_(pa.uint8())))
+    pq.write_table(pa.table({**columns(made), "image": lists}), tmp_path / "l.parquet")
+    images = {"layout": "column", "bands": ["r"]}
+    expected = pixels(look(made, tmp_path / "l.parquet", **images))
+    hugging = pa.StructArray.from_arrays([pa.array(files["PNG"]), pa.array([""] * 64)], ["bytes", "path"])
+    for column in (pa.array(files["PNG"]), pa.array(files["FITS"]), hugging):
+        pq.write_table(pa.table({**columns(made), "image": column}), tmp_path / "f.parquet")
+        assert pixels(look(made, tmp_path / "f.parquet", **images), 7).equals(expected)
+    told = refused(made, pa.array([b"nothing"] * 64), tmp_path / "b.parquet", **images)
+    assert "the file in row 0" in told
+    told = refused(made, pa.array(files["PNG"]), tmp_path / "b.parquet", layout="column")
+    assert "has 1 bands, not 2" in told

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from catalogs import csv_table, parquet_table, storage, tables, votable_table
@@ -54,10 +53,10 @@ def open_any(url: str, hdu: int | str | None, version: str, partition: Partition
 
 def kind_of(url: str) -> str:
     """The ending of a file's name, in lower case, without that of what it is compressed with."""
-    name = PurePosixPath(url.split("?", 1)[0] if "://" in url else url)
-    if name.suffix in PACKED:
-        name = name.with_suffix("")
-    return name.suffix.lower()
+    stem, dot, suffix = (url.split("?", 1)[0] if "://" in url else url).rsplit("/", 1)[-1].rpartition(".")
+    if f".{suffix}" in PACKED:
+        stem, dot, suffix = stem.rpartition(".")
+    return f"{dot}{suffix}".lower() if stem else ""
 
 
 def _kind_by_content(url: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from catalogs.headers import SYNTHETIC, first_line
 from catalogs.shard_table import NotATable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from catalogs.partitions import Partition
 
@@ -27,6 +28,9 @@ FOOTER = 1 << 16
 """Bytes of the end of a file that are read at once; most footers are shorter."""
 ALIKE = 64
 """Schemas that are kept in mind: those of a release's shards are alike, or of a few kinds."""
+
+_known: deque[tuple[pq.ParquetSchema, dict[bytes, bytes], Columns]] = deque(maxlen=8)
+"""Schemas as Parquet has them, what their files say beside them, and the columns that they are."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Columns:
     read: pa.Schema
     """Types as they are read, with units, UCDs and descriptions."""
     digest: str
+    synthetic: bool
+    """Whether the schema says that a diffusion model drew its objects."""
 
     @functools.cached_property
     def unusable(self) -> dict[str, str]:
@@ -108,7 +114,7 @@ class ParquetTable:
         stored = [name for name in columns if name in self.columns.read.names]
         try:
             rows = parquet_rows.read(self.url, self.identity, start, stop, stored)
-        except (pa.ArrowException, OSError, EOFError) as error:
+        except (pa.ArrowException, OSError, EOFError, KeyError) as error:
             raise CorruptFile(
                 f"{self.url}: cannot be read ({first_line(error)}). Fetch the file again."
             ) from error
@@ -142,18 +148,21 @@ def open_parquet(url: str, partition: Partition = ()) -> ParquetTable:
     """
     footer = _footer(url)
     try:
-        metadata = pq.read_metadata(pa.BufferReader(MAGIC + footer))
-        columns = _columns(_own(metadata.schema.to_arrow_schema()))
+        reader = (
+            pq.core.ParquetReader()
+        )  # ParquetFile takes twice as long, for paths that nobody asks for here
+        reader.open(pa.BufferReader(MAGIC + footer))
+        metadata = reader.metadata
+        columns = _columns_of(metadata)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise NotATable(f"the footer of its Parquet is damaged ({first_line(error)})") from error
-    about = metadata.metadata or {}
     names = columns.read.names
     return ParquetTable(
         url,
         columns,
         metadata.num_rows,
         hashlib.sha256(footer).hexdigest(),
-        about.get(SYNTHETIC.encode(), b"").lower() == b"true" or notes_of(columns.stored).synthetic,
+        columns.synthetic,
         _nested_bytes(metadata, columns),
         tuple((field, value) for field, value in partition if field.name not in names),
     )
@@ -187,10 +196,22 @@ def _footer(url: str) -> bytes:
     return end[-length:]
 
 
-def _own(schema: pa.Schema) -> bytes:
-    """The schema as bytes that are the same for all files with the same columns: what pandas adds counts their rows."""
-    about = {key: value for key, value in (schema.metadata or {}).items() if key != b"pandas"}
-    return schema.with_metadata(about or None).serialize().to_pybytes()
+def _columns_of(metadata: pq.FileMetaData) -> Columns:
+    """The columns of a file: the same object for all that are alike, whose schemas are translated once."""
+    about = _about(metadata.metadata)
+    for schema, others, columns in tuple(_known):  # other threads add to it
+        if others == about and schema.equals(metadata.schema):
+            return columns
+    columns = _columns(
+        metadata.schema.to_arrow_schema().with_metadata(about or None).serialize().to_pybytes()
+    )
+    _known.appendleft((metadata.schema, about, columns))
+    return columns
+
+
+def _about(metadata: Mapping[bytes, bytes] | None) -> dict[bytes, bytes]:
+    """What a file says beside its schema; what pandas adds counts its rows."""
+    return {key: value for key, value in (metadata or {}).items() if key != b"pandas"}
 
 
 @functools.lru_cache(maxsize=ALIKE)
@@ -203,4 +224,5 @@ def _columns(serialized: bytes) -> Columns:
         seen.add(name)
     notes = notes_of(schema)
     read = pa.schema([arrow_columns.described(field, notes.columns.get(field.name)) for field in schema])
-    return Columns(schema, read, hashlib.sha256(serialized).hexdigest())
+    drawn = (schema.metadata or {}).get(SYNTHETIC.encode(), b"").lower() == b"true" or notes.synthetic
+    return Columns(schema, read, hashlib.sha256(serialized).hexdigest(), drawn)

@@ -251,9 +251,9 @@ class Survey(Section):
     name: Annotated[str, Field(pattern=r"^[^\s/]+$")] = "survey"
     """Name of the release, used for the published catalog."""
     catalogs: str | list[str]
-    """FITS catalogs: a path, glob or fsspec URL, or a list of them."""
+    """Catalogs: a path, glob or fsspec URL, or a list of them. FITS, Parquet, CSV, ECSV or VOTable files, folders of Parquet files, or HATS catalogs."""
     hdu: int | str | None = None
-    """HDU of the table (default: the file's first binary table)."""
+    """HDU of the table (default: the file's first table); of a VOTable its number from 0, ID or name."""
     id: str
     """Column that identifies an object, integer or string, unique in the release."""
     ra: str | None = None

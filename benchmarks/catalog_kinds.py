@@ -105,7 +105,7 @@ def in_apart(what: str, catalogs: str) -> None:
         read_all(catalogs)
     else:
         inspect_catalogs(survey(catalogs), "/")
-    print(time.perf_counter() - start, peak() - bare_memory)
+    print(time.perf_counter() - start, peak() - bare_memory, time.process_time())
 
 
 def many_shards(folder: Path, shards: int) -> None:
@@ -162,10 +162,20 @@ def main() -> None:
         many_shards(folder / "many", options.shards)
         many = apart("plan", str(folder / "many" / "*" / "*.parquet"))
         numbers = [
-            (f"one Parquet file of {options.rows_of_one:,} rows, read", f"{large[0]:.1f}", f"{large[1]:.0f}"),
-            (f"{options.shards:,} Parquet shards, planned", f"{many[0]:.1f}", f"{many[1]:.0f}"),
+            (
+                f"one Parquet file of {options.rows_of_one:,} rows, read",
+                f"{large[0]:.1f}",
+                f"{large[2]:.1f}",
+                f"{large[1]:.0f}",
+            ),
+            (
+                f"{options.shards:,} Parquet shards, planned",
+                f"{many[0]:.1f}",
+                f"{many[2]:.1f}",
+                f"{many[1]:.0f}",
+            ),
         ]
-        write_csv("catalog_sizes", ("what", "seconds", "peak_mib"), numbers)
+        write_csv("catalog_sizes", ("what", "seconds", "cpu_seconds", "peak_mib"), numbers)
 
 
 if __name__ == "__main__":

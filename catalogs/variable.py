@@ -79,6 +79,8 @@ def values_of(descriptors: Array, column: fits.Column, heap: Heap | None) -> pa.
     counts, starts = descriptors.reshape(-1, 2).astype(np.int64).T
     if heap is None:
         counts = np.zeros_like(counts)
+    if (counts < 0).any():
+        raise ValueError(f"column {column.name!r} has {counts.min()} values in a row")
     some = counts > 0
     first = int(starts[some].min()) if some.any() else 0
     last = int((starts + counts * kind.itemsize)[some].max()) if some.any() else 0

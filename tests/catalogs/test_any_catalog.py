@@ -23,10 +23,13 @@ from tests.conftest import TinyRelease
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> TinyRelease:
     """The tiny release with its catalog of every kind, each in a folder of its own."""
-    release = TinyRelease(tmp_path_factory.mktemp("any") / "release")
+    return with_catalogs(TinyRelease(tmp_path_factory.mktemp("any") / "release"))
+
+
+def with_catalogs(release: TinyRelease) -> TinyRelease:
     table = release.table
     for kind in ("parquet", "csv", "ecsv", "vot"):
-        for number, rows in enumerate(np.array_split(np.arange(64), 2)):
+        for number, rows in enumerate(np.array_split(np.arange(len(table)), 2)):
             (release.folder / kind).mkdir(exist_ok=True)
             table[rows].write(
                 release.folder / kind / f"s{number:02d}.{kind}", format={"vot": "votable"}.get(kind)
@@ -82,6 +85,21 @@ def test_a_catalog_of_another_kind_has_other_objects(made, kind):
         assert found.equals(expected), slice_rows
         if kind not in {"CSV", "HATS"}:  # CSV has no units, and this HATS was given none
             assert found.schema.field("MAG").metadata == {b"unit": b"mag"}
+
+
+@pytest.mark.slow
+def test_five_thousand_galaxies_differ_by_the_kind_of_their_catalog(tmp_path):
+    large = with_catalogs(TinyRelease(tmp_path / "large", shards=7, per_side=71))
+    expected = same(look(large), 512)
+    assert expected.num_rows == 5041
+    for kind, catalogs in KINDS.items():
+        keys = {"catalogs": catalogs} | ({"id": "object_id"} if kind == "HATS" else {})
+        release = look(large, survey=keys)
+        assert same(release, 16_384).equals(expected), kind
+        names = release.columns.names
+        for table in (shard.table for shard in release.shards[:3]):
+            pieces = [table.read(row, min(row + 7, table.rows), names) for row in range(0, table.rows, 7)]
+            assert pa.concat_tables(pieces).equals(table.read(0, table.rows, names)), kind
 
 
 def test_an_object_store_has_other_objects(made, bucket):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from catalogs import masks, weights
 from catalogs.cleaning import centre, clean
+from catalogs.encoded_stamps import is_encoded
 from catalogs.errors import CorruptFile, Fault
-from catalogs.records import BAND, IMAGE, Entries, fields_of, is_list
+from catalogs.records import BAND, IMAGE, Entries, fields_of, is_list, leaf_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import pyarrow as pa
 
     from catalogs._types import Array, Floats, Integers
     from catalogs.survey import Images
@@ -74,6 +74,7 @@ def _beside(
         if plane is layout.mask:
             bits = masks.bits_of(layout.mask, None)
             bad = masks.are_bad(values, bits)
+            bad |= np.isnan(values)
             bad[~fits] = True
         else:
             theirs = values
@@ -113,6 +114,9 @@ def record_faults(layout: Images, url: str, schema: pa.Schema) -> list[Fault]:
         if name not in fields:
             problem = f"its records have no field {name!r}"
             faults.append(Fault(url, problem, f"{remedy}: there are {', '.join(fields)}", column))
+        elif key == "mask.column" and pa.types.is_floating(leaf_of(fields[name])):
+            problem = f"the mask {name!r} is of {leaf_of(fields[name])}, not of bits"
+            faults.append(Fault(url, problem, remedy, column))
         elif not is_list(fields[name]):
             problem = f"{name!r} of its records holds {_short(fields[name])}, not lists of pixels"
             faults.append(Fault(url, problem, remedy, column))
@@ -122,6 +126,9 @@ def record_faults(layout: Images, url: str, schema: pa.Schema) -> list[Fault]:
 def shape_faults(layout: Images, url: str, rows: pa.Table) -> list[Fault]:
     """What is wrong with the images of a few rows: bands that none has, lists that are no images, planes of other shapes."""
     column = str(layout.column)
+    if layout.planes and is_encoded(rows.schema.field(column).type):
+        problem = "holds files, beside which there are no weights and masks"
+        return [Fault(url, problem, f"Leave [survey.images.{next(iter(layout.planes))}] out", column)]
     try:
         images = _entries(layout, rows)
     except CorruptFile as error:

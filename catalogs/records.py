@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from catalogs._types import Array, Integers
 
-__all__ = ["BAND", "IMAGE", "Entries", "fields_of", "is_list", "is_nested"]
+__all__ = ["BAND", "IMAGE", "Entries", "fields_of", "is_list", "is_nested", "leaf_of"]
 
 BAND = "band"
 """Field of a record with the names of its bands."""
@@ -173,16 +173,21 @@ class Entries:
         return found
 
     def pixels(self, field: str, band: int, which: Integers) -> Array:
-        """Images of objects whose shapes are the same, (k, y, x); null is NaN, zero where numbers are whole."""
+        """Images of objects whose shapes are the same, (k, y, x); null is NaN."""
         if self._decoded:
             return np.stack([self._decoded[row][band] for row in which.tolist()])
         values = self._pixels[field].take(pa.array(self._places[field][band, which]))
         shape = self.shapes(field, band)[which[0]]
         while is_list(values.type):
             values = values.flatten()
-        if values.null_count and not pa.types.is_floating(values.type):
-            values = pc.fill_null(values, pa.scalar(0).cast(values.type))
+        if pa.types.is_boolean(values.type):
+            values = pc.cast(values, pa.uint8())
         return values.to_numpy(zero_copy_only=False).reshape(len(which), *shape)
+
+
+def leaf_of(kind: pa.DataType) -> pa.DataType:
+    """Type of the numbers in lists of lists."""
+    return leaf_of(kind.value_type) if is_list(kind) else kind
 
 
 def one_array(column: pa.ChunkedArray) -> pa.Array:

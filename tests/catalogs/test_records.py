@@ -146,6 +146,7 @@ def test_bad_records(made, tmp_path):
     assert "there are DES-Z, DES-R, DES-G" in told
     assert "no field 'fluxes'" in refused(made, image, path, field="fluxes")
     assert "no field 'err'" in refused(made, image, path, weight={"column": "err", "kind": "rms"})
+    assert "the mask 'ivar' is of float" in refused(made, image, path, mask={"column": "ivar"})
     assert "'scale' of its records holds double" in refused(made, image, path, field="scale")
     assert "holds no records of images" in refused(made, pa.array([[1.0]] * 64), path)
     rows = image.to_pylist()
@@ -205,5 +206,7 @@ def test_files_in_a_column_are_other_stamps(made, tmp_path):
         assert pixels(look(made, tmp_path / "f.parquet", **images), 7).equals(expected)
     told = refused(made, pa.array([b"nothing"] * 64), tmp_path / "b.parquet", **images)
     assert "the file in row 0" in told
+    told = refused(made, pa.array(files["PNG"]), tmp_path / "b.parquet", **images, mask={"column": "MAG"})
+    assert "holds files, beside which there are no weights and masks" in told
     told = refused(made, pa.array(files["PNG"]), tmp_path / "b.parquet", layout="column")
     assert "has 1 bands, not 2" in told

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from catalogs._types import Array
 
 KEPT = re.compile(
-    rb"SIMPLE|XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|T[A-Z]+\d+|EXTNAME|ZIMAGE|ZTABLE|"
+    rb"SIMPLE|XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|THEAP|T[A-Z]+\d+|EXTNAME|ZIMAGE|ZTABLE|"
     + headers.SYNTHETIC.encode()
 )
 """Keywords of cards that say how data are read."""
-COUNT = re.compile(rb"(NAXIS2|PCOUNT) *= +(\d+) *(/.*)?", re.DOTALL)
+COUNT = re.compile(rb"(NAXIS2|PCOUNT|THEAP) *= +(\d+) *(/.*)?", re.DOTALL)
 """A card that counts what only this table has, written as the standard wants it."""
 LENGTH = 80
 END = b"END".ljust(LENGTH)
@@ -74,7 +74,7 @@ def _compared(cards: Array, like: Found | None) -> Found | None:
     counts = dict(like.counts)
     for place in np.flatnonzero(cards != like.cards).tolist():
         card, before = bytes(cards[place]), bytes(like.cards[place])
-        if place in counts and (count := COUNT.fullmatch(card)) and count[1] == before[:6]:
+        if place in counts and (count := COUNT.fullmatch(card)) and count[1] == before[:8].rstrip():
             counts[place] = (counts[place][0], int(count[2]))
         elif card[:8] != before[:8] or card[:8] in {b"END     ", b"CONTINUE"} or _kept(card[:8]):
             return None

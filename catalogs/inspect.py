@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from catalogs import headers, path_template, storage, synthetic, where
+from catalogs.catalog_files import catalog_files
 from catalogs.errors import Fault, Refused, grouped
 from catalogs.identity import identities, identity, name_of
 from catalogs.inspect_extents import expression_fault, scale_fault
@@ -18,22 +19,27 @@ from catalogs.inspect_images import image_urls, look_at_images
 from catalogs.inspect_noise import look_at_noise
 from catalogs.inspect_nulls import with_nulls
 from catalogs.inspect_psfs import column_faults, look_at_psfs, psf_urls
+from catalogs.inspect_records import look_at_records
 from catalogs.inspect_rows import look_at_rows
 from catalogs.inspect_segments import look_at_segments
 from catalogs.inspect_vectors import vector_faults
 from catalogs.kept_columns import kept_columns
-from catalogs.path_template import as_it_stands
+from catalogs.open_table import as_one_release, open_any
+from catalogs.partitions import partitions_of
 from catalogs.positions import unit_of
+from catalogs.record_stamps import record_faults
+from catalogs.records import is_nested
 from catalogs.release import Release, needed_columns
+from catalogs.shard_table import FETCH, NotATable
 from catalogs.slices import Shard
-from catalogs.tables import NotATable, TableHeader, open_table
+from catalogs.stamps import image_columns
 
 if TYPE_CHECKING:
     from catalogs.psf_source import PSFSource
+    from catalogs.shard_table import ShardTable
     from catalogs.survey import Survey
 
 COLUMNS_SHOWN = 60
-FETCH = "Fetch the file again, or leave it out of [survey] catalogs"
 
 
 def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Release:
@@ -54,6 +60,7 @@ def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Releas
     """
     release = inspect_catalogs(survey, folder, psf)
     columns, image_folder = release.columns, release.folder
+    look_at_records(release)
     rows = look_at_rows(release)
     files = [*image_urls(release, rows.paths), *psf_urls(release, rows.psfs)]
     versions = identities(files, survey.identify)  # before the files are opened
@@ -97,22 +104,15 @@ def inspect_catalogs(survey: Survey, folder: str, psf: PSFSource | None = None) 
     return Release(survey, image_folder, shards, columns, kept, None, None, tuple(null_notes), psf=psf)
 
 
-def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
-    faults, urls = [], []
-    for pattern in survey.patterns:
-        try:
-            found, problem = storage.expand(pattern, folder), f"no such catalog{as_it_stands(pattern)}"
-        except (OSError, ValueError, ImportError) as error:  # a host that is not there, a scheme nobody knows
-            found, problem = [], f"cannot be listed ({headers.first_line(error)})"
-        if not found:
-            absolute = storage.absolute(pattern, folder)
-            faults.append(Fault(absolute, problem, "Check [survey] catalogs; globs are allowed"))
-        urls += found
+def _open_shards(survey: Survey, folder: str) -> list[ShardTable]:
+    files = catalog_files(survey.patterns, folder)
+    urls, faults = files.urls, files.faults
+    partitions = partitions_of(urls)
 
-    def opened(url: str) -> TableHeader | Fault:
+    def opened(url: str) -> ShardTable | Fault:
         try:
             version = identity(url, survey.identify, fresh=False)  # before the file is opened
-            return replace(open_table(url, survey.hdu), identity=version)
+            return open_any(url, survey.hdu, version, partitions[url])
         except NotATable as error:
             return Fault(url, str(error), error.remedy)
         except IsADirectoryError:
@@ -120,9 +120,11 @@ def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
         except OSError as error:
             return Fault(url, f"cannot be read ({headers.first_line(error)})", FETCH)
 
-    results = storage.parallel(opened, sorted(set(urls)))
-    tables = [r for r in results if isinstance(r, TableHeader)]
+    results = storage.parallel(opened, urls)
+    tables = [r for r in results if not isinstance(r, Fault)]
     faults += [r for r in results if isinstance(r, Fault)]
+    if not faults:
+        faults += files.row_faults({table.url: table for table in tables})
     if not faults and sum(table.rows for table in tables) == 0:
         where_ = storage.absolute(survey.patterns[0], folder)
         problem = f"the release is empty: none of its {len(tables)} shards has a row"
@@ -130,7 +132,7 @@ def _open_shards(survey: Survey, folder: str) -> list[TableHeader]:
     faults += synthetic.faults(survey, tables)
     if faults:
         raise Refused(grouped(faults))
-    return tables
+    return as_one_release(tables)
 
 
 def _raise(fault: Fault | None) -> None:
@@ -139,7 +141,7 @@ def _raise(fault: Fault | None) -> None:
 
 
 def _columns(
-    survey: Survey, kept: dict[str, str], tables: list[TableHeader], psf: PSFSource | None
+    survey: Survey, kept: dict[str, str], tables: list[ShardTable], psf: PSFSource | None
 ) -> pa.Schema:
     _raise(expression_fault(survey))
     try:
@@ -150,9 +152,7 @@ def _columns(
     faults = []
     for table in tables:
         if table.header not in alike:
-            alike[table.header] = _column_faults(
-                table, table.empty.schema, first, needed, survey.images.path_columns, psf
-            )
+            alike[table.header] = _column_faults(table, table.empty.schema, first, needed, survey, psf)
         faults += [replace(fault, file=table.url) for fault in alike[table.header]]
     faults = grouped(faults) or [
         *_type_faults(survey, tables[0].url, first),
@@ -176,18 +176,19 @@ def _where_fault(survey: Survey, error: where.BadCondition) -> Fault:
 
 
 def _column_faults(
-    table: TableHeader,
+    table: ShardTable,
     schema: pa.Schema,
     first: pa.Schema,
     needed: list[str],
-    in_path: list[str],
+    survey: Survey,
     psf: PSFSource | None,
 ) -> list[Fault]:
     """Columns that a shard lacks, or has as another type than the first shard."""
     faults = []
     unusable = table.unusable
+    pixels = image_columns(survey) if survey.images.layout in {"column", "struct"} else []
     for name in needed:
-        if name in unusable:
+        if name in unusable and not (name in pixels and name in schema.names):
             problem = f"is {unusable[name]}, which cannot be read row by row"
             faults.append(Fault(table.url, problem, "Choose another column", name))
         elif name not in schema.names:
@@ -197,7 +198,7 @@ def _column_faults(
                 " …" if len(schema.names) > COLUMNS_SHOWN else ""
             )
             problem = "no such column"
-            if name in in_path:
+            if name in survey.images.path_columns:
                 problem = f"no such column for {{{name}}} in [survey.images] path, where {{band}} is the band"
                 meant = meant or difflib.get_close_matches(name.lower(), ["band"], 1)
             elif psf is not None and name == psf.fwhm:
@@ -241,7 +242,9 @@ def _type_faults(survey: Survey, url: str, schema: pa.Schema) -> list[Fault]:
         if not pa.types.is_integer(kind := schema.field(label).type):
             faults.append(Fault(url, f"a label must be an integer, not {kind}", "Choose another", label))
     faults += _unit_faults(survey, url, schema) + _template_faults(survey, url, schema)
-    if layout.layout == "column":
+    if layout.layout == "struct":
+        faults += record_faults(layout, url, schema)
+    if layout.layout == "column" and not is_nested(schema.field(str(layout.column)).type):
         faults += vector_faults(layout, url, schema)
     return faults
 

@@ -58,7 +58,9 @@ def look_at_extents(release: Release, slice_rows: int) -> tuple[ExtentCounts | N
         If the expression fails on some rows, or gives no object an extent.
     """
     layout = release.survey.images
-    if layout.extent is None or not may_be_looked_at([shard.table for shard in release.shards]):
+    if layout.extent is None:
+        return None, []
+    if not may_be_looked_at([shard.table for shard in release.shards], _columns(release)):
         return None, []
     answers = storage.parallel(lambda shard: _looked(release, shard, slice_rows), release.shards)
     if faults := [answer for answer in answers if isinstance(answer, Fault)]:
@@ -110,16 +112,18 @@ def _unit_notes(release: Release) -> list[str]:
     ]
 
 
-def _looked(release: Release, shard: Shard, slice_rows: int) -> ExtentCounts | Fault:
-    survey, table = release.survey, shard.table
-    layout = survey.images
-    assert layout.extent is not None
+def _columns(release: Release) -> list[str]:
+    survey = release.survey
     condition = where.columns_of(survey.where) if survey.where is not None else []
-    names = list(dict.fromkeys([survey.id, *computed.columns_of(layout.extent), *condition]))
+    return list(dict.fromkeys([survey.id, *computed.columns_of(str(survey.images.extent)), *condition]))
+
+
+def _looked(release: Release, shard: Shard, slice_rows: int) -> ExtentCounts | Fault:
+    table, layout, names = shard.table, release.survey.images, _columns(release)
     counts: dict[int, int] = {}
     unknown = clipped = 0
     slices = np.zeros(-(-table.rows // slice_rows), np.int64)
-    for start, stop in steps(table):
+    for start, stop in steps(table, names):
         rows = table.read(start, stop, names)
         selected = release.selected_rows(rows)
         try:

@@ -72,7 +72,7 @@ def image_urls(release: Release, paths: pa.Table | None) -> list[str]:
 def _named(layout: Images, paths: pa.Table | None) -> list[dict[str, object]] | None:
     """What fills the path template, once for each image or HDU; None where there are no files, or nobody knows which."""
     unknown = layout.path_columns or layout.layout == "extensions"
-    if layout.layout == "column" or (paths is None and unknown):
+    if layout.layout in {"column", "struct"} or (paths is None and unknown):
         return None
     return [{}] if paths is None else paths.to_pylist()
 

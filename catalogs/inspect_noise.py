@@ -74,7 +74,7 @@ def some_stamps(release: Release) -> Iterator[Stamps]:
     places = np.unique(np.linspace(0, len(release.shards) - 1, min(shards, len(release.shards))).astype(int))
     for place in places:
         table = release.shards[place].table
-        step = min(16 * count, max(1, CHUNK // max(table.row_bytes, 1)))
+        step = min(16 * count, max(1, CHUNK // max(table.bytes_of(release.columns.names), 1)))
         first = max(0, (table.rows - step) // 2)
         try:
             rows = table.read(first, min(first + step, table.rows), release.columns.names)

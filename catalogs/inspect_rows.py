@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from catalogs.release import Release
+    from catalogs.shard_table import ShardTable
     from catalogs.slices import Shard
-    from catalogs.tables import TableHeader
 
 LOOKED_AT = 4 << 30
 """Bytes of catalog rows up to which a plan reads every row, not just the headers."""
@@ -63,11 +63,12 @@ def look_at_rows(release: Release) -> Rows:
     Refused
         With everything that is wrong.
     """
-    if not may_be_looked_at([shard.table for shard in release.shards]):
-        return Rows(None, None, [])
     layout = release.survey.images
     naming = list(dict.fromkeys([*layout.path_columns, *layout.hdu_columns]))
     psf = release.psf.columns if release.psf is not None else []
+    columns = _columns(release, [*naming, *psf])
+    if not may_be_looked_at([shard.table for shard in release.shards], columns):
+        return Rows(None, None, [])
     answers = storage.parallel(lambda shard: _looked(release, shard, naming, psf), release.shards)
     found = [f for f in answers if not isinstance(f, Fault)]
     if len(found) < len(answers):
@@ -108,14 +109,14 @@ def selected_ids(release: Release) -> pa.ChunkedArray:
     return pa.concat_tables(pieces)[release.survey.id]
 
 
-def may_be_looked_at(tables: Sequence[TableHeader]) -> bool:
-    """Whether a plan reads every row of some shards."""
-    return sum(table.rows * max(table.row_bytes, LEAST_ROW) for table in tables) <= LOOKED_AT
+def may_be_looked_at(tables: Sequence[ShardTable], columns: Sequence[str]) -> bool:
+    """Whether a plan reads every row of some columns of some shards."""
+    return sum(table.rows * max(table.bytes_of(columns), LEAST_ROW) for table in tables) <= LOOKED_AT
 
 
-def steps(table: TableHeader) -> Iterator[tuple[int, int]]:
+def steps(table: ShardTable, columns: Sequence[str]) -> Iterator[tuple[int, int]]:
     """First rows, and those behind the last ones, of pieces of a shard that fit into memory."""
-    step = max(1, CHUNK // max(table.row_bytes, LEAST_ROW))
+    step = max(1, CHUNK // max(table.bytes_of(columns), LEAST_ROW))
     for start in range(0, table.rows, step):
         yield start, min(start + step, table.rows)
 
@@ -154,12 +155,17 @@ def _position(release: Release) -> list[str]:
     return [name for name in (release.survey.ra, release.survey.dec) if name is not None]
 
 
-def _pieces(release: Release, shard: Shard, naming: list[str]) -> Iterator[pa.Table]:
-    survey, table = release.survey, shard.table
+def _columns(release: Release, naming: list[str]) -> list[str]:
+    survey = release.survey
     condition = where.columns_of(survey.where) if survey.where is not None else []
-    wanted = list(dict.fromkeys([survey.id, *naming, *_position(release)]))
-    for start, stop in steps(table):
-        rows = table.read(start, stop, list(dict.fromkeys([*wanted, *condition])))
+    return list(dict.fromkeys([survey.id, *naming, *_position(release), *condition]))
+
+
+def _pieces(release: Release, shard: Shard, naming: list[str]) -> Iterator[pa.Table]:
+    table, columns = shard.table, _columns(release, naming)
+    wanted = list(dict.fromkeys([release.survey.id, *naming, *_position(release)]))
+    for start, stop in steps(table, columns):
+        rows = table.read(start, stop, columns)
         yield rows.filter(pa.array(release.selected_rows(rows))).select(wanted)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from catalogs.errors import Fault, Refused
 
 if TYPE_CHECKING:
+    from catalogs.shard_table import ShardTable
     from catalogs.survey import Survey
-    from catalogs.tables import TableHeader
 
 __all__ = ["RENAMED", "RESERVED", "kept_columns", "reserved"]
 
@@ -46,7 +46,7 @@ def reserved(name: str) -> bool:
     return name.lower() in RESERVED or name.lower().startswith("vote_")
 
 
-def kept_columns(survey: Survey, table: TableHeader) -> dict[str, str]:
+def kept_columns(survey: Survey, table: ShardTable) -> dict[str, str]:
     """Output name of each kept column, and its name in the catalog.
 
     Raises
@@ -54,7 +54,7 @@ def kept_columns(survey: Survey, table: TableHeader) -> dict[str, str]:
     Refused
         If an output name is taken.
     """
-    names = set(table.columns.names)
+    names = set(table.names)
     kept: dict[str, str] = {}
     faults = []
     for entry in survey.keep:

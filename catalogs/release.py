@@ -87,7 +87,9 @@ class Release:
     @property
     def has_files(self) -> bool:
         """Whether slices are read from other files than the shards."""
-        return self.survey.images.layout != "column" or (self.psf is not None and self.psf.path is not None)
+        return self.survey.images.layout not in {"column", "struct"} or (
+            self.psf is not None and self.psf.path is not None
+        )
 
     @property
     def stamp_values(self) -> int:

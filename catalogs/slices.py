@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from catalogs.tables import TableHeader
+    from catalogs.shard_table import ShardTable
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One FITS catalog file of a release."""
+    """One catalog file of a release."""
 
     number: int
     """Position among the release's shards, sorted by path."""
     label: str
     """Path below the folder that all shards share: what the column `shard` holds."""
-    table: TableHeader
+    table: ShardTable
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The stamps of a slice, whichever of the three image layouts they come from."""
+"""The stamps of a slice, whichever of the image layouts they come from."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from catalogs.cleaning import centre, clean
 from catalogs.errors import CorruptFile
 from catalogs.image_header import ImageHeader, NotAnImage
 from catalogs.positions import numbers, positions_of
+from catalogs.record_stamps import from_records
 from catalogs.sky import sky_to_pixel
 from catalogs.stamp_file import StampFile
-from catalogs.vectors import planes_of
+from catalogs.vectors import is_vector, planes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,7 +78,10 @@ def stamps_of(survey: Survey, rows: pa.Table, folder: str, watched: Watched | No
         np.zeros(rows.num_rows, np.int64),
         None if survey.images.segmentation is None else np.zeros((len(rows), side, side), np.uint8),
     )
-    if survey.images.layout == "column":
+    nested = survey.images.column is not None and not is_vector(rows, survey.images.column)
+    if survey.images.layout == "struct" or (survey.images.layout == "column" and nested):
+        from_records(survey.images, rows, found.stamps, found.flags, found.noise, found.negative)
+    elif survey.images.layout == "column":
         _from_column(survey.images, rows, found)
     else:
         tile_cache.begin_slice()
@@ -90,6 +94,8 @@ def stamps_of(survey: Survey, rows: pa.Table, folder: str, watched: Watched | No
 def image_columns(survey: Survey) -> list[str]:
     """Catalog columns that reading the stamps needs."""
     layout = survey.images
+    if layout.layout == "struct":
+        return [str(layout.column)]
     if layout.layout == "column":
         return [
             str(column) for column in (layout.column, *(plane.column for plane in layout.planes.values()))

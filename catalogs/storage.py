@@ -118,6 +118,20 @@ def exists(url: str) -> bool:
     return bool(fs.exists(path))
 
 
+def is_folder(url: str) -> bool:
+    """Whether a folder is there."""
+    fs, path = _file_system(url)
+    return bool(fs.isdir(path))
+
+
+def find(folder: str) -> list[str]:
+    """All files in a folder and those below it, sorted."""
+    fs, path = _file_system(folder)
+    fs.invalidate_cache(path)
+    scheme = "" if is_local(folder) else folder.split("://", 1)[0] + "://"
+    return sorted(name if "://" in name else scheme + name for name in map(str, fs.find(path)))
+
+
 def size(url: str) -> int:
     """Bytes of a file as stored."""
     if is_local(url):
@@ -205,6 +219,15 @@ def tail(url: str, most: int) -> bytes:
         return os.pread(file, most, size - most)
     finally:
         os.close(file)
+
+
+def head(url: str, most: int) -> bytes:
+    """The first bytes of a file as stored, in one request."""
+    if is_local(url):
+        with open(_plain(url), "rb", buffering=0) as stream:  # noqa: PTH123
+            return stream.read(most)
+    fs, path = _file_system(url)
+    return bytes(fs.cat_file(path, start=0, end=most))
 
 
 def write(url: str, data: bytes) -> None:

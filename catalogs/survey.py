@@ -36,13 +36,14 @@ class Plane(Section):
     hdu_column: str | None = None
     """`extensions`: the column with the HDU number of each stamp's plane."""
     column: str | None = None
-    """`column`: the vector column that holds the planes, in the shape of the stamps."""
+    """`column`: the vector column that holds the planes, in the shape of the stamps; `struct`: the field of the records, such as `"ivar"`."""
 
     def misfit(self, layout: str) -> str | None:
         """What is wrong with the place for a layout of the images; None where nothing is."""
         places = {
             "tiles": ["path", "hdu"],
             "column": ["column"],
+            "struct": ["column"],
             "extensions": ["path", "hdu", "hdu_column"],
         }[layout]
         given = [key for key in ("path", "hdu", "hdu_column", "column") if getattr(self, key) is not None]
@@ -84,13 +85,15 @@ class Segmentation(Plane):
 class Images(Section):
     """Where the stamps come from."""
 
-    layout: Literal["tiles", "column", "extensions"]
-    """`tiles`: survey mosaics; `column`: a vector column of the catalog; `extensions`: one HDU a stamp."""
+    layout: Literal["tiles", "column", "extensions", "struct"]
+    """`tiles`: survey mosaics; `column`: a vector column of the catalog; `extensions`: one HDU a stamp; `struct`: records of a Parquet column, as the Multimodal Universe and LSDB have them."""
     path: Template | None = None
     """`tiles` and `extensions`: path template; `{band}` is the band, `{NAME}` the catalog's column NAME, `{NAME:06d}` with zeros before it,
     `{NAME[:3]}` a piece of its text."""
     column: str | None = None
-    """`column`: the vector column that holds the stamps."""
+    """`column`: the vector column that holds the stamps; `struct`: the column of records, such as `"image"`."""
+    field: str = "flux"
+    """`struct`: the field of the records that holds the pixels; their field `band` names the bands."""
     hdu: int | str | None = None
     """`tiles`: HDU of the mosaic (default: the file's first image HDU)."""
     hdu_column: str | None = None
@@ -137,7 +140,12 @@ class Images(Section):
 
     @model_validator(mode="after")
     def _layout_has_what_it_needs(self) -> Images:
-        needs = {"tiles": ["path"], "column": ["column"], "extensions": ["path", "hdu_column"]}[self.layout]
+        needs = {
+            "tiles": ["path"],
+            "column": ["column"],
+            "struct": ["column"],
+            "extensions": ["path", "hdu_column"],
+        }[self.layout]
         for key in needs:
             if getattr(self, key) is None:
                 raise ValueError(f'layout = "{self.layout}" needs {key} = "…"')
@@ -195,7 +203,7 @@ class Images(Section):
             if problem is not None:
                 raise ValueError(f"[survey.images.{name}] {problem}")
         named = [bit for bit in (self.mask.bits if self.mask is not None else []) if isinstance(bit, str)]
-        if self.layout == "column" and named:
+        if self.layout in {"column", "struct"} and named:
             raise ValueError(
                 f"[survey.images.mask] bits: {named[0]!r} is a name, which a column has no header for: give numbers"
             )
@@ -243,9 +251,9 @@ class Survey(Section):
     name: Annotated[str, Field(pattern=r"^[^\s/]+$")] = "survey"
     """Name of the release, used for the published catalog."""
     catalogs: str | list[str]
-    """FITS catalogs: a path, glob or fsspec URL, or a list of them."""
+    """Catalogs: a path, glob or fsspec URL, or a list of them. FITS, Parquet, CSV, ECSV or VOTable files, folders of Parquet files, or HATS catalogs."""
     hdu: int | str | None = None
-    """HDU of the table (default: the file's first binary table)."""
+    """HDU of the table (default: the file's first table); of a VOTable its number from 0, ID or name."""
     id: str
     """Column that identifies an object, integer or string, unique in the release."""
     ra: str | None = None

@@ -10,11 +10,11 @@ from catalogs.headers import SYNTHETIC
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from catalogs.shard_table import ShardTable
     from catalogs.survey import Survey
-    from catalogs.tables import TableHeader
 
 
-def faults(survey: Survey, tables: Sequence[TableHeader]) -> list[Fault]:
+def faults(survey: Survey, tables: Sequence[ShardTable]) -> list[Fault]:
     """What keeps a release from being run: it is synthetic and the config does not say so, or says so and it is not, or is both."""
     drawn = [table for table in tables if table.synthetic]
     if drawn and len(drawn) < len(tables):

@@ -1,4 +1,4 @@
-"""FITS binary tables as Arrow: the header once, then only the requested rows and columns."""
+"""FITS tables as Arrow: the header once, then only the requested rows and columns."""
 
 from __future__ import annotations
 
@@ -12,35 +12,34 @@ import numpy as np
 import pyarrow as pa
 from astropy.io import fits
 
-from catalogs import bounds, headers, identity, nulls, storage
+from catalogs import bounds, headers, nulls, shard_table, storage
+from catalogs.ascii_columns import is_ascii
 from catalogs.errors import CorruptFile
+from catalogs.fits_columns import metadata, to_arrow
 from catalogs.header_cache import TableLayout, table_layout
 from catalogs.headers import SYNTHETIC
+from catalogs.shard_table import NotATable
 from catalogs.silence import silenced
+from catalogs.variable import Heap, element_of, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from catalogs._types import Array
 
 UNUSABLE = {"P": "of variable length", "Q": "of variable length", "C": "complex", "M": "complex"}
 """TFORM letters of columns that Arrow has no rows for, and what to call them."""
+
+TABLES = {"BINTABLE", "TABLE"}
+"""XTENSION of binary and ASCII tables."""
+
+LDAC = "LDAC_IMHEAD"
+"""EXTNAME of the first table in SExtractor's FITS_LDAC files: it holds the header of an image, and the next one the objects."""
 
 MOST_COLUMNS = 999
 """FITS standard 4.0, section 7.3.1."""
 
 ALIKE = 64
 """Headers whose columns are kept in mind: those of a release's shards are alike, or of a few kinds."""
-
-
-class NotATable(ValueError):
-    """The file is no FITS file, or holds no binary table where one is expected."""
-
-    def __init__(
-        self, problem: str, remedy: str = "Fetch the file again, or leave it out of [survey] catalogs"
-    ) -> None:
-        super().__init__(problem)
-        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,10 @@ class TableHeader:
     """What the file is compressed with."""
     physical_nulls: frozenset[str] = frozenset()
     """Columns whose TNULL is the number itself, not the one that is stored; see `catalogs.nulls`."""
+    heap: int = 0
+    """Byte at which the values of columns of variable length begin."""
+    heap_row_bytes: int = 0
+    """Bytes that a row has there, on average."""
     identity: str = ""
     """Which version of the file it is (`catalogs.identity`); empty where it was not requested."""
 
@@ -69,6 +72,16 @@ class TableHeader:
     def columns(self) -> fits.ColDefs:
         """The columns as astropy describes them."""
         return _columns(self.header)
+
+    @property
+    def names(self) -> list[str]:
+        """All columns, also those that cannot be used."""
+        return list(self.columns.names)
+
+    def bytes_of(self, columns: Sequence[str]) -> int:
+        """Bytes that reading one row takes: all columns of fixed length are read."""
+        varies = any(name in self.unusable for name in columns) if self.heap_row_bytes else False
+        return self.row_bytes + (self.heap_row_bytes if varies else 0)
 
     @property
     def unusable(self) -> dict[str, str]:
@@ -79,7 +92,7 @@ class TableHeader:
     def empty(self) -> pa.Table:
         """A table of no rows with every column's type and, as field metadata, its unit, UCD and description.
 
-        Columns that `unusable` names have no place in it.
+        Columns that `unusable` names have no place in it, but for those of numbers of variable length, which stamps may be in.
         """
         return _empty(self.header, self.row_bytes)
 
@@ -94,27 +107,23 @@ class TableHeader:
             If it is not the file any more whose header this is.
         """
         count = stop - start
-        self._check()
+        shard_table.check(self)
         try:
             with storage.reading(self.url, self.compression) as stream:
                 stream.seek(self.offset + start * self.row_bytes)
                 data = stream.read(count * self.row_bytes)
+                if len(data) < count * self.row_bytes:
+                    raise CorruptFile(
+                        f"{self.url}: ends before row {stop} of {self.rows}. Fetch the file again."
+                    )
+                heap = Heap(self.url, stream, self.heap)
+                found = _arrow(self.header, data, count, columns, self.physical_nulls, heap)
                 if stop == self.rows and self.compression:
                     stream.read()  # checksums are compared at the end of the file, and not before
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: of an ASCII table's cell
             raise CorruptFile(f"{self.url}: cannot be read ({error}). Fetch the file again.") from error
-        if len(data) < count * self.row_bytes:
-            raise CorruptFile(f"{self.url}: ends before row {stop} of {self.rows}. Fetch the file again.")
-        self._check()  # what was replaced meanwhile was read in part
-        return _arrow(self.header, data, count, columns, self.physical_nulls)
-
-    def _check(self) -> None:
-        if not self.identity:
-            return
-        try:
-            identity.check(self.url, self.identity)
-        except OSError as error:
-            raise CorruptFile(f"{self.url}: cannot be read ({error}). Fetch the file again.") from error
+        shard_table.check(self)  # what was replaced meanwhile was read in part
+        return found
 
 
 @functools.lru_cache(maxsize=ALIKE)
@@ -131,40 +140,51 @@ def _unusable(header: str) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=ALIKE)
 def _physical_nulls(header: str) -> frozenset[str]:
-    return nulls.physical_by_header(_columns(header))
+    return frozenset() if is_ascii(header) else nulls.physical_by_header(_columns(header))
 
 
 @functools.lru_cache(maxsize=ALIKE)
 def _empty(header: str, row_bytes: int) -> pa.Table:
-    names = [name for name in _columns(header).names if name not in _unusable(header)]
+    columns, unusable = _columns(header), _unusable(header)
+    names = [name for name in columns.names if name not in unusable or element_of(columns[name]) is not None]
     # Types are read off one row of zero bytes: a column of no rows has lost its width.
     return _arrow(header, b"\0" * row_bytes, 1, names).slice(0, 0)
 
 
 def _arrow(
-    header: str, data: bytes, count: int, columns: Sequence[str], physical_nulls: frozenset[str] = frozenset()
+    header: str,
+    data: bytes,
+    count: int,
+    columns: Sequence[str],
+    physical_nulls: frozenset[str] = frozenset(),
+    heap: Heap | None = None,
 ) -> pa.Table:
     # What TSCAL makes too large for a float becomes infinite, without a word from NumPy.
     with silenced(), np.errstate(over="ignore", invalid="ignore"):
         hdu = _hdu(header, data, count)
         arrays = [
-            _to_arrow(hdu.data, hdu.columns[name], physical_null=name in physical_nulls) for name in columns
+            to_arrow(hdu.data, hdu.columns[name], physical_null=name in physical_nulls)
+            if element_of(hdu.columns[name]) is None
+            else values_of(hdu.data.view(np.ndarray)[name], hdu.columns[name], heap)
+            for name in columns
         ]
     fields = [
-        pa.field(name, array.type, metadata=_metadata(hdu.columns, name, hdu.header))
+        pa.field(name, array.type, metadata=metadata(hdu.columns, name, hdu.header))
         for name, array in zip(columns, arrays, strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _hdu(header: str, data: bytes, count: int) -> fits.BinTableHDU:
+def _hdu(header: str, data: bytes, count: int) -> fits.BinTableHDU | fits.TableHDU:
     # A small table of its own is made from the header and the bytes of the rows, so that astropy's
     # scaling, TNULL, TDIM and logical columns all hold without it ever seeing the other rows.
     own = fits.Header.fromstring(header)
     own["NAXIS2"] = count
     own["PCOUNT"] = 0
+    own.remove("THEAP", ignore_missing=True)
     text = own.tostring(sep="", endcard=True, padding=True).encode("ascii", "replace")
-    return fits.BinTableHDU.fromstring(text + data + b"\0" * (-len(data) % headers.BLOCK), uint=True)
+    kind = fits.TableHDU if is_ascii(header) else fits.BinTableHDU
+    return kind.fromstring(text + data + b"\0" * (-len(data) % headers.BLOCK), uint=True)
 
 
 def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
@@ -175,7 +195,7 @@ def open_table(url: str, hdu: int | str | None = None) -> TableHeader:
     url : str
         Path or fsspec URL; compressed files are decompressed.
     hdu : int or str, optional
-        HDU number or EXTNAME; by default the first binary table.
+        HDU number or EXTNAME; by default the first table, of FITS_LDAC files that of the objects.
 
     Raises
     ------
@@ -201,8 +221,9 @@ def _find_table(
         values = found.values
         # Tools that rewrite a table may keep the card in one of its headers only.
         synthetic = synthetic or values.get(SYNTHETIC, False) is True
-        is_table = values.get("XTENSION", "").strip() == "BINTABLE" and not values.get("ZIMAGE", False)
-        if is_table and wanted in (None, number, values.get("EXTNAME", "").strip()):
+        is_table = values.get("XTENSION", "").strip() in TABLES and not values.get("ZIMAGE", False)
+        name = values.get("EXTNAME", "").strip()
+        if is_table and (wanted in (number, name) or (wanted is None and name != LDAC)):
             bounds.check_row(number, int(values["NAXIS1"]), int(values["NAXIS2"]))
             return _checked(url, found, offset, compression, synthetic=synthetic)
     what = "binary table" if wanted is None else f"HDU {wanted!r} with a binary table"
@@ -217,8 +238,20 @@ def _checked(
     if not headers.is_complete(url, offset + rows * row_bytes, compression):
         raise NotATable(f"is truncated: its header promises {rows} rows")
     digest = f"{SYNTHETIC} {found.digest}" if synthetic and SYNTHETIC not in found.values else found.digest
+    heap = offset + int(found.values.get("THEAP", 0) or rows * row_bytes)
+    in_heap = int(found.values["PCOUNT"]) // max(1, rows)
     return TableHeader(
-        url, header, offset, row_bytes, rows, digest, synthetic, compression, _physical_nulls(header)
+        url,
+        header,
+        offset,
+        row_bytes,
+        rows,
+        digest,
+        synthetic,
+        compression,
+        _physical_nulls(header),
+        heap,
+        in_heap,
     )
 
 
@@ -234,7 +267,7 @@ def _sound(text: bytes, row_bytes: int) -> str:
         header_text = str(header.tostring())
     try:
         width = _columns(header_text).dtype.itemsize
-        if width != row_bytes:
+        if width != row_bytes and not is_ascii(header_text):
             msg = f"its columns take {width} bytes a row, not NAXIS1 = {row_bytes}"
             raise NotATable(msg)
         _empty(header_text, row_bytes)
@@ -257,41 +290,3 @@ def _name_columns(header: fits.Header) -> None:
         if name in seen:
             raise NotATable(f"two of its columns are called {name!r}", "Rename one of them in the file")
         seen.add(name)
-
-
-def _to_arrow(rows: fits.FITS_rec, column: fits.Column, *, physical_null: bool) -> pa.Array:
-    """One column in native byte order: strings stripped, TNULL values and unset logicals null, vectors as lists."""
-    raw = rows.view(np.ndarray)[column.name]
-    if raw.dtype.kind == "S":
-        texts = pa.array([_decode(text) for text in raw.reshape(-1)], pa.string())
-        return (
-            texts if raw.ndim == 1 else pa.FixedSizeListArray.from_arrays(texts, int(np.prod(raw.shape[1:])))
-        )
-    values: Array = np.ascontiguousarray(rows.field(column.name))
-    values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    # a zero byte is a logical column's null
-    missing = 0 if values.dtype == bool else nulls.stored_null(column, physical=physical_null)
-    mask = None if missing is None else (raw == missing).reshape(-1)
-    flat = pa.array(values.reshape(-1), mask=mask)
-    return (
-        flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, int(np.prod(values.shape[1:])))
-    )
-
-
-def _decode(raw: bytes) -> str:
-    raw = raw.split(b"\0", 1)[0].rstrip(b" ")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
-
-
-def _metadata(columns: fits.ColDefs, name: str, header: fits.Header) -> dict[str, str]:
-    column, number = columns[name], columns.names.index(name) + 1
-    found = {
-        "unit": str(column.unit or ""),
-        "ucd": str(header.get(f"TUCD{number}", "")),
-        "dim": str(column.dim or ""),
-        "description": str(header.get(f"TCOMM{number}", "") or header.comments[f"TTYPE{number}"]),
-    }
-    return {key: text for key, text in found.items() if text}

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from catalogs._types import Array
     from catalogs.survey import Images
 
-__all__ = ["planes_of", "stored_shape"]
+__all__ = ["is_vector", "planes_of", "stored_shape"]
+
+
+def is_vector(rows: pa.Table, name: str) -> bool:
+    """Whether a column holds vectors of one length, whose shape its field tells."""
+    return name in rows.column_names and bool(pa.types.is_fixed_size_list(rows.schema.field(name).type))
 
 
 def planes_of(rows: pa.Table, name: str, layout: Images) -> tuple[Array, Array]:

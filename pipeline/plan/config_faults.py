@@ -73,9 +73,9 @@ def vote_faults(config: Config, source: str) -> list[Fault]:
 
 
 def slice_faults(config: Config, source: str, release: Release) -> list[Fault]:
-    """Slices too large for memory: their stamps, or their catalog rows, which are read with all of their columns."""
+    """Slices too large for memory: their stamps, or their catalog rows, which of FITS are read with all of their columns."""
     rows = largest_slice(config, release)
-    longest = max(shard.table.row_bytes for shard in release.shards)
+    longest = max(shard.table.bytes_of(release.columns.names) for shard in release.shards)
     faults = []
     # Other slices may have more large extents than those of this length do: what is set at most holds the largest.
     stamps = stamp_bytes(config, release), stamp_bytes(config), "stamps"

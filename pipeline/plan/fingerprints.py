@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from catalogs.hats_primary import Primary
     from catalogs.release import Release
+    from catalogs.survey import Survey
     from pipeline.config.file import Config
     from pipeline.plan.predicting import Prediction
     from pipeline.rundir.frozen import Frozen
@@ -47,9 +48,7 @@ def fingerprints(
         "encode": {
             "values": VALUES_VERSION,
             # The shards' headers record whether the release is synthetic, and `run.json` records the versions of its files.
-            "survey": config.survey.model_dump(
-                mode="json", exclude={"name", "catalogs", "synthetic", "identify"}
-            ),
+            "survey": _survey(config.survey),
             "shards": shards,
             "slice_rows": config.run.slice_rows,
             "denoise": config.denoise is not None,
@@ -71,6 +70,13 @@ def fingerprints(
     if like is not None:
         own |= {"reduce": like.files["components"], "fit": like.files["ensemble"]}
     return _chained(own, "")
+
+
+def _survey(survey: Survey) -> dict[str, Any]:
+    values = survey.model_dump(mode="json", exclude={"name", "catalogs", "synthetic", "identify"})
+    if survey.images.layout != "struct":
+        del values["images"]["field"]  # which runs from before there were records do not have
+    return values
 
 
 def with_labels(

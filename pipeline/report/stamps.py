@@ -15,6 +15,7 @@ from actors.stamps import stamps_of
 from catalogs.errors import Refused, TuningforkError
 from catalogs.identity import Watched
 from catalogs.inspect import inspect
+from catalogs.shard_table import of_version
 from catalogs.survey import Survey
 from kernels.bands import band_order
 from kernels.stretch import noise_level, stretch
@@ -74,9 +75,7 @@ def reopened(source: Source, config: Path | None = None) -> Release:
 def _as_recorded(release: Release, record: Mapping[str, Any]) -> Release:
     """The release with the versions of its files that the run was made of: others are not read."""
     versions = {shard["label"]: shard["identity"] for shard in record["shards"]}
-    shards = tuple(
-        replace(s, table=replace(s.table, identity=versions.get(s.label, ""))) for s in release.shards
-    )
+    shards = tuple(replace(s, table=of_version(s.table, versions.get(s.label, ""))) for s in release.shards)
     return replace(release, shards=shards, images=record["images"])
 
 
@@ -124,7 +123,8 @@ def _shown(release: Release, rows: pa.Table, watched: Watched) -> NDArray[np.flo
 def _rows(release: Release, shard: int, rows: Sequence[int]) -> pa.Table:
     """Some rows of a shard's catalog: neighbouring rows in one read, and only the requested stamps are cut."""
     table = release.shards[shard].table
-    gap = max(1, NEAR_BYTES // table.row_bytes)
+    names = [n for n in release.columns.names if n in table.empty.column_names]
+    gap = max(1, NEAR_BYTES // max(1, table.bytes_of(names)))
     if table.compression:
         gap = table.rows  # every read begins at the first byte anyway
     runs: list[list[int]] = []
@@ -133,7 +133,6 @@ def _rows(release: Release, shard: int, rows: Sequence[int]) -> pa.Table:
             runs[-1].append(row)
         else:
             runs.append([row])
-    names = [n for n in release.columns.names if n in table.empty.column_names]
     found = [
         table.read(run[0], run[-1] + 1, names).take(pa.array([row - run[0] for row in run])) for run in runs
     ]

@@ -113,7 +113,7 @@ def test_missing_key_is_named(key):
         ("survey.images.size", True, "must be a whole number"),
         ("survey.images.bands", [], "at least 1 item"),
         ("survey.images.bands", ["r", "r"], "named twice"),
-        ("survey.images.layout", "mosaic", "'tiles', 'column' or 'extensions'"),
+        ("survey.images.layout", "mosaic", "'tiles', 'column', 'extensions' or 'struct'"),
         ("survey.images.pixel_scale", math.nan, "finite"),
         ("survey.images.pixel_scale", 0.0, "greater than 0"),
         ("survey.images.pixel_scale", "arcsec", "'wcs' or 'unknown'"),

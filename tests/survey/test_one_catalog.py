@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 
@@ -90,6 +91,25 @@ def test_tiles_columns_and_extensions_are_one_catalog(runner, tiny, whole, tmp_p
     extensions = {"layout": "extensions", "path": "stamps.fit", "hdu_column": "HDU", "pixel_scale": 0.2}
     assert published(runner, tiny, tmp_path / "column", images=column).equals(expected)
     assert published(runner, tiny, tmp_path / "extensions", images=extensions).equals(expected)
+    image = {"band": [["r"]] * 64, "flux": stamps[:, None].astype(np.float32).tolist()}
+    records = pa.StructArray.from_arrays([pa.array(image["band"]), pa.array(image["flux"])], list(image))
+    rows = {name: pa.array(np.asarray(tiny.table[name])) for name in ("NUMBER", "RA", "DEC")}
+    magnitude = pa.field("MAG", pa.float64(), metadata={"unit": "mag"})
+    table = pa.table({**rows, "image": records}).append_column(
+        magnitude, pa.array(np.asarray(tiny.table["MAG"]))
+    )
+    for number, shard in enumerate((table.slice(0, 32), table.slice(32))):
+        pq.write_table(shard, tiny.folder / "catalogs" / f"s{number:02d}.parquet")
+    struct = {"layout": "struct", "column": "image", "path": None, "pixel_scale": 0.2}
+    keys = {**tiny.config()["survey"], "catalogs": "catalogs/*.parquet"}
+    found = published(
+        runner,
+        tiny,
+        tmp_path / "struct",
+        images=struct,
+        survey=keys | {"images": {**keys["images"], **struct}},
+    )
+    assert found.drop_columns(["shard"]).equals(expected.drop_columns(["shard"]))
 
 
 @pytest.mark.slow
@@ -105,3 +125,14 @@ def test_weights_and_masks_of_any_layout_are_one_catalog(runner, tiny, tmp_path)
         assert published(runner, tiny, tmp_path / name.replace(" ", "_"), images=images).equals(expected), (
             name
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_catalog_of_another_kind_is_another_catalog(runner, tiny, tmp_path, kind):
+    expected = published(runner, tiny, tmp_path / "fits")
+    tiny.table.write(tiny.folder / "catalogs" / f"all.{kind}")
+    keys = {"catalogs": f"catalogs/all.{kind}"}
+    found = published(runner, tiny, tmp_path / kind, survey={**tiny.config()["survey"], **keys})
+    own = ["shard", "row"]  # one file has other ones than two
+    assert found.drop_columns(own).equals(expected.drop_columns(own))

@@ -47,10 +47,12 @@ def look_at_footprints(release: Release) -> list[str]:
         If that are all that have a position.
     """
     survey = release.survey
-    if survey.images.layout != "tiles" or not may_be_looked_at([shard.table for shard in release.shards]):
+    columns = _columns(survey)
+    tables = [shard.table for shard in release.shards]
+    if survey.images.layout != "tiles" or not may_be_looked_at(tables, columns):
         return []
     looked, beside = 0, list[_Beside]()
-    for rows in _rows(release):
+    for rows in _rows(release, columns):
         looked += rows.num_rows
         beside += _beside(survey, rows, release.folder)
     count = sum(len(each.ids) for each in beside)
@@ -70,12 +72,16 @@ def look_at_footprints(release: Release) -> list[str]:
     ]
 
 
-def _rows(release: Release) -> Iterator[pa.Table]:
+def _columns(survey: Survey) -> list[str]:
+    condition = where.columns_of(survey.where) if survey.where else []
+    return list(dict.fromkeys([survey.id, *image_columns(survey), *condition]))
+
+
+def _rows(release: Release, columns: list[str]) -> Iterator[pa.Table]:
     """Selected rows with a position, of every shard."""
     survey, most = release.survey, max(1, MOST // len(release.shards))
-    wanted = [survey.id, *image_columns(survey), *(where.columns_of(survey.where) if survey.where else [])]
     for shard in release.shards:
-        rows = shard.table.read(0, min(shard.table.rows, most), list(dict.fromkeys(wanted)))
+        rows = shard.table.read(0, min(shard.table.rows, most), columns)
         chosen = release.selected_rows(rows)
         if survey.images.position == "sky":
             chosen = chosen & are_usable(*positions_of(survey, rows))

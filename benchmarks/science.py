@@ -1,4 +1,4 @@
-"""The tables of docs/method.md, vote.md, encoder.md, networks.md, predictors.md, experts.md, denoiser.md, measurement.md, diffusion.md and operations.md, from the CSVs of their benchmarks."""
+"""The tables of docs/method.md, vote.md, encoder.md, networks.md, predictors.md, experts.md, denoiser.md, measurement.md, diffusion.md, detect.md and operations.md, from the CSVs of their benchmarks."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def tables() -> dict[Path, dict[str, str]]:
             "extents values": _plain("extents_values"),
         },
         "operations": {"like": _plain("like")},
+        "detect": {f"detect {name}": _plain(f"detect_{name}") for name in ("simulated", "kids", "speed")},
         "predictors": {
             "predictors": _plain("predictors"),
             "tree heads": _plain("tree_heads"),

@@ -6,6 +6,7 @@ It answers as an engine does (`pipeline.engine.engine.Engine.map`).
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -39,7 +40,7 @@ class Processes:
     def __init__(self, number: int) -> None:
         # A forked child would inherit the locks of this process's threads.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(number, mp_context=context) if number > 1 else None
+        self._pool = ProcessPoolExecutor(number, context, _ignore_interrupts) if number > 1 else None
 
     def __enter__(self) -> Self:
         return self
@@ -74,3 +75,8 @@ class Processes:
             raise WorkLost(
                 "a process that looked for sources has died: there may be too little memory for [detect] workers tiles at a time"
             ) from error
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches all processes of a terminal: it is for the one that ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -167,5 +167,6 @@ def is_done(tile: int, job: Job) -> bool:
     url = job.part(tile)
     if not storage.exists(url):
         return False
-    metadata = pq.read_schema(BytesIO(storage.read(url))).metadata or {}
+    with storage.reading(url, None) as stream:
+        metadata = pq.read_schema(stream).metadata or {}
     return bool(json.loads(metadata.get(META, b"{}")).get("fingerprint") == job.fingerprint)

@@ -69,7 +69,7 @@ def neighbours(circles: list[tuple[float, float, float]]) -> list[tuple[int, ...
 def kept(tile: int, others: tuple[int, ...], job: Job) -> tuple[bytes, int]:
     """Which of a tile's sources stay beside those of tiles that may overlap it, a bit each, packed; and how many there are."""
     if not others:
-        with reading(job.part(tile)) as stream:
+        with reading(job.part(tile), None) as stream:
             count = int(pq.read_metadata(stream).num_rows)
         return np.packbits(np.ones(count, bool)).tobytes(), count
     own = _Tile(tile, job)
@@ -85,7 +85,7 @@ class _Tile:
     def __init__(self, number: int, job: Job) -> None:
         self.number, self._match = number, job.detect.match
         self._header = open_tile(job.layout, job.tiles[number], job.bands[0], job.folder)
-        with reading(job.part(number)) as stream:
+        with reading(job.part(number), None) as stream:
             part = pq.read_table(stream, columns=[*SKY, "X_IMAGE", "Y_IMAGE"])
         self.ra, self.dec, self.x, self.y = (
             np.asarray(part[name], np.float64) for name in (*SKY, "X_IMAGE", "Y_IMAGE")

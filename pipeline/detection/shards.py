@@ -41,7 +41,7 @@ def write_shard(tile: int, stay: bytes, before: int, job: Job) -> int:
         Rows of the tiles before it, which NUMBER goes on from.
     job : Job
     """
-    with storage.reading(job.part(tile)) as stream:
+    with storage.reading(job.part(tile), None) as stream:
         part = pq.read_table(stream)
     chosen = np.unpackbits(np.frombuffer(stay, np.uint8), count=part.num_rows).astype(bool)
     rows = part.filter(pa.array(chosen))

@@ -283,8 +283,14 @@ def test_a_blank_or_damaged_tile_stops_the_others(folder, tmp_path):
     found = detect(config_, str(tmp_path / "out"))
     assert any("A2-i.fits: no pixel of it has data: no sources" in note for note in found.notes)
     assert found.sources > 60
-    # what nothing but A2 sees is lost; what others see of its overlaps is theirs
-    assert set(catalog(tmp_path / "out")["TILE"]) == {"A1", "B1", "B2"}
+    rows = catalog(tmp_path / "out")
+    assert set(rows["TILE"]) == {"A1", "B1", "B2"}
+    # what nothing but A2 sees is lost; what others see of its overlaps is theirs, also where A2 would own it
+    x, y = sky_pixels(rows)
+    true_x, true_y, _ = truth()
+    seen = (np.hypot(true_x[:, None] - x, true_y[:, None] - y) < 1.0).sum(1)
+    assert (seen[(true_x < SIDE - 8) | (true_y > STEP + 8)] == 1).all()
+    assert (seen[(true_x > SIDE + 8) & (true_y < STEP - 8)] == 0).all()
 
 
 def test_a_tile_that_cannot_be_read_takes_the_others_along(folder, tmp_path, monkeypatch):

@@ -98,8 +98,11 @@ def uncatalogued(tile: mosaics.Tile) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return x, y, drawn[0]
 
 
-def simulated(folder: Path, galaxies: int) -> list[tuple[object, ...]]:
-    """Completeness and purity by magnitude, for each contrast of the deblending."""
+Rows = list[tuple[object, ...]]
+
+
+def simulated(folder: Path, galaxies: int) -> tuple[Rows, Rows]:
+    """Completeness and purity by magnitude, for each contrast of the deblending; and what is marked as a star."""
     simulate(folder / "sim", galaxies, shards=1, seed=SEED, bands=("r",))
     table: list[tuple[object, ...]] = []
     for contrast in CONTRASTS:
@@ -112,11 +115,11 @@ def simulated(folder: Path, galaxies: int) -> list[tuple[object, ...]]:
         detect(path, str(folder / f"found{contrast}"))
         objects, sources = compared(folder, catalog(folder / f"found{contrast}"), galaxies)
         table += [(contrast, *row) for row in by_magnitude(objects, sources)]
-    return table
+    return table, stars_by_magnitude(objects)
 
 
 def compared(folder: Path, rows: Table, galaxies: int) -> tuple[np.ndarray, np.ndarray]:
-    """Magnitude of each object and whether it has a source; of each source, and whether it has an object, or is a piece of one."""
+    """Magnitude of each object, whether it has a source, whether it is a star, and whether that is marked; of each source, and whether it has an object, or is a piece of one."""
     listed = Table.read(next((folder / "sim" / "catalogs").glob("*.fits")))
     truth = pq.read_table(folder / "sim" / "truth.parquet").to_pandas()
     tiles = release._plan(folder / "sim", galaxies, 1, SEED, ("r",), mosaics.DENSITY, noisy=True)  # noqa: SLF001
@@ -134,7 +137,10 @@ def compared(folder: Path, rows: Table, galaxies: int) -> tuple[np.ndarray, np.n
         hit = apart.argmin(1)
         hit = np.where((apart.min(1) < 1) & (apart.argmin(0)[hit] == np.arange(len(x))), hit, -1)
         inside = (np.minimum(x, y) > 0) & (np.maximum(x, y) < tile.side - 1)
-        objects += list(zip(magnitude[inside], hit[inside] >= 0, strict=True))
+        star = np.arange(len(x)) >= len(x) - round(mosaics.STARS * (tile.side / mosaics.TILE_SIDE) ** 2)
+        marked = np.asarray(found["STAR"])[hit] & (hit >= 0)
+        seen = zip(magnitude, hit >= 0, star, marked, inside, strict=True)
+        objects += [each for *each, is_inside in seen if is_inside]
         matched = np.isin(np.arange(len(found)), hit)
         piece = ~matched & (apart[: own.sum()] < 2).any(0)
         sources += list(zip(np.asarray(found["MAG_AUTO"], float), matched, piece, strict=True))
@@ -156,6 +162,17 @@ def by_magnitude(objects: np.ndarray, sources: np.ndarray) -> list[tuple[object,
                 int(seen[:, 2].sum()),
             )
         )
+    return table
+
+
+def stars_by_magnitude(objects: np.ndarray) -> Rows:
+    """Rows of the table of stars."""
+    table: Rows = []
+    for low in np.arange(BRIGHTEST, 24):
+        there = objects[(objects[:, 0] >= low) & (objects[:, 0] < low + 1) & (objects[:, 1] == 1)]
+        star = there[:, 2] == 1
+        cells = (int(star.sum()), int(there[star, 3].sum()), int((~star).sum()), int(there[~star, 3].sum()))
+        table.append((f"{low:.1f} to {low + 1:.1f}", *cells))
     return table
 
 
@@ -288,7 +305,10 @@ def main() -> None:
             write_csv("detect_speed", head, speed(folder, options.repeats))
         if options.only in (None, "simulated"):
             head = ("deblend_contrast", "magnitude", "objects", "completeness", "sources", "purity", "pieces")
-            write_csv("detect_simulated", head, simulated(folder, options.galaxies))
+            table, stars = simulated(folder, options.galaxies)
+            write_csv("detect_simulated", head, table)
+            head = ("magnitude", "stars_found", "marked", "galaxies_found", "marked_as_stars")
+            write_csv("detect_stars", head, stars)
         if options.only in (None, "kids"):
             head = ("magnitude", "added", "completeness", "sources", "sources_of_negative", "purity")
             write_csv("detect_kids", head, kids(folder))

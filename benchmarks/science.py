@@ -52,7 +52,9 @@ def tables() -> dict[Path, dict[str, str]]:
             "extents values": _plain("extents_values"),
         },
         "operations": {"like": _plain("like")},
-        "detect": {f"detect {name}": _plain(f"detect_{name}") for name in ("simulated", "kids", "speed")},
+        "detect": {
+            f"detect {name}": _plain(f"detect_{name}") for name in ("simulated", "stars", "kids", "speed")
+        },
         "predictors": {
             "predictors": _plain("predictors"),
             "tree heads": _plain("tree_heads"),

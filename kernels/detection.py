@@ -129,10 +129,13 @@ class BandSum:
         noise : float or (y, x) float32
             One standard deviation.
         bad : (y, x) bool, optional
+            Not everywhere.
         """
         # in units of the first band's noise: fluxes in physical units have squares that float32 cannot hold
-        self._unit = self._unit or np.float32(np.median(noise))
-        each = np.float32(1) / np.square(np.asarray(noise, np.float32) / self._unit)
+        good = noise if bad is None or np.ndim(noise) == 0 else np.asarray(noise)[~bad]
+        self._unit = self._unit or np.float32(np.median(good))
+        with np.errstate(over="ignore"):  # of bad pixels' noise
+            each = np.float32(1) / np.square(np.asarray(noise, np.float32) / self._unit)
         each = np.broadcast_to(each, image.shape) if bad is None else np.where(bad, np.float32(0), each)
         self._light += each * (image / self._unit)
         self._weight += each

@@ -47,14 +47,13 @@ def find(tile: int, job: Job) -> dict[str, Any]:
     except (CorruptFile, TooCrowded) as error:
         text = str(error)
         if isinstance(error, TooCrowded):
-            url = open_tile(job.layout, job.tiles[tile], job.bands[0], job.folder).url
-            text = f"{url}: too many pixels are above the threshold ({error}). Raise [detect] threshold, or deblend less."
+            text = f"{_url(job, tile, job.bands[0])}: too many pixels are above the threshold ({error}). Raise [detect] threshold, or deblend less."
         return {"sources": 0, "pixels": 0, "fault": text, "notes": []}
 
 
 def _find(tile: int, job: Job) -> dict[str, Any]:
     values = job.tiles[tile]
-    header = open_tile(job.layout, values, job.bands[0], job.folder)
+    header = open_tile(job.layout, values, job.measured, job.folder)
     notes = list[str]()
     names = [name for name in made_columns() if name != ID and (job.sky or name not in SKY)]
     schema = described(names, values)
@@ -91,7 +90,13 @@ def _sources(tile: int, job: Job, notes: list[str]) -> tuple[dict[str, Any], NDA
     measured, several, added = None, None, None
     for band in dict.fromkeys((*job.bands, job.measured)):
         pixels = read_tile(job.layout, job.tiles[tile], band, job.folder)
-        rms = flatten(pixels.image, pixels.bad, settings, subtract=not flat)
+        try:
+            rms = flatten(pixels.image, pixels.bad, settings, subtract=not flat)
+        except NoNoise as error:
+            if band == job.measured or len(job.bands) == 1:
+                raise
+            notes.append(f"{_url(job, tile, band)}: {error}: this band is left out")
+            continue
         if pixels.bad is not None:
             pixels.image[pixels.bad] = 0.0
         noise = rms if pixels.noise is None else pixels.noise
@@ -104,6 +109,8 @@ def _sources(tile: int, job: Job, notes: list[str]) -> tuple[dict[str, Any], NDA
         elif band in job.bands:
             added = pixels.image, noise, pixels.bad
     assert measured is not None
+    if len(job.bands) > 1 and several is None:
+        raise NoNoise("none of its bands has scatter")
     if several is not None:
         image, bad = several.result()
         added = image, 1.0, bad
@@ -143,10 +150,13 @@ def _compare(pixels: TilePixels, rms: float, job: Job, tile: int, band: str, not
     good = pixels.noise if pixels.bad is None else pixels.noise[~pixels.bad]
     ratio = float(np.median(good)) / rms if good.size else 1.0
     if not 1 / 3 < ratio < 3:
-        url = open_tile(job.layout, job.tiles[tile], band, job.folder).url
         notes.append(
-            f"{url}: its weights say a noise of {ratio:.3g} times that of its pixels: are they relative ones?"
+            f"{_url(job, tile, band)}: its weights say a noise of {ratio:.3g} times that of its pixels: are they relative ones?"
         )
+
+
+def _url(job: Job, tile: int, band: str) -> str:
+    return open_tile(job.layout, job.tiles[tile], band, job.folder).url
 
 
 def covered_cells(bad: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -268,6 +268,32 @@ def test_masks_weights_and_saturation_are_not_heeded(folder, tmp_path):
     assert not ((x > 62) & (x < 98) & (y > 62) & (y < 98)).any()
     assert ((rows["FLAGS"] & 4) > 0).sum() == (rows["FLUX_MAX"] > 50.0).sum() > 0
     assert set(rows["TILE"]) == {"A1"}
+    assert np.isfinite(rows["FLUXERR_AUTO"]).all()
+
+
+def test_a_band_without_data_takes_the_others_along(folder, tmp_path):
+    (tmp_path / "images").mkdir()
+    for band in "gi":
+        name = f"A1-{band}.fits"
+        (tmp_path / "images" / name).write_bytes((folder / "images" / name).read_bytes())
+    header = fits.getheader(folder / "images" / "A1-i.fits")
+    fits.writeto(tmp_path / "images" / "A1-z.fits", np.zeros((SIDE, SIDE), np.float32), header)
+    for band in "giz":
+        bad = np.zeros((SIDE, SIDE), np.int16)
+        bad[:180, :200] = band == "g"  # most of the first band is bad
+        fits.writeto(tmp_path / "images" / f"A1-{band}-rms.fits", np.where(bad, 0, NOISE).astype(np.float32))
+    layout = {
+        "layout": "tiles",
+        "path": "images/{TILE}-{band}.fits",
+        "bands": ["g", "z", "i"],
+        "size": 32,
+        "weight": {"path": "images/{TILE}-{band}-rms.fits", "kind": "rms"},
+    }
+    values = config(survey={"images": layout}, measure={"band": "i"})
+    found = detect(write_toml(values, tmp_path / "config.toml"), str(tmp_path / "out"))
+    assert [note for note in found.notes if "A1-z.fits" in note and "this band is left out" in note]
+    true_x, true_y, _ = truth()
+    assert found.sources == np.sum((true_x < SIDE) & (true_y < SIDE))
 
 
 def test_a_blank_or_damaged_tile_stops_the_others(folder, tmp_path):

@@ -43,7 +43,7 @@ class Detect(Section):
     workers: Annotated[int, Field(ge=0, le=4096)] = 0
     """Processes, each with one tile at a time in memory; 0: one a core. On Ray as many as there are CPUs."""
     memory_gib: Positive = 8.0
-    """Memory that a tile may take at most, in GiB: about 30 bytes a pixel. Larger tiles are refused."""
+    """Memory that a tile may take at most, in GiB; 18 to 47 bytes a pixel are reckoned with. Larger tiles are refused."""
 
     @field_validator("bands")
     @classmethod

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KEPT", "described", "made_columns"]
 
-KEPT = ("X_IMAGE", "Y_IMAGE", "MAG_AUTO", "FLUX_RADIUS", "FLAGS as detect_flags", "STAR")
+KEPT = ("X_IMAGE", "Y_IMAGE", "MAG_AUTO", "FLUX_RADIUS", "FLAGS as sextractor_flags", "STAR")
 """That a run of the catalog keeps, unless its config says which."""
 ID = "NUMBER"
 SKY = ("ALPHA_J2000", "DELTA_J2000")

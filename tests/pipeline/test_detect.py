@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -211,6 +212,15 @@ def test_other_settings_are_mixed_with_what_is_there(folder, made):
     write_toml(config(detect={"workers": 1, "threshold": 3.0}), folder / "other.toml")
     with pytest.raises(Refused, match=r"changed: detect.threshold.*--anew"):
         detect(folder / "other.toml", str(made))
+
+
+def test_anew_leaves_something_old(folder, made, tmp_path):
+    shutil.copytree(made, tmp_path / "out")
+    (tmp_path / "out" / "catalogs" / "00009-old.fits").touch()
+    write_toml(config(detect={"workers": 1, "threshold": 20.0}), folder / "bright.toml")
+    detect(folder / "bright.toml", str(tmp_path / "out"), anew=True)
+    assert len(list((tmp_path / "out" / "catalogs").glob("*.fits"))) == len(TILES)
+    assert not files(tmp_path / "out").items() & files(made).items()
 
 
 def refusal(values: dict, folder: Path) -> str:

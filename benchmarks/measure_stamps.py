@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 from astropy.io import fits
+from examples.detect import detect
 from scipy import ndimage
 
 from benchmarks.galaxies import SHARED
 from catalogs.inspect import inspect
 from catalogs.psf import read_psf
 from catalogs.slices import slices_of
-from examples.detect import detect
 from kernels.measure.morphology import Optics, measure
 from kernels.measure.psf import full_width
 from kernels.segmentation.no_data import outside

@@ -61,3 +61,28 @@ def celestial_frame(wcs: WCS) -> Any:
     if isinstance(frame, ICRS) or (isinstance(frame, FK5) and frame.equinox.value == "J2000.000"):
         return None
     return frame
+
+
+def pixel_to_sky(wcs: WCS, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Sky positions of 0-based pixel positions.
+
+    Parameters
+    ----------
+    wcs : WCS
+        Celestial, of two axes.
+    x, y : (n,) float
+
+    Returns
+    -------
+    ra, dec : (n,) float
+        Degrees, ICRS; ra from 0 to 360.
+    """
+    if len(x) == 0:
+        return np.empty(0), np.empty(0)
+    order = slice(None, None, 1 if wcs.wcs.lng == 0 else -1)
+    ra, dec = (np.asarray(angle, np.float64) for angle in wcs.all_pix2world(x, y, 0)[order])
+    frame = celestial_frame(wcs)
+    if frame is not None:
+        sky = SkyCoord(ra, dec, unit="deg", frame=frame).icrs
+        ra, dec = sky.ra.deg, sky.dec.deg
+    return np.asarray(ra % 360.0), np.asarray(dec)

@@ -13,6 +13,7 @@ from rich.markup import escape
 from actors.serving.contract import ServingError
 from catalogs.errors import BadRequest, Fault, Refused, TuningforkError
 from pipeline.cli.augment import augmenting
+from pipeline.cli.detect import detecting
 from pipeline.cli.releases import releases
 from pipeline.cli.results import results
 from pipeline.cli.run import running
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.add_typer(running)
 app.add_typer(serving_commands)
 app.add_typer(releases)
+app.add_typer(detecting)
 app.add_typer(results)
 app.add_typer(finding)
 app.add_typer(augmenting)

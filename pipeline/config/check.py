@@ -152,7 +152,8 @@ def _fault(model: type[Section], name: str, page: str, key: str, alternatives: l
         remedy = f"Did you mean {near[0]}? {see}" if near else f"{see} for the keys there are"
         return Fault(name, "unknown key", remedy, value=value, key=key)
     if details["type"] == "missing":
-        return Fault(name, "this key is missing", f"Add it. {see}", key=key)
+        remedy = "Add it, or make a catalog with tuningfork detect" if key == "survey.catalogs" else "Add it"
+        return Fault(name, "this key is missing", f"{remedy}. {see}", key=key)
     problems = list(dict.fromkeys(_problem(d) for d in alternatives))
     problem = " or ".join([problems[0], *(p.removeprefix("must be ") for p in problems[1:])])
     return Fault(name, problem, see, value=value, key=key or None)

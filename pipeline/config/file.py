@@ -11,6 +11,7 @@ from catalogs.survey import Section, Survey
 from pipeline.config.augment import Augment
 from pipeline.config.check import checked, read_toml
 from pipeline.config.classes import Classes
+from pipeline.config.detect import Detect
 from pipeline.config.encode import Denoise, Encode
 from pipeline.config.fit import Fit, Reduce, Vote
 from pipeline.config.measure import Measure
@@ -28,6 +29,7 @@ class Config(Section):
 
     survey: Survey
     run: Run = Run()
+    detect: Detect = Detect()
     denoise: Denoise | None = None
     encode: Encode = Encode()
     measure: Measure = Measure()

@@ -114,7 +114,7 @@ class Plan:
     @property
     def record(self) -> dict[str, Any]:
         """What `run.json` keeps."""
-        config = self.config.model_dump(mode="json")
+        config = self.config.model_dump(mode="json", exclude={"detect"})  # says nothing of a run
         made_of = file_versions.of_release(self.release)
         return {
             "config": config,

@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,7 +24,7 @@ import pyarrow.parquet as pq
 from astropy.table import Table
 
 from benchmarks.common import best, write_csv
-from catalogs import hats_catalog
+from catalogs import hats_catalog, hats_metadata
 from catalogs.inspect import inspect_catalogs
 from catalogs.slices import slices_of
 from catalogs.survey import Survey
@@ -82,7 +83,8 @@ def write_hats(rows: pa.Table, folder: Path) -> None:
     found = [hats_catalog.Partition(1, pixel) for pixel in range(48)]
     for partition in found:
         hats_catalog.write_partition(str(folder), partition, rows.filter(pa.array(partition.holds(index))))
-    hats_catalog.finish(str(folder), "made", found, rows.num_rows)
+    counts = Counter((index >> 2 * (29 - hats_catalog.ORDER)).tolist())
+    hats_metadata.finish(str(folder), "made", found, rows.num_rows, counts)
 
 
 def peak() -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hats.pixel_math.spatial_index import compute_spatial_index
 
-from catalogs import hats_catalog, storage
+from catalogs import hats_catalog, hats_metadata, storage
 from catalogs.errors import CorruptFile, Refused
 from catalogs.inspect import inspect
 from catalogs.release import Release
@@ -50,7 +51,8 @@ def _write_hats(rows: pa.Table, folder: str) -> None:
         own = rows.filter(pa.array(partition.holds(index))).rename_columns({"NUMBER": "object_id"})
         own = own.append_column("_healpix_29", pa.array(index[partition.holds(index)]))
         hats_catalog.write_partition(folder, partition, own)
-    hats_catalog.finish(folder, "tiny", found, rows.num_rows)
+    counts = Counter((index >> 2 * (29 - hats_catalog.ORDER)).tolist())
+    hats_metadata.finish(folder, "tiny", found, rows.num_rows, counts)
 
 
 def look(made: TinyRelease, folder: Path | str | None = None, **sections) -> Release:
@@ -126,7 +128,13 @@ def test_only_the_columns_asked_for_are_read_of_a_parquet_file(made, monkeypatch
     real = parquet_rows.read
     monkeypatch.setattr(parquet_rows, "read", lambda *a: asked.append(a[4]) or real(*a))
     look(made, survey={"catalogs": "one/all.parquet"}).shards[0].table.read(0, 5, ["MAG"])
-    assert asked == [["NUMBER", "TILE", "RA", "DEC"], ["MAG"]]
+    looked_at = [
+        "NUMBER",
+        "TILE",
+        "RA",
+        "DEC",
+    ]  # for ids and names of tiles, and for what lies beside its tile
+    assert asked == [looked_at, looked_at, ["MAG"]]
 
 
 def bad(made: TinyRelease, folder: Path, name: str, **survey) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from actors.stamps import planes_in, stamps_of
+from actors.stamps import modalities_of, planes_in, stamps_of
 
 __all__ = ["Effort", "Embedder", "EmbeddingError", "embedding_field"]
 
@@ -39,10 +39,12 @@ class Embedder(ABC):
         Bands and side (pixels) of the stamps.
     features : int
         Length of an embedding.
+    width : int
+        Numbers that an object has beside its stamp, see `kernels.modalities`.
     """
 
-    def __init__(self, bands: int, size: int, features: int) -> None:
-        self._bands, self._size, self._features = bands, size, features
+    def __init__(self, bands: int, size: int, features: int, width: int = 0) -> None:
+        self._bands, self._size, self._features, self._width = bands, size, features, width
 
     @property
     def bands(self) -> int:
@@ -55,24 +57,30 @@ class Embedder(ABC):
         return self._size
 
     @property
+    def width(self) -> int:
+        """Numbers that an object has beside its stamp."""
+        return self._width
+
+    @property
     def effort(self) -> Effort | None:
         """What was computed here so far; None where others compute."""
         return None
 
     @abstractmethod
-    def embed(self, stamps: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Embeddings (rows, features) float32 of these rows of stamps (n, b, y, x) float32."""
+    def embed(self, stamps: np.ndarray, rows: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
+        """Embeddings (rows, features) float32 of these rows of stamps (n, b, y, x) float32, and of what else their objects have, (n, width), if there is something."""
 
     def close(self) -> None:  # noqa: B027 - most encoders hold nothing
         """Let go of what lies outside of this process."""
 
     def __call__(self, objects: pa.Table) -> pa.Table:
-        """Replace columns ``stamp``, ``stamp_noise`` and ``stamp_owners`` (if there are any) and ``usable`` by ``embedding``, null where usable is false.
+        """Replace columns ``stamp``, ``stamp_noise``, ``stamp_owners`` and ``modalities`` (if there are any) and ``usable`` by ``embedding``, null where usable is false.
 
         Parameters
         ----------
         objects : pa.Table
-            With ``stamp``, fixed-size lists of bands * size * size float32, and ``usable``, booleans; other columns are kept.
+            With ``stamp``, fixed-size lists of bands * size * size float32, ``usable``, booleans, and, for a network that takes more than stamps, ``modalities``,
+            fixed-size lists of ``width`` float32; other columns are kept.
 
         Raises
         ------
@@ -82,7 +90,8 @@ class Embedder(ABC):
         stamps = stamps_of(objects.column("stamp"), self._bands, self._size)
         usable = np.asarray(objects.column("usable").fill_null(False), dtype=bool)
         rows = np.flatnonzero(usable)
-        found = self.embed(stamps, rows)
+        others = modalities_of(objects.column("modalities"), self._width) if self._width else None
+        found = self.embed(stamps, rows, others)
         wrong = ~(np.abs(found) <= _LARGEST).all(axis=1)  # not finite is not <= either
         if wrong.any():
             bad = rows[wrong]
@@ -99,7 +108,8 @@ class Embedder(ABC):
         embedding = pa.FixedSizeListArray.from_arrays(
             pa.array(values.reshape(-1)), type=field.type, mask=pa.array(~usable)
         )
-        return objects.drop_columns([*planes_in(objects), "usable"]).append_column(field, embedding)
+        done = [*planes_in(objects), "usable", *(["modalities"] if self._width else [])]
+        return objects.drop_columns(done).append_column(field, embedding)
 
 
 def embedding_field(length: int) -> pa.Field:

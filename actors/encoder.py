@@ -17,9 +17,12 @@ from torch.nn import functional
 
 from actors.embedder import Effort, Embedder, EmbeddingError, embedding_field
 from actors.precision import resolve_precision
-from kernels import nets
+from actors.stamps import with_modalities
+from kernels import autoregressive_model, nets
 from kernels.denoise import denoise as remove_noise
+from kernels.modalities import Modalities
 from kernels.nets import weights
+from kernels.networks import network_of
 from kernels.polar import unwrap as unwrap_stamps
 from kernels.stretch import noise_level
 from kernels.stretch import stretch as stretch_stamps
@@ -34,7 +37,7 @@ _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _CHOICES = {
     "unwrap": ("moments", "apct", "none"),
-    "stretch": ("asinh", "linear"),
+    "stretch": ("asinh", "linear", "none"),
     "normalise": ("none", "imagenet"),
     "precision": ("auto", "float32", "bfloat16"),
     "turns": (1, 2, 4),
@@ -65,8 +68,8 @@ class Encoder(Embedder):
         How the pole is found, see `kernels.polar`.
     denoise : str, optional
         "bundled", or path of a denoiser's .safetensors.
-    stretch : {"asinh", "linear"}
-        See `kernels.stretch`.
+    stretch : {"asinh", "linear", "none"}
+        See `kernels.stretch`; "none": the network sees fluxes.
     normalise : {"none", "imagenet"}
         Take ImageNet's mean and deviation out (averages unless there are three bands); not so in arXiv 2501.00380.
     precision : {"auto", "float32", "bfloat16"}
@@ -75,6 +78,8 @@ class Encoder(Embedder):
         Device "cpu", "cuda" or "cuda:0" and so on; CPU threads of this process, None leaves torch's setting.
     turns : {1, 2, 4}
         Average the embedding over this many equal turns of the object. Two remove the 180-degree ambiguity of its axis.
+    modalities : dict, optional
+        What a multi-modal network is given, as `kernels.modalities.Modalities.to_values` has it.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class Encoder(Embedder):
         device: str = "cpu",
         threads: int | None = None,
         turns: int = 1,
+        modalities: dict[str, Any] | None = None,
     ) -> None:
         given = {
             "unwrap": unwrap,
@@ -112,13 +118,14 @@ class Encoder(Embedder):
             )
         if threads is not None:
             torch.set_num_threads(threads)
-        super().__init__(bands, size, nets.features(model, bands=bands, size=input))
+        width = 0 if modalities is None else Modalities.from_values(modalities).width
+        super().__init__(bands, size, nets.features(model, bands=bands, size=input), width)
         self._input = input
         self._order = None if order is None or list(order) == list(range(bands)) else list(order)
         self._unwrap, self._stretch, self._turns = unwrap, stretch, turns
         self._batch_size, self._device = batch_size, torch.device(device)
         self._precision = resolve_precision(precision, device)
-        self._net = _place(_network(model, checkpoint, bands, input), self._device)
+        self._net = _place(_network(model, checkpoint, bands, input, modalities), self._device)
         self._denoiser = None if denoise is None else _place(_denoiser(denoise), self._device)
         if self._precision == "bfloat16":
             # cast once what autocast would cast for every batch; norms stay in float32
@@ -146,6 +153,9 @@ class Encoder(Embedder):
         """SHA-256, in hex, of all weights that these options load."""
         network, denoiser = cls.networks(**options)
         digest = weights.fingerprint(network)
+        if network_of(options["model"]).described:
+            description = autoregressive_model.describe(options["checkpoint"]).to_json()
+            digest = hashlib.sha256((digest + description).encode()).hexdigest()
         if denoiser is None:
             return digest
         return hashlib.sha256((digest + weights.fingerprint(denoiser)).encode()).hexdigest()
@@ -154,7 +164,8 @@ class Encoder(Embedder):
     def networks(cls, **options: Any) -> tuple[nn.Module, nn.Module | None]:
         """The network and the denoiser (None without one) that these options load, float32 on the CPU."""
         given = cls._given(options)
-        network = _network(*(given[name] for name in ("model", "checkpoint", "bands", "input")))
+        of_network = (given[name] for name in ("model", "checkpoint", "bands", "input", "modalities"))
+        network = _network(*of_network)
         return network, None if given["denoise"] is None else _denoiser(given["denoise"])
 
     @classmethod
@@ -164,16 +175,20 @@ class Encoder(Embedder):
         return bound.arguments
 
     @torch.inference_mode()
-    def embed(self, stamps: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Embeddings (rows, features) float32 of these rows of stamps (n, b, y, x) float32."""
+    def embed(self, stamps: np.ndarray, rows: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
+        """Embeddings (rows, features) float32 of these rows of stamps (n, b, y, x) float32, and of other modalities (n, width) where it takes some."""
         began = time.perf_counter()
         answers = [np.zeros((0, self._features), dtype=np.float32)]
         batch = np.zeros((self._batch_size, *stamps.shape[1:]), dtype=np.float32)
+        beside = np.zeros((self._batch_size, self._width), dtype=np.float32)
         for start in range(0, len(rows), self._batch_size):
             part = rows[start : start + self._batch_size]
             np.take(stamps, part, axis=0, out=batch[: len(part)])
             batch[len(part) :] = 0
-            answers.append(self.tensors(torch.from_numpy(batch).to(self._device))[: len(part)].cpu().numpy())
+            if others is not None:
+                np.take(others, part, axis=0, out=beside[: len(part)])
+            given = torch.from_numpy(with_modalities(batch, beside if self._width else None))
+            answers.append(self.tensors(given.to(self._device))[: len(part)].cpu().numpy())
         before, slots = self._effort, (len(answers) - 1) * self._batch_size
         self._effort = Effort(
             before.device,
@@ -183,9 +198,12 @@ class Encoder(Embedder):
         )
         return np.concatenate(answers)
 
-    def tensors(self, stamps: torch.Tensor) -> torch.Tensor:
-        """Stamps (n, b, y, x) to embeddings (n, features), float32 on the encoder's device."""
-        return self._embed(self._prepare(stamps))
+    def tensors(self, given: torch.Tensor) -> torch.Tensor:
+        """Stamps (n, b, y, x), as `actors.stamps.with_modalities` gives them, to embeddings (n, features), float32 on the encoder's device."""
+        if not self._width:
+            return self._embed(self._prepare(given))
+        pixels, others = given.tensor_split([given.shape[1] - self._width], dim=1)
+        return self._embed(self._prepare(pixels.unflatten(1, (self._bands, self._size, self._size))), others)
 
     def modules(self) -> tuple[nn.Module, nn.Module | None]:
         """The network and the denoiser as they run."""
@@ -197,7 +215,7 @@ class Encoder(Embedder):
         if self._denoiser is not None:
             # in bfloat16 within 0.02 sigma of float32
             stamps = remove_noise(stamps, functools.partial(self._run, self._denoiser), noise)
-        images = stretch_stamps(stamps, self._stretch, noise)
+        images = stamps if self._stretch == "none" else stretch_stamps(stamps, self._stretch, noise)
         if self._order is not None:
             images = images[:, self._order]
         if self._unwrap != "none":
@@ -211,7 +229,7 @@ class Encoder(Embedder):
             images = (images - self._mean.to(images.device)) / self._std.to(images.device)
         return images
 
-    def _run(self, net: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    def _run(self, net: nn.Module, images: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
         """A network's answer, float32: in this precision, by algorithms that do not depend on the moment."""
         with contextlib.ExitStack() as stack:
             if self._device.type == "cuda":
@@ -220,10 +238,10 @@ class Encoder(Embedder):
                 stack.enter_context(torch.backends.cudnn.flags(enabled=True, **exact))
             if self._precision == "bfloat16":
                 stack.enter_context(torch.autocast(self._device.type, torch.bfloat16))
-            answer: torch.Tensor = net(images.contiguous(memory_format=torch.channels_last)).float()
+            answer: torch.Tensor = net(images.contiguous(memory_format=torch.channels_last), *others).float()
         return answer
 
-    def _embed(self, images: torch.Tensor) -> torch.Tensor:
+    def _embed(self, images: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
         """Images (n, b, input, input) to embeddings (n, features) float32, averaged over turns."""
         total = torch.zeros((), device=images.device)
         for turn in range(self._turns):
@@ -231,7 +249,7 @@ class Encoder(Embedder):
                 turned = images.rot90(turn * (4 // self._turns), dims=(2, 3)) if turn else images
             else:  # a turn of the object is a shift along the angle
                 turned = images.roll(turn * (self._input // self._turns), dims=2) if turn else images
-            total = total + self._run(self._net, turned)
+            total = total + self._run(self._net, turned, *others)
         return total / self._turns
 
 
@@ -240,7 +258,11 @@ def _place(net: nn.Module, device: torch.device) -> nn.Module:
     return net
 
 
-def _network(model: str, checkpoint: str | None, bands: int, side: int) -> nn.Module:
+def _network(
+    model: str, checkpoint: str | None, bands: int, side: int, modalities: dict[str, Any] | None
+) -> nn.Module:
+    if network_of(model).described:
+        return autoregressive_model.load(str(checkpoint), model, modalities)
     net = nets.create(model, bands=bands, size=side, pretrained=checkpoint == "pretrained")
     if checkpoint == "bundled":
         weights.load(net, weights.bundled(model))

@@ -10,7 +10,16 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["has_noise", "has_owners", "owners_of", "planes_in", "stamps_of"]
+__all__ = [
+    "has_noise",
+    "has_owners",
+    "modalities_of",
+    "owners_of",
+    "planes_in",
+    "stamps_of",
+    "with_modalities",
+    "without_modalities",
+]
 
 
 def stamps_of(column: pa.ChunkedArray, bands: int, size: int) -> NDArray[np.float32]:
@@ -39,6 +48,37 @@ def owners_of(column: pa.ChunkedArray, size: int) -> NDArray[np.uint8]:
     lists = column.combine_chunks()
     values = lists.values.slice(lists.offset * size * size, len(lists) * size * size)
     return np.asarray(values.to_numpy(zero_copy_only=False).reshape(-1, size, size))
+
+
+def modalities_of(column: pa.ChunkedArray, width: int) -> NDArray[np.float32]:
+    """What objects have beside stamps, (n, width), see `kernels.modalities`.
+
+    Raises
+    ------
+    ValueError
+        If the column holds something else.
+    """
+    if column.type != pa.list_(pa.float32(), width):
+        raise ValueError(f"column modalities is {column.type}, not lists of {width} float32")
+    lists = column.combine_chunks()
+    values = lists.values.slice(lists.offset * width, len(lists) * width)
+    return np.asarray(values.to_numpy(zero_copy_only=False).reshape(-1, width))
+
+
+def with_modalities(stamps: NDArray[np.float32], others: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """What a network is given: stamps (n, b, y, x) alone as they are, else (n, b * y * x + width): their pixels, and then the other modalities (n, width)."""
+    if others is None:
+        return stamps
+    return np.concatenate([stamps.reshape(len(stamps), -1), others], axis=1)
+
+
+def without_modalities(
+    given: NDArray[np.float32], bands: int, size: int, width: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """The stamps and the other modalities that `with_modalities` joined."""
+    if not width:
+        return given, None
+    return given[:, :-width].reshape(-1, bands, size, size), given[:, -width:]
 
 
 def planes_in(objects: pa.Table) -> list[str]:

@@ -49,6 +49,8 @@ class Network:
         Its weights unless a config says otherwise: of the package, or drawn from one seed.
     by_wavelength
         Whether it takes bands from the bluest to the reddest.
+    described
+        Whether the file of its weights says what it is made for, see `kernels.autoregressive_model`: there is no network without one. The options have its `width`.
     """
 
     name: str
@@ -58,10 +60,11 @@ class Network:
     shape: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     unwrap: Literal["moments", "apct", "none"] = "moments"
-    stretch: Literal["asinh", "linear"] = "asinh"
+    stretch: Literal["asinh", "linear", "none"] = "asinh"
     input: int = 64
     checkpoint: Literal["bundled", "untrained"] = "untrained"
     by_wavelength: bool = False
+    described: bool = False
 
 
 NETWORKS = {
@@ -107,6 +110,24 @@ NETWORKS = {
                 by_wavelength=True,
             )
             for variant in ("atto", "0", "1", "2", "3", "4", "5")
+        ),
+        *(
+            Network(
+                f"ar-{name}",
+                "encoder",
+                "kernels.nets.autoregressive",
+                "Autoregressive",
+                options={"layers": layers, "heads": heads, "width": width},
+                unwrap="none",
+                stretch="none",
+                described=True,
+            )
+            for name, layers, heads, width in (
+                ("1m", 4, 8, 128),
+                ("5m", 6, 8, 256),
+                ("20m", 6, 8, 512),
+                ("90m", 12, 12, 768),
+            )
         ),
         Network("denoiser", "denoiser", "kernels.nets.denoiser", "Denoiser", checkpoint="bundled"),
         Network("galaxy-unet", "diffusion", "kernels.nets.unet", "GalaxyUNet", shape=("bands", "size")),

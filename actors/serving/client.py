@@ -18,6 +18,7 @@ from actors.embedder import Embedder
 from actors.metrics import Counter, Gauge, Histogram
 from actors.serving.connection import Connection, Expected, ServerAway
 from actors.serving.contract import ServingError
+from actors.stamps import with_modalities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -67,7 +68,8 @@ class ServedEncoder(Embedder):
         tls: Mapping[str, str] | None = None,
     ) -> None:
         self._expected = Expected(**expected)
-        super().__init__(self._expected.bands, self._expected.size, self._expected.features)
+        wanted = self._expected
+        super().__init__(wanted.bands, wanted.size, wanted.features, wanted.width)
         self._batch_size, self._patience = batch_size, patience
         self._fleet, self._meters = Fleet(endpoints), Meters()
         self._open = functools.partial(
@@ -84,8 +86,8 @@ class ServedEncoder(Embedder):
             self._lines.put({})
         self._pool = ThreadPoolExecutor(in_flight, "request")
 
-    def embed(self, stamps: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Embeddings (rows, features) float32 of these rows of stamps (n, b, y, x) float32.
+    def embed(self, stamps: np.ndarray, rows: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
+        """Embeddings (rows, features) float32 of these rows of stamps (n, b, y, x) float32, and of other modalities (n, width) where it takes some.
 
         Raises
         ------
@@ -95,7 +97,11 @@ class ServedEncoder(Embedder):
             If one answered what cannot be an embedding.
         """
         parts = [rows[i : i + self._batch_size] for i in range(0, len(rows), self._batch_size)]
-        found = self._pool.map(lambda part: self._request(stamps[part]), parts)
+
+        def ask(part: np.ndarray) -> np.ndarray:
+            return self._request(with_modalities(stamps[part], None if others is None else others[part]))
+
+        found = self._pool.map(ask, parts)
         return np.concatenate([np.zeros((0, self._features), np.float32), *found])
 
     def close(self) -> None:

@@ -42,6 +42,8 @@ class Expected:
     name : str
         The model's name.
     bands, size, features : int
+    width : int
+        Numbers that an object has beside its stamp.
     wire : {"float32", "float16"}
     fingerprint : str
         Of `actors.serving.contract.fingerprint`.
@@ -56,6 +58,12 @@ class Expected:
     wire: str
     fingerprint: str
     values: dict[str, Any]
+    width: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one object's input."""
+        return contract.input_shape(self.bands, self.size, self.width)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -117,13 +125,14 @@ class Connection:
         )
         self._regions: dict[str, SharedRegion] = {}
         self.verify()
-        shape = (expected.bands, expected.size, expected.size)
-        self._input = grpc.InferInput(contract.STAMP, [batch, *shape], contract.DTYPES[expected.wire])
+        self._input = grpc.InferInput(
+            contract.STAMP, [batch, *expected.shape], contract.DTYPES[expected.wire]
+        )
         self._outputs = [
             grpc.InferRequestedOutput(name) for name in (contract.EMBEDDING, contract.FINGERPRINT)
         ]
         if shared_memory != "off":
-            self._share(shape, required=shared_memory == "on")
+            self._share(required=shared_memory == "on")
 
     def verify(self) -> None:
         """Raise unless the server is there and serves what is expected."""
@@ -154,7 +163,7 @@ class Connection:
             raise ServerAway(f'{self.endpoint}: "{wanted.name}" is not ready')
 
     def infer(self, stamps: np.ndarray) -> np.ndarray:
-        """Embeddings (n, features) float32 of stamps (n, b, y, x) float32, n of at most `batch`.
+        """Embeddings (n, features) float32 of stamps float32, as `actors.stamps.with_modalities` gives them, n of at most `batch`.
 
         Raises
         ------
@@ -215,12 +224,12 @@ class Connection:
             message = f"{self.endpoint}: {error.message()} ({status})"
             raise (ServerAway if status in _AWAY else ServerFault)(message) from error
 
-    def _share(self, shape: tuple[int, ...], *, required: bool) -> None:
+    def _share(self, *, required: bool) -> None:
         """Register shared memory with the server, or do without where it cannot reach it."""
         wanted = self._expected
         # across hosts too: process ids repeat in containers, and a server elsewhere must not find another region of that name
         unique = f"tuningfork-{os.getpid()}-{uuid.uuid4().hex[:16]}"
-        shapes = {"in": (self._batch, *shape), "out": (self._batch, wanted.features)}
+        shapes = {"in": (self._batch, *wanted.shape), "out": (self._batch, wanted.features)}
         try:
             for way, whole in shapes.items():
                 region = SharedRegion(f"{unique}-{way}", whole, wanted.dtype)

@@ -6,10 +6,20 @@ import hashlib
 import json
 from typing import Any
 
-__all__ = ["DTYPES", "EMBEDDING", "FINGERPRINT", "STAMP", "ServingError", "fingerprint", "mark", "values"]
+__all__ = [
+    "DTYPES",
+    "EMBEDDING",
+    "FINGERPRINT",
+    "STAMP",
+    "ServingError",
+    "fingerprint",
+    "input_shape",
+    "mark",
+    "values",
+]
 
 STAMP, EMBEDDING, FINGERPRINT = "STAMP", "EMBEDDING", "FINGERPRINT"
-"""Input (n, bands, y, x), outputs (n, features) and (n, 8): the first bytes of the fingerprint, so that no answer of other weights
+"""Input (n, bands, y, x), or (n, bands * y * x + width) where other modalities come behind the stamp; outputs (n, features) and (n, 8): the first bytes of the fingerprint, so that no answer of other weights
 can be mistaken for one of these."""
 MARK = 8
 """Bytes of the fingerprint that every answer carries."""
@@ -26,7 +36,14 @@ _VALUES = ("model", "bands", "size", "order", "input", "unwrap", "stretch", "nor
 
 def values(options: dict[str, Any]) -> dict[str, Any]:
     """Those options of `actors.encoder.Encoder` that change what an embedding is."""
-    return {name: options[name] for name in _VALUES} | {"denoise": options["denoise"] is not None}
+    found = {name: options[name] for name in _VALUES} | {"denoise": options["denoise"] is not None}
+    given = options.get("modalities")
+    return found if given is None else {**found, "modalities": given}
+
+
+def input_shape(bands: int, size: int, width: int) -> tuple[int, ...]:
+    """Of one object's input; `width` is the numbers of its other modalities."""
+    return (bands * size**2 + width,) if width else (bands, size, size)
 
 
 def fingerprint(options: dict[str, Any], weights: str) -> str:

@@ -20,6 +20,7 @@ from torch.utils.dlpack import from_dlpack, to_dlpack
 
 from actors.encoder import Encoder
 from actors.serving import contract
+from actors.stamps import without_modalities
 
 
 class TritonPythonModel:
@@ -49,8 +50,11 @@ class TritonPythonModel:
         """Answer a batch of requests."""
         tensors = [pb_utils.get_input_tensor_by_name(request, contract.STAMP) for request in requests]
         inputs = [from_dlpack(tensor.to_dlpack()) for tensor in tensors]
-        stamps = torch.cat([each.cpu().float() for each in inputs]).numpy()
-        found = torch.from_numpy(self._encoder.embed(stamps, np.arange(len(stamps))))
+        given = torch.cat([each.cpu().float() for each in inputs]).numpy()
+        stamps, others = without_modalities(
+            given, self._encoder.bands, self._encoder.size, self._encoder.width
+        )
+        found = torch.from_numpy(self._encoder.embed(stamps, np.arange(len(stamps)), others))
         if self._half:
             found = found.half()
         responses = []

@@ -58,8 +58,10 @@ def write_onnx(options: dict[str, Any], path: Path, wire: str) -> None:
         raise ValueError(f'precision = "{options["precision"]}": ONNX graphs compute in float32')
     mark = contract.mark(contract.fingerprint(options, Encoder.weights_fingerprint(**options)))
     dtype = getattr(torch, wire)
-    whole = _Whole(Encoder(**options), mark, dtype).eval()
-    example = torch.randn(2, options["bands"], options["size"], options["size"]).to(dtype)
+    encoder = Encoder(**options)
+    shape = contract.input_shape(encoder.bands, encoder.size, encoder.width)
+    example = torch.randn(2, *shape).to(dtype)
+    whole = _Whole(encoder, mark, dtype).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own parts
         program = torch.onnx.export(

@@ -12,6 +12,9 @@ from safetensors.torch import save_file
 
 from actors.encoder import Encoder
 from actors.serving import contract
+from kernels import autoregressive_model
+from kernels.modalities import Modalities
+from kernels.networks import network_of
 
 __all__ = ["Serving", "export"]
 
@@ -79,7 +82,9 @@ def export(options: dict[str, Any], repository: Path, serving: Serving) -> Path:
 def _write_python(options: dict[str, Any], version: Path) -> None:
     stored = {**options, "checkpoint": "encoder.safetensors"}
     network, denoiser = Encoder.networks(**options)
-    _save(network, version / "encoder.safetensors")
+    described = network_of(options["model"]).described
+    about = autoregressive_model.describe(options["checkpoint"]).metadata if described else None
+    _save(network, version / "encoder.safetensors", about)
     if denoiser is not None:
         stored["denoise"] = "denoiser.safetensors"
         _save(denoiser, version / "denoiser.safetensors")
@@ -87,13 +92,15 @@ def _write_python(options: dict[str, Any], version: Path) -> None:
     shutil.copy(Path(__file__).with_name("model.py"), version / "model.py")
 
 
-def _save(network: Any, path: Path) -> None:
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, path)
+def _save(network: Any, path: Path, metadata: dict[str, str] | None = None) -> None:
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, path, metadata)
 
 
 def _config(options: dict[str, Any], features: int, fingerprint: str, serving: Serving) -> str:
     dtype, batch = contract.DTYPES[serving.wire], options["batch_size"]
-    stamp = f"{options['bands']}, {options['size']}, {options['size']}"
+    given = options["modalities"]
+    width = 0 if given is None else Modalities.from_values(given).width
+    stamp = ", ".join(map(str, contract.input_shape(options["bands"], options["size"], width)))
     settings = json.dumps(json.dumps(contract.values(options)))
     return f"""# Written by tuningfork export-encoder. See docs/operations.md for how to size instances and batches.
 name: "{serving.name}"

@@ -11,6 +11,7 @@ from kernels.diffusion import diffusion_loss
 from kernels.stretch import noise_level
 from kernels.training.degrade import degraded
 from kernels.training.objectives import Objective
+from kernels.training.turns import turned
 
 if TYPE_CHECKING:
     from kernels.diffusion_model import Description
@@ -57,23 +58,12 @@ class DiffusionObjective(Objective):
         psf = (attributes[-1].low ** 2 + blur[:, None].square()).sqrt()
         values = scaled(torch.cat([labels, noise_level(fluxes), psf], dim=1), attributes)
         confidence = torch.cat([sure, torch.ones_like(values[:, sure.shape[1] :])], dim=1)
-        stamps, values = self._turned(brightness.forward(fluxes), values, generator)
+        stamps, mirrored = turned(brightness.forward(fluxes), generator)
+        values = torch.where(mirrored[:, None], mirror_image(values, attributes), values)
         values, confidence = _withheld(values, confidence, generator)
         half = self.recipe.precision == "bfloat16"
         with torch.autocast(stamps.device.type, torch.bfloat16, enabled=half):
             return diffusion_loss(self.net, stamps, values, confidence, generator), {}
-
-    def _turned(
-        self, stamps: torch.Tensor, values: torch.Tensor, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Each stamp turned by a multiple of 90 degrees, and mirrored or not."""
-        chance = torch.rand(3, len(stamps), generator=generator, device=stamps.device) < 0.5
-        flip_x, flip_y, swap = chance[:, :, None, None, None]
-        stamps = torch.where(flip_x, stamps.flip(3), stamps)
-        stamps = torch.where(flip_y, stamps.flip(2), stamps)
-        stamps = torch.where(swap, stamps.mT, stamps)
-        odd = (chance.sum(dim=0) % 2 == 1)[:, None]
-        return stamps, torch.where(odd, mirror_image(values, self.description.attributes), values)
 
 
 def _withheld(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from actors.serving import contract
 from catalogs import storage
 from catalogs.errors import Fault
+from kernels.modalities import Modalities
 from pipeline.engine.cluster import is_own
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def served_options(
     config: Config, folder: str, encoder_options: dict[str, Any], features: int, weights: str
 ) -> dict[str, Any]:
     """Options of `actors.serving.client.ServedEncoder`, for the encoder that these options would make here."""
-    settings = config.encode
+    settings, given = config.encode, encoder_options.get("modalities")
     paths = {"ca": settings.tls_ca, "certificate": settings.tls_certificate, "key": settings.tls_key}
     return {
         "endpoints": settings.endpoints,
@@ -30,6 +31,7 @@ def served_options(
             "name": settings.served_name,
             "bands": encoder_options["bands"],
             "size": encoder_options["size"],
+            "width": 0 if given is None else Modalities.from_values(given).width,
             "features": features,
             "wire": settings.wire,
             "fingerprint": contract.fingerprint(encoder_options, weights),

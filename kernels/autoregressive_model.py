@@ -1,0 +1,102 @@
+"""An autoregressive network with all that is needed to encode with it, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from kernels.modalities import Modalities
+from kernels.nets import weights
+from kernels.nets.autoregressive import Autoregressive, Pooling
+from kernels.networks import NETWORKS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Description", "describe", "load", "to_bytes"]
+
+_KEY = "tuningfork.autoregressive"
+
+
+@dataclass(frozen=True)
+class Description:
+    """Metadata of a file of weights."""
+
+    model: str
+    """Name of the network, see `kernels.networks`."""
+    modalities: Modalities
+    components: int
+    """Normal distributions that are mixed in what is predicted of a token; 0: its values."""
+    pooling: Pooling | None = None
+    """What an embedding is; None: as `Autoregressive` has it."""
+    chosen_by: str = ""
+    """How the pooling was chosen, for people."""
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps({**asdict(self), "modalities": self.modalities.to_values()}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Description:
+        """From the text that `to_json` gives; raises ValueError, KeyError or TypeError where it is another."""
+        values = json.loads(text)
+        pooling = values.pop("pooling")
+        return cls(
+            modalities=Modalities.from_values(values.pop("modalities")),
+            pooling=None if pooling is None else Pooling(**pooling),
+            **values,
+        )
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Of a file of weights."""
+        return {_KEY: self.to_json()}
+
+    def build(self, given: Modalities | None = None) -> Autoregressive:
+        """The network, untrained, for a release that has what is given; its weights rest on torch's own seed."""
+        return Autoregressive(
+            self.modalities,
+            **NETWORKS[self.model].options,
+            components=self.components,
+            pooling=self.pooling,
+            given=given,
+        )
+
+
+def describe(path: str | Path) -> Description:
+    """What a file of weights says of itself.
+
+    Raises
+    ------
+    kernels.nets.weights.WeightsError
+        If it holds something else.
+    """
+    text = weights.metadata(path).get(_KEY)
+    if text is None:
+        raise weights.WeightsError(f"{path}: these are no weights of an autoregressive network")
+    try:
+        return Description.from_json(text)
+    except (ValueError, KeyError, TypeError) as error:
+        raise weights.WeightsError(f"{path}: its description is of another version ({error})") from error
+
+
+def load(path: str | Path, model: str, given: dict[str, Any] | None = None) -> Autoregressive:
+    """The network of this name in evaluation mode, for a release that has what is given, as `Modalities.to_values` has it.
+
+    Raises
+    ------
+    kernels.nets.weights.WeightsError
+        With the path and what is wrong.
+    """
+    description = describe(path)
+    if description.model != model:
+        raise weights.WeightsError(f"{path}: is of {description.model}, not of {model}")
+    net = description.build(None if given is None else Modalities.from_values(given))
+    weights.load(net, path)
+    return net.eval()
+
+
+def to_bytes(net: Autoregressive, description: Description) -> bytes:
+    """The file that `load` reads, weights in half precision."""
+    return weights.half_precision(net, description.metadata)

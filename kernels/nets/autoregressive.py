@@ -1,0 +1,208 @@
+"""A decoder-only transformer that learns from stamps, scalars and spectra by predicting the next token of each.
+
+The idea is AstroPT's (Smith et al., arXiv:2405.14930; several modalities: arXiv:2503.15312), the patches' order, a spiral from the centre, that of AIM
+(El-Nouby et al., arXiv:2401.08541); the blocks are those of GPT-2: norms first, causal attention, GELU, no biases.
+
+A modality begins with a marker, from which, and all that stood before it, its first token is predicted. So modalities may come in any order, and those that an
+object lacks come last, where they change nothing, as attention is causal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from kernels.modalities import STAMPS, Modalities
+from kernels.nets.modality_tokens import PatchTokens, ScalarTokens, Tokens, VectorTokens, embedding
+
+__all__ = ["Autoregressive", "Pooling", "Predicted"]
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """Which mean of a layer's tokens an embedding is."""
+
+    layer: int
+    """Blocks that the tokens have passed."""
+    patches: int
+    """Tokens of a stamp that count, those that come first."""
+    balanced: bool
+    """Whether each modality counts the same, or each token."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A modality, and what was predicted of it."""
+
+    name: str
+    tokens: Tokens
+    outputs: torch.Tensor
+    """(n, tokens, outputs): of the decoder."""
+
+
+class Autoregressive(nn.Module):
+    """Stamps (n, bands, side, side) and rows of other modalities (n, width) -> (n, features).
+
+    Parameters
+    ----------
+    modalities : Modalities
+        All that it learns from.
+    layers, heads, width : int
+        Blocks, attention heads, and numbers of a token, which are the features.
+    components : int
+        Normal distributions whose mixture is predicted for a token; 0: its values, see `kernels.training.token_loss`.
+    pooling : Pooling, optional
+        Default: the mean over all tokens of the middle layer.
+    given : Modalities, optional
+        Those that a release has; default: all.
+    """
+
+    band: torch.Tensor
+
+    def __init__(
+        self,
+        modalities: Modalities,
+        *,
+        layers: int,
+        heads: int,
+        width: int,
+        components: int = 0,
+        pooling: Pooling | None = None,
+        given: Modalities | None = None,
+    ) -> None:
+        super().__init__()
+        self.modalities, self.given, self.features = modalities, given or modalities, width
+        self.pooling = pooling or Pooling(layers // 2, modalities.stamps.tokens, balanced=False)
+        self.tokenisers = nn.ModuleDict({STAMPS: PatchTokens(modalities.stamps, width, components)})
+        for scalars in modalities.scalars:
+            self.tokenisers[scalars.name] = ScalarTokens(scalars, width, components)
+        for vector in modalities.vectors:
+            self.tokenisers[vector.name] = VectorTokens(vector, width, components)
+        self.markers = nn.ParameterDict({name: embedding(1, width) for name in modalities.names})
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(width, bias=False)
+        _begin(self)
+        bands = modalities.stamps.bands
+        places = torch.tensor([bands.index(band) for band in self.given.stamps.bands])
+        self.register_buffer("band", places, persistent=False)
+
+    def forward(self, stamps: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
+        """Embeddings (n, features) of stamps (n, bands given, side, side) and rows (n, width of what is given)."""
+        tokens = self.tokens(self.images(stamps), rows)
+        return self.pooled(self.states(tokens, None, self.pooling.layer)[-1], tokens, self.pooling)
+
+    def images(self, stamps: torch.Tensor) -> torch.Tensor:
+        """Images (n, bands, side, side) of stamps (n, bands given, side, side): all bands, on the network's scale; NaN in those that are missing."""
+        bands = self.modalities.stamps.bands
+        if self.given.stamps.bands != bands:
+            missing = stamps.new_full((len(stamps), len(bands), *stamps.shape[2:]), torch.nan)
+            stamps = missing.index_copy(1, self.band, stamps)
+        return self.modalities.stamps.brightness.forward(stamps)
+
+    def tokens(self, images: torch.Tensor, rows: torch.Tensor | None) -> dict[str, Tokens]:
+        """Tokens of all modalities that are given, by name."""
+        found = {STAMPS: self.tokenisers[STAMPS](images)}
+        if rows is not None:
+            for each, values, errors in self.given.split(rows):
+                found[each.name] = self.tokenisers[each.name](values, errors)
+        return found
+
+    def states(
+        self, tokens: dict[str, Tokens], order: torch.Tensor | None, layers: int | None = None
+    ) -> list[dict[str, torch.Tensor]]:
+        """What stands in the place of each modality's marker and tokens (n, 1 + tokens, width) after each block.
+
+        Parameters
+        ----------
+        tokens : dict
+        order : (n, modalities) tensor, optional
+            The modalities of an object come by rising numbers, but for those that it lacks; default: as in `tokens`.
+        layers : int, optional
+            Blocks to pass; default: all.
+        """
+        sequence = torch.cat(
+            [
+                part
+                for name, each in tokens.items()
+                for part in (self.markers[name].expand(len(each.read), -1, -1).to(each.read), each.read)
+            ],
+            dim=1,
+        )
+        there, back = _orders(tokens, order)
+        states, x = [], _taken(sequence, there)
+        for block in self.blocks[:layers]:
+            x = block(x)
+            states.append(x)
+        lengths = [1 + each.read.shape[1] for each in tokens.values()]
+        return [dict(zip(tokens, _taken(state, back).split(lengths, dim=1), strict=True)) for state in states]
+
+    def predicted(
+        self, images: torch.Tensor, rows: torch.Tensor | None, order: torch.Tensor
+    ) -> list[Predicted]:
+        """Every token of every modality, from those before it; `order` as of `states`."""
+        tokens = self.tokens(images, rows)
+        last = self.states(tokens, order)[-1]
+        return [
+            Predicted(name, each, self.tokenisers[name].answer(self.norm(last[name][:, :-1])))
+            for name, each in tokens.items()
+        ]
+
+    @staticmethod
+    def pooled(state: dict[str, torch.Tensor], tokens: dict[str, Tokens], pooling: Pooling) -> torch.Tensor:
+        """Embeddings (n, features): means of the tokens of a layer, of modalities that an object has."""
+        total, count = (
+            torch.zeros((), device=state[STAMPS].device),
+            torch.zeros((), device=state[STAMPS].device),
+        )
+        for name, each in state.items():
+            own = each[:, 1:].float()
+            own = own[:, : pooling.patches] if name == STAMPS else own
+            weight = tokens[name].present.float()[:, None] * (1 if pooling.balanced else own.shape[1])
+            total, count = total + weight * own.mean(dim=1), count + weight
+        return total / count.clamp(min=1.0)
+
+
+class Block(nn.Module):
+    """(n, tokens, width) -> the same: attention to what stood before, and a network for each token."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before_attention, self.before_mlp = (nn.LayerNorm(width, bias=False) for _ in range(2))
+        self.attended = nn.Linear(width, 3 * width, bias=False)
+        self.joined = nn.Linear(width, width, bias=False)
+        self.widened = nn.Linear(width, 4 * width, bias=False)
+        self.narrowed = nn.Linear(4 * width, width, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = self.attended(self.before_attention(x)).unflatten(2, (3, self.heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # (n, heads, tokens, width / heads) each
+        seen = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        x = x + self.joined(seen.transpose(1, 2).flatten(2))
+        return x + self.narrowed(functional.gelu(self.widened(self.before_mlp(x))))
+
+
+def _begin(net: Autoregressive) -> None:
+    """Weights as GPT-2 draws them: what is added to the stream is smaller the more blocks add to it."""
+    for name, weight in net.named_parameters():
+        if weight.ndim == 2 and ("blocks." in name or "tokenisers." in name):
+            last = name.endswith(("joined.weight", "narrowed.weight"))
+            nn.init.normal_(weight, std=0.02 / (2 * len(net.blocks)) ** 0.5 if last else 0.02)
+
+
+def _orders(tokens: dict[str, Tokens], order: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where each place (n, length) of a sequence is taken from, and the way back."""
+    present = torch.stack([each.present for each in tokens.values()], dim=1)
+    if order is None:
+        order = torch.arange(len(tokens), device=present.device).expand_as(present)
+    turn = torch.where(present, order, order + len(tokens))
+    lengths = torch.tensor([1 + each.read.shape[1] for each in tokens.values()], device=present.device)
+    there = turn.repeat_interleave(lengths, dim=1).argsort(dim=1, stable=True)
+    return there, there.argsort(dim=1)
+
+
+def _taken(sequence: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    return sequence.gather(1, places[:, :, None].expand_as(sequence))

@@ -29,7 +29,7 @@ from catalogs import views
 from catalogs.explained import condition
 from catalogs.pack import pack
 from pipeline import flow
-from pipeline.plan.plan import plan_of
+from pipeline.plan.make_plan import plan_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

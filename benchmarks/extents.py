@@ -27,7 +27,7 @@ from benchmarks.common import write_csv
 from benchmarks.science import write_tables
 from benchmarks.votes import purity, vote_on
 from kernels.measure.flags import MeasureFlag
-from pipeline.plan.plan import plan_of
+from pipeline.plan.make_plan import plan_of
 from pipeline.simulate.release import simulate
 
 if TYPE_CHECKING:

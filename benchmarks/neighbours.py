@@ -33,7 +33,7 @@ from benchmarks.votes import purity, vote_on
 from kernels.measure.flood import flood
 from kernels.measure.morphology import measure
 from kernels.segmentation.segments import Segments, segment
-from pipeline.plan.plan import plan_of
+from pipeline.plan.make_plan import plan_of
 from pipeline.simulate.mosaics import DENSITY
 from pipeline.simulate.release import simulate
 

@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 from actors.encoder import Encoder
 from benchmarks.common import write_csv
 from benchmarks.releases import write_release
-from pipeline.plan.plan import plan_of
+from pipeline.plan.make_plan import plan_of
 
 SIZE, SHARDS, THREADS = 64, 4, 2
 CONFIG = f"""

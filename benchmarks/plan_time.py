@@ -25,7 +25,7 @@ import pandas as pd
 from benchmarks.common import write_csv
 from benchmarks.releases import write_release
 from catalogs.pack import pack
-from pipeline.plan.plan import plan_of
+from pipeline.plan.make_plan import plan_of
 from pipeline.plan.run_time import estimate
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

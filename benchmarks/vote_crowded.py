@@ -29,7 +29,7 @@ from benchmarks.votes import GROUPS
 from kernels.bags import canonical_order, in_pilot
 from kernels.confidence import branches, share_of
 from kernels.vote import vote
-from pipeline.plan.plan import plan_of
+from pipeline.plan.make_plan import plan_of
 from pipeline.simulate.mosaics import DENSITY
 from pipeline.simulate.release import simulate
 

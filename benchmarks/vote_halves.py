@@ -38,7 +38,7 @@ from kernels.moments import fixed_point_exponent, moments, principal_components,
 from kernels.nets.weights import bundled
 from kernels.vote import vote
 from pipeline.config.file import parse
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 from pipeline.simulate.mosaics import DENSITY
 
 if TYPE_CHECKING:

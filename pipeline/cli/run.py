@@ -43,7 +43,8 @@ def plan(
 
     load(config)  # what is mistyped is told before all that plans is loaded, which takes seconds
     from pipeline.cli import printing
-    from pipeline.plan.plan import as_dict, plan_of
+    from pipeline.plan.make_plan import plan_of
+    from pipeline.plan.plan import as_dict
     from pipeline.plan.run_time import estimate
 
     planned = plan_of(config, out, address, like)
@@ -69,7 +70,8 @@ def run(
     load(config)
     from pipeline.cli import printing
     from pipeline.output.lock import locked
-    from pipeline.plan.plan import as_decided, plan_of
+    from pipeline.plan.make_plan import plan_of
+    from pipeline.plan.plan import as_decided
     from pipeline.plan.run_time import estimate
 
     words = [

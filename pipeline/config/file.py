@@ -15,6 +15,7 @@ from pipeline.config.detect import Detect
 from pipeline.config.encode import Denoise, Encode
 from pipeline.config.fit import Fit, Reduce, Vote
 from pipeline.config.measure import Measure
+from pipeline.config.modalities import Modalities
 from pipeline.config.predict import Predict
 from pipeline.config.publish import Publish
 from pipeline.config.run import Run
@@ -32,6 +33,7 @@ class Config(Section):
     detect: Detect = Detect()
     denoise: Denoise | None = None
     encode: Encode = Encode()
+    modalities: Modalities = Modalities()
     measure: Measure = Measure()
     reduce: Reduce = Reduce()
     fit: Fit = Fit()
@@ -67,5 +69,5 @@ def parse(values: dict[str, Any], name: str) -> Config:
     config = checked(Config, values, name)
     images = config.survey.images
     planes = len(images.bands) * (1 if images.weight is None else 2)
-    run = config.run.for_stamps_of(4 * planes * images.largest_window**2)
+    run = config.run.for_stamps_of(4 * (planes * images.largest_window**2 + config.modalities.width))
     return config.model_copy(update={"run": run})

@@ -69,7 +69,7 @@ def in_force(
     Parameters
     ----------
     config, folder, source
-        As of `pipeline.plan.plan.make_plan`.
+        As of `pipeline.plan.make_plan.make_plan`.
     run : RunDirectory
     run_encoder : dict
         See `pipeline.plan.predictor_encoder.encoder_of_run`.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalogs.errors import Fault, Refused
 from pipeline.config.file import load
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 from pipeline.rundir.run_directory import STAGES, RunDirectory, differences
 
 if TYPE_CHECKING:

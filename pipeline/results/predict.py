@@ -10,7 +10,7 @@ from catalogs.errors import Fault, Refused
 from catalogs.headers import first_line
 from kernels.heads.predictor import NotAPredictor
 from pipeline.output.lock import locked
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 from pipeline.plan.predicting import REMEDY, SUFFIX, look_at_predictor
 from pipeline.plan.predictor_encoder import encoder_of_run
 from pipeline.results.as_made import as_made

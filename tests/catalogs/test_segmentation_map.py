@@ -13,7 +13,7 @@ from actors.factory import EncodeAndMeasure
 from actors.segmenter import Segmenter
 from catalogs.flags import Flag
 from pipeline.config.file import parse
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 
 PIXEL = {"position": "pixel", "pixel_scale": 0.2}
 WIDE, BIG = 6, 1000  # half the side of an object's square in the map; its label is BIG more than its number

@@ -18,7 +18,7 @@ from catalogs import parts
 from catalogs.errors import CorruptFile
 from catalogs.source import SliceSource
 from catalogs.tables import open_table
-from pipeline.plan.plan import plan_of
+from pipeline.plan.make_plan import plan_of
 from tests.cluster.inventory import write_parts, write_release
 from tests.survey.conftest import COMMAND
 
@@ -28,7 +28,7 @@ SECONDS = 60.0
 """Of processor time: the wall's depends on what else the machine does."""
 SCAN = """
 import sys
-from pipeline.plan.plan import plan_of
+from pipeline.plan.make_plan import plan_of
 from pipeline.stages.part_writer import slices_left
 plan = plan_of(sys.argv[1], sys.argv[2])
 plan.run.prepare(plan.record, anew=False, remedy="")

@@ -15,7 +15,8 @@ from kernels.attributes import Attribute
 from kernels.diffusion_model import untrained
 from pipeline.config.augment import Augment
 from pipeline.config.file import parse
-from pipeline.plan.plan import Plan, make_plan
+from pipeline.plan.make_plan import make_plan
+from pipeline.plan.plan import Plan
 from pipeline.stages.balance import PIECE, pieces, shortfall, summary
 
 MAG, LOST = Attribute("MAG", 20, 21), Attribute("bar_length", 0, 1)

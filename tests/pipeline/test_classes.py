@@ -17,7 +17,7 @@ from catalogs.errors import CatalogMismatch, Refused
 from pipeline.config.classes import Classes, Split
 from pipeline.config.file import parse
 from pipeline.plan import class_rules
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 from pipeline.rundir import group_labels
 from pipeline.rundir.group_labels import Decision
 from pipeline.rundir.run_directory import RunDirectory

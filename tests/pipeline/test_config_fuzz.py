@@ -19,7 +19,8 @@ from actors.measurer import Measurer
 from catalogs.errors import Fault, Refused
 from pipeline.cli.main import app
 from pipeline.config.file import Config, load, parse
-from pipeline.plan.plan import as_dict, make_plan
+from pipeline.plan.make_plan import make_plan
+from pipeline.plan.plan import as_dict
 from tests.conftest import TinyRelease
 from tests.fuzz import fuzz
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from catalogs import madeof, parts, storage
 from catalogs.errors import CorruptFile, Refused
 from pipeline.config.file import parse
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 from pipeline.rundir import arrays, group_labels
 from pipeline.rundir.group_labels import Decision
 from pipeline.rundir.run_directory import RunDirectory, differences, is_synthetic

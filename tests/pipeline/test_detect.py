@@ -21,7 +21,7 @@ from catalogs.errors import Refused
 from pipeline.config.file import load
 from pipeline.detection import detect as detecting
 from pipeline.detection.detect import TilesFailed, detect
-from pipeline.plan.plan import plan_of
+from pipeline.plan.make_plan import plan_of
 from tests.survey.conftest import COMMAND, write_toml
 
 SIDE, STEP, SCALE = 300, 220, 0.2

@@ -11,7 +11,7 @@ from catalogs.errors import BadRequest
 from pipeline.config.file import Config, parse
 from pipeline.plan import run_time
 from pipeline.plan.engine_choice import OF_RAY, SMALL, chosen, engine_faults
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 from pipeline.plan.run_time import Rates, estimate
 
 

@@ -18,7 +18,8 @@ from kernels.resample import resample
 from kernels.training.prepare import prepare
 from pipeline.config.file import parse
 from pipeline.plan import config_faults, run_time
-from pipeline.plan.plan import Plan, make_plan
+from pipeline.plan.make_plan import make_plan
+from pipeline.plan.plan import Plan
 from pipeline.report.stamps import _shown
 from pipeline.synthesis.exemplars import exemplars
 from pipeline.training.diffusion_dataset import diffusion_dataset

@@ -19,7 +19,7 @@ from catalogs.kept_columns import RESERVED
 from pipeline.cli.main import app
 from pipeline.cli.pack import measured_names, pack
 from pipeline.config.file import load
-from pipeline.plan.plan import make_plan, plan_of
+from pipeline.plan.make_plan import make_plan, plan_of
 
 OWN = sorted({*RESERVED, *measured_names(), "vote_kmeans", "vote_mine", "FLUX", "Class"} - {"flux", "class"})
 

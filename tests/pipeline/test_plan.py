@@ -16,7 +16,8 @@ from catalogs.errors import Fault, Refused
 from catalogs.kept_columns import RESERVED
 from pipeline.config.file import parse
 from pipeline.config.measure import Measure
-from pipeline.plan.plan import Plan, make_plan
+from pipeline.plan.make_plan import make_plan
+from pipeline.plan.plan import Plan
 from tests.catalogs.psfs import varying, write_psfex
 from tests.conftest import TinyRelease
 

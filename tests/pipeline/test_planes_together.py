@@ -8,7 +8,8 @@ import pytest
 
 from actors.factory import EncodeAndMeasure
 from pipeline.config.file import parse
-from pipeline.plan.plan import Plan, make_plan
+from pipeline.plan.make_plan import make_plan
+from pipeline.plan.plan import Plan
 from tests.catalogs.test_weights import weighted, with_weights
 
 

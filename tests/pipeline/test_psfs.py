@@ -9,7 +9,7 @@ from astropy.io import fits
 from actors.measurer import Measurer
 from kernels.measure.flags import MeasureFlag
 from pipeline.config.file import parse
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 from tests.catalogs.psfs import blob, varying, write_psfex
 
 VALUES = ["object_id", "sersic_n", "sersic_r_e", "measure_flags"]

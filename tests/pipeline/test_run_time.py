@@ -17,7 +17,8 @@ from catalogs.slices import Slice
 from pipeline.cli.main import app
 from pipeline.config.file import parse
 from pipeline.plan import run_time
-from pipeline.plan.plan import Plan, make_plan
+from pipeline.plan.make_plan import make_plan
+from pipeline.plan.plan import Plan
 from pipeline.plan.run_time import Estimate, Rates, estimate
 from tests.survey.conftest import write_toml
 

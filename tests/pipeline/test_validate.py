@@ -16,7 +16,7 @@ from astropy.table import Table
 from catalogs import storage, validation
 from pipeline.cli import main
 from pipeline.config.file import parse
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 from tests.pipeline.classed import ORDER, galaxies
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

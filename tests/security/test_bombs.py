@@ -17,7 +17,7 @@ from catalogs.psf import BadPSF, read_psf
 from catalogs.published import connect
 from pipeline.config.file import parse
 from pipeline.plan import config_faults
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 from tests.security import bombs
 
 ROOM = 700

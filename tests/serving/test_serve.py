@@ -15,7 +15,7 @@ import pytest
 
 from catalogs.errors import Refused
 from pipeline.config.file import parse
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 from pipeline.plan.run_time import estimate
 from pipeline.serving.serve import CLIENT_MEMORY, _supports, find, serving
 from tests.cluster.nodes import machines

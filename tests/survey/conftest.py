@@ -14,7 +14,8 @@ import pytest
 from catalogs import views
 from pipeline import flow
 from pipeline.config.file import parse
-from pipeline.plan.plan import Plan, make_plan
+from pipeline.plan.make_plan import make_plan
+from pipeline.plan.plan import Plan
 
 COMMAND = str(Path(sys.executable).with_name("tuningfork"))
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from catalogs.errors import Refused
 from pipeline.cli.main import app
 from pipeline.config.file import parse
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 from tests.conftest import TinyRelease
 from tests.survey.conftest import Runner, write_toml
 

@@ -19,7 +19,7 @@ from kernels.nets import create
 from kernels.nets.weights import half_precision
 from pipeline.config.file import parse
 from pipeline.detection.detect import detect
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 from tests.survey.conftest import objects_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -17,7 +17,7 @@ from pipeline import flow
 from pipeline.cli.main import app
 from pipeline.config.file import parse
 from pipeline.output.lock import locked
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 from pipeline.report.page import Options, report
 from pipeline.results.label import label
 from pipeline.rundir.run_directory import RunDirectory

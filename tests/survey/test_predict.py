@@ -14,7 +14,7 @@ from kernels.heads.predictor import NETWORK, Predictor
 from kernels.nets.weights import bundled
 from pipeline import flow
 from pipeline.config.file import parse
-from pipeline.plan.plan import make_plan
+from pipeline.plan.make_plan import make_plan
 from pipeline.results.predict import predict
 from pipeline.training.from_run import learn_from_run
 from tests.conftest import TinyRelease

@@ -14,7 +14,7 @@ from kernels.networks import NETWORKS
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Description", "describe", "load", "to_bytes"]
+__all__ = ["Description", "describe", "from_bytes", "load", "to_bytes"]
 
 _KEY = "tuningfork.autoregressive"
 
@@ -72,13 +72,7 @@ def describe(path: str | Path) -> Description:
     kernels.nets.weights.WeightsError
         If it holds something else.
     """
-    text = weights.metadata(path).get(_KEY)
-    if text is None:
-        raise weights.WeightsError(f"{path}: these are no weights of an autoregressive network")
-    try:
-        return Description.from_json(text)
-    except (ValueError, KeyError, TypeError) as error:
-        raise weights.WeightsError(f"{path}: its description is of another version ({error})") from error
+    return _described(weights.metadata(path), str(path))
 
 
 def load(path: str | Path, model: str, given: dict[str, Any] | None = None) -> Autoregressive:
@@ -97,6 +91,31 @@ def load(path: str | Path, model: str, given: dict[str, Any] | None = None) -> A
     return net.eval()
 
 
+def from_bytes(data: bytes, file: str) -> tuple[Autoregressive, Description]:
+    """The network of a file's bytes, in evaluation mode, and what it says of itself; `file` stands in errors.
+
+    Raises
+    ------
+    kernels.nets.weights.WeightsError
+    """
+    from safetensors.torch import load as load_bytes  # noqa: PLC0415
+
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    description = _described(header.get("__metadata__") or {}, file)
+    net = description.build()
+    net.load_state_dict(load_bytes(data))
+    return net.eval(), description
+
+
 def to_bytes(net: Autoregressive, description: Description) -> bytes:
     """The file that `load` reads, weights in half precision."""
     return weights.half_precision(net, description.metadata)
+
+
+def _described(metadata: dict[str, str], file: str) -> Description:
+    if _KEY not in metadata:
+        raise weights.WeightsError(f"{file}: these are no weights of an autoregressive network")
+    try:
+        return Description.from_json(metadata[_KEY])
+    except (ValueError, KeyError, TypeError) as error:
+        raise weights.WeightsError(f"{file}: its description is of another version ({error})") from error

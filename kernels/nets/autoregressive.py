@@ -76,12 +76,12 @@ class Autoregressive(nn.Module):
         super().__init__()
         self.modalities, self.given, self.features = modalities, given or modalities, width
         self.pooling = pooling or Pooling(layers // 2, modalities.stamps.tokens, balanced=False)
-        self.tokenisers = nn.ModuleDict({STAMPS: PatchTokens(modalities.stamps, width, components)})
+        self.tokenisers = nn.ModuleDict({_key(STAMPS): PatchTokens(modalities.stamps, width, components)})
         for scalars in modalities.scalars:
-            self.tokenisers[scalars.name] = ScalarTokens(scalars, width, components)
+            self.tokenisers[_key(scalars.name)] = ScalarTokens(scalars, width, components)
         for vector in modalities.vectors:
-            self.tokenisers[vector.name] = VectorTokens(vector, width, components)
-        self.markers = nn.ParameterDict({name: embedding(1, width) for name in modalities.names})
+            self.tokenisers[_key(vector.name)] = VectorTokens(vector, width, components)
+        self.markers = nn.ParameterDict({_key(name): embedding(1, width) for name in modalities.names})
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width, bias=False)
         _begin(self)
@@ -104,10 +104,10 @@ class Autoregressive(nn.Module):
 
     def tokens(self, images: torch.Tensor, rows: torch.Tensor | None) -> dict[str, Tokens]:
         """Tokens of all modalities that are given, by name."""
-        found = {STAMPS: self.tokenisers[STAMPS](images)}
+        found = {STAMPS: self.tokenisers[_key(STAMPS)](images)}
         if rows is not None:
             for each, values, errors in self.given.split(rows):
-                found[each.name] = self.tokenisers[each.name](values, errors)
+                found[each.name] = self.tokenisers[_key(each.name)](values, errors)
         return found
 
     def states(
@@ -127,7 +127,7 @@ class Autoregressive(nn.Module):
             [
                 part
                 for name, each in tokens.items()
-                for part in (self.markers[name].expand(len(each.read), -1, -1).to(each.read), each.read)
+                for part in (self.markers[_key(name)].expand(len(each.read), -1, -1).to(each.read), each.read)
             ],
             dim=1,
         )
@@ -146,7 +146,7 @@ class Autoregressive(nn.Module):
         tokens = self.tokens(images, rows)
         last = self.states(tokens, order)[-1]
         return [
-            Predicted(name, each, self.tokenisers[name].answer(self.norm(last[name][:, :-1])))
+            Predicted(name, each, self.tokenisers[_key(name)].answer(self.norm(last[name][:, :-1])))
             for name, each in tokens.items()
         ]
 
@@ -191,6 +191,11 @@ def _begin(net: Autoregressive) -> None:
         if weight.ndim == 2 and ("blocks." in name or "tokenisers." in name):
             last = name.endswith(("joined.weight", "narrowed.weight"))
             nn.init.normal_(weight, std=0.02 / (2 * len(net.blocks)) ** 0.5 if last else 0.02)
+
+
+def _key(name: str) -> str:
+    """Of a modality in the names of weights: torch takes no points in them, and no names of its own methods."""
+    return "of_" + name.replace(".", "-")
 
 
 def _orders(tokens: dict[str, Tokens], order: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The commands `train encoder`, `train predictor`, `train denoiser` and `train diffusion`."""
+"""The commands `train encoder`, `autoregressive`, `predictor`, `denoiser` and `diffusion`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ TrainAnew = Annotated[bool, typer.Option(help="Throw away what an earlier traini
 def encoder(configs: Configs, out: TrainOut, address: Address = None, anew: TrainAnew = False) -> None:
     """Train galaxy-atto on releases, with their labels if the configs name some. Run it again to continue."""
     _train("encoder", configs, out, address, anew=anew)
+
+
+@training.command()
+def autoregressive(
+    config: ConfigPath, out: TrainOut, address: Address = None, anew: TrainAnew = False
+) -> None:
+    """Train an encoder of stamps, catalog columns and spectra together, which learns to predict their next token. Run it again to continue."""
+    _train("autoregressive", [config], out, address, anew=anew)
 
 
 @training.command()

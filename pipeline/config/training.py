@@ -181,6 +181,19 @@ class PredictorTraining(Section):
     """Loss of votes along trees: the likelihood of the votes on each question, or, as the Galaxy Challenge scores, squared errors of fractions of all volunteers."""
 
 
+class AutoregressiveTraining(Section):
+    """For `tuningfork train autoregressive`: the network of `[encode] model`, one of `ar-…`, learns to predict the next token of stamps and of `[modalities]`."""
+
+    patch: Annotated[int, Field(ge=1, le=512)] = 8
+    """Side of a patch of a stamp, pixels; divides the stamps' size."""
+    order: Literal["spiral", "raster"] = "spiral"
+    """Of the patches: from the centre outwards, or line by line."""
+    flux: Literal["kept", "standardised"] = "kept"
+    """`kept`: stamps are learned on one scale of calibrated flux; `standardised`: each patch with its own mean and deviation taken out, as in AstroPT, which forgets how bright objects are."""
+    components: Annotated[int, Field(ge=0, le=32)] = 0
+    """0: Huber's loss of each value; else this many normal distributions, whose mixture is predicted for each token."""
+
+
 class Train(Section):
     """Settings of `tuningfork train`. With several configs, those of the first one are used, except for `labels`."""
 
@@ -214,6 +227,8 @@ class Train(Section):
     """The predictor."""
     diffusion: Diffusion = Diffusion()
     """The diffusion model."""
+    autoregressive: AutoregressiveTraining = AutoregressiveTraining()
+    """The autoregressive network."""
 
     @model_validator(mode="after")
     def _fold_is_one_of_the_folds(self) -> Train:

@@ -12,11 +12,16 @@ import torch
 from actors.extents import of_one_size
 from actors.stamps import stamps_of
 from catalogs.slices import Slice, slices_of
+from kernels.bags import hash_ids
 from kernels.folds import fold_of as folds_of_ids
 
 if TYPE_CHECKING:
     from catalogs.release import Release
     from kernels.heads.head import Head
+
+
+SAMPLE = 2048
+"""Objects, at least, that scales of brightness and the like rest on, where there are as many."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,19 @@ class Dataset:
     def looked_at(self, rows: pa.Table, side: int) -> pa.Table:  # noqa: ARG002 - for subclasses
         """What is done with stamps of a side in their own pixels, before all are brought to the same number of them."""
         return rows
+
+    def sample(self) -> tuple[pa.Table, torch.Tensor]:
+        """Usable objects and their stamps, from slices in a hashed order, until there are `SAMPLE`."""
+        pieces = self.slices()
+        order = np.argsort(hash_ids(np.array([piece.name for piece in pieces]), 0))
+        rows, stamps = [], []
+        for number in order:
+            found, images = self.usable(pieces[number])
+            rows.append(found)
+            stamps.append(images)
+            if sum(map(len, stamps)) >= SAMPLE:
+                break
+        return pa.concat_tables(rows), torch.cat(stamps)
 
     def read(self, piece: Slice) -> pa.Table:
         """Training data of a slice: `stamp` (float16, of `shape`) and `targets` (float32)."""

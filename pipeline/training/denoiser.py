@@ -55,7 +55,7 @@ class DenoiserTraining(Trainable):
     """`tuningfork train denoiser`."""
 
     name = "denoiser"
-    unused_keys = frozenset({"labels", "label_weight", "teacher", "diffusion", "predictor"})
+    unused_keys = frozenset({"autoregressive", "labels", "label_weight", "teacher", "diffusion", "predictor"})
 
     def dataset(self, config: Config, folder: str, source: str, side: int) -> DenoiserDataset:
         """Every usable stamp; no columns are kept."""

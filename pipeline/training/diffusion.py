@@ -23,7 +23,7 @@ class DiffusionTraining(Trainable):
     """`tuningfork train diffusion`."""
 
     name = "diffusion"
-    unused_keys = frozenset({"labels", "label_weight", "teacher", "predictor"})
+    unused_keys = frozenset({"autoregressive", "labels", "label_weight", "teacher", "predictor"})
     one_release = True
 
     def dataset(self, config: Config, folder: str, source: str, side: int) -> DiffusionDataset:

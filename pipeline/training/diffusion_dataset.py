@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from actors.measurer import Measurer
@@ -15,7 +14,6 @@ from actors.stamps import planes_in
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from kernels.attributes import Attribute
-from kernels.bags import hash_ids
 from kernels.brightness import brightness_of
 from kernels.diffusion_model import Description
 from kernels.measure.psf import full_width
@@ -29,13 +27,13 @@ from pipeline.training.label_targets import LABEL
 from pipeline.training.targets import label_rows, refuse_types, with_labels
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from catalogs.release import Release
     from pipeline.config.file import Config
 
 __all__ = ["DiffusionDataset", "diffusion_dataset"]
 
-SAMPLE = 2048
-"""Stamps, at least, that the scales of brightness, noise and measured attributes rest on, where there are as many."""
 LOWEST, HIGHEST = 0.01, 0.99
 """Quantiles that a measured attribute's range ends at."""
 NOISIER = 3.0
@@ -97,7 +95,7 @@ def diffusion_dataset(config: Config, folder: str, source: str) -> DiffusionData
     refuse_types(release, columns)
     labels = _labels(config, release)
     dataset = Dataset(release, config.run.slice_rows, config.train.fold, config.train.folds)
-    rows, stamps = _sample(dataset)
+    rows, stamps = dataset.sample()
     if not len(stamps):
         problem = "no object is usable, or all are held out"
         raise Refused([Fault(release.shards[0].table.url, problem, "Check its images")])
@@ -143,20 +141,6 @@ def _condition_rows(rows: pa.Table, measurer: dict[str, Any] | None) -> pa.Table
         if name not in (*seen, *plain):
             labels = labels.append_column(name, measured[name])
     return labels
-
-
-def _sample(dataset: Dataset) -> tuple[pa.Table, torch.Tensor]:
-    """Usable objects and their stamps, from slices in a hashed order, until there are `SAMPLE`."""
-    pieces = dataset.slices()
-    order = np.argsort(hash_ids(np.array([piece.name for piece in pieces]), 0))
-    rows, stamps = [], []
-    for number in order:
-        found, images = dataset.usable(pieces[number])
-        rows.append(found)
-        stamps.append(images)
-        if sum(map(len, stamps)) >= SAMPLE:
-            break
-    return pa.concat_tables(rows), torch.cat(stamps)
 
 
 def _labels(config: Config, release: Release) -> list[Attribute]:

@@ -90,7 +90,7 @@ class EncoderTraining(Trainable):
     """`tuningfork train encoder`."""
 
     name = "encoder"
-    unused_keys = frozenset({"diffusion", "predictor"})
+    unused_keys = frozenset({"autoregressive", "diffusion", "predictor"})
 
     def settled(self, config: Config, folder: str, source: str) -> Config:
         """The path of the teacher's weights is resolved; refused here if they cannot be loaded."""

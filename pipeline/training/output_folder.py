@@ -21,7 +21,13 @@ __all__ = ["CHECKPOINT", "begin", "check", "checkpoint", "epochs_done", "keep", 
 
 RECORD = "train.json"
 CHECKPOINT = "checkpoint.pt"
-WEIGHTS = ("encoder.safetensors", "denoiser.safetensors", "diffusion.safetensors", "network.safetensors")
+WEIGHTS = (
+    "autoregressive.safetensors",
+    "encoder.safetensors",
+    "denoiser.safetensors",
+    "diffusion.safetensors",
+    "network.safetensors",
+)
 
 
 def record_of(paths: list[str], job: TrainingJob) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class PredictorTraining(Trainable):
     """`tuningfork train predictor` without `--from`."""
 
     name = "predictor"
-    unused_keys = frozenset({"diffusion", "teacher", "label_weight"})
+    unused_keys = frozenset({"autoregressive", "diffusion", "teacher", "label_weight"})
     least_steps = 20
     finishes = True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.training.autoregressive import AutoregressiveTraining
 from pipeline.training.denoiser import DenoiserTraining
 from pipeline.training.diffusion import DiffusionTraining
 from pipeline.training.encoder import EncoderTraining
@@ -14,5 +15,11 @@ if TYPE_CHECKING:
 
 TRAINABLES: dict[str, Trainable] = {
     trainable.name: trainable
-    for trainable in (EncoderTraining(), PredictorTraining(), DenoiserTraining(), DiffusionTraining())
+    for trainable in (
+        EncoderTraining(),
+        PredictorTraining(),
+        DenoiserTraining(),
+        DiffusionTraining(),
+        AutoregressiveTraining(),
+    )
 }

@@ -1,0 +1,64 @@
+"""Which mean of which layer's tokens makes the embedding: the one that labels of held-out objects follow from best, by ridge regression."""
+
+from __future__ import annotations
+
+import torch
+
+from kernels.nets.autoregressive import Autoregressive, Pooling
+from kernels.training.ridge import ridge
+
+__all__ = ["candidates", "choose", "embeddings"]
+
+_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+
+def candidates(net: Autoregressive) -> list[Pooling]:
+    """Each layer from the middle on; all patches, or the central quarter; tokens or modalities counted the same."""
+    layers, patches = len(net.blocks), net.modalities.stamps.tokens
+    return [
+        Pooling(layer, count, balanced)
+        for layer in range(max(1, layers // 2), layers + 1)
+        for count in dict.fromkeys((patches, max(1, patches // 4)))
+        for balanced in ((False, True) if len(net.modalities.names) > 1 else (False,))
+    ]
+
+
+@torch.inference_mode()
+def embeddings(
+    net: Autoregressive, images: torch.Tensor, rows: torch.Tensor, poolings: list[Pooling]
+) -> torch.Tensor:
+    """Embeddings (poolings, n, features) of images (n, b, y, x) and rows of other modalities (n, width)."""
+    tokens = net.tokens(images.float(), rows if rows.shape[1] else None)
+    states = net.states(tokens, None)
+    return torch.stack([net.pooled(states[each.layer - 1], tokens, each) for each in poolings])
+
+
+def choose(codes: torch.Tensor, labels: torch.Tensor) -> tuple[int, float]:
+    """Number of the best of several embeddings, and its score.
+
+    Parameters
+    ----------
+    codes : (poolings, n, features) tensor
+    labels : (n, labels) tensor
+        NaN where unknown.
+
+    Returns
+    -------
+    The score is the mean over the labels of R², the share of the variance explained, of each half of the objects by what was fitted on the other, for the best strength of the penalty.
+    """
+    scores = torch.stack([torch.stack([_score(each, label) for label in labels.T]).mean() for each in codes])
+    best = int(scores.argmax())
+    return best, float(scores[best])
+
+
+def _score(codes: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    known = label.isfinite()
+    x, y = codes[known].double(), label[known].double()
+    x = (x - x.mean(dim=0)) / x.std(dim=0).clamp(min=1e-12)
+    half = torch.arange(len(y)) % 2 == 0
+    missed = torch.zeros(len(_STRENGTHS), dtype=torch.float64)
+    for learned in (half, ~half):
+        weights, intercepts = ridge(x[learned], y[learned], _STRENGTHS)
+        answers = x[~learned] @ weights.T + intercepts
+        missed += (answers - y[~learned, None]).square().sum(dim=0)
+    return 1 - missed.min() / (y - y.mean()).square().sum()

@@ -34,6 +34,8 @@ class Flag(IntFlag):
     """`[survey.images] extent` gives no positive number: the stamp covers `size` pixels."""
     NO_SEGMENT = 512
     """The survey's segmentation map has no pixel of the object in its stamp, which is segmented here instead."""
+    MISSING_MODALITY = 1024
+    """Some modality of the config has no value: the object is encoded from the others."""
 
 
 UNUSABLE = Flag.OFF_IMAGE | Flag.NO_PIXELS | Flag.BLANK

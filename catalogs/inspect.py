@@ -16,6 +16,8 @@ from catalogs.identity import identities, identity, name_of
 from catalogs.inspect_extents import expression_fault, scale_fault
 from catalogs.inspect_footprints import look_at_footprints
 from catalogs.inspect_images import image_urls, look_at_images
+from catalogs.inspect_modalities import column_faults as modality_faults
+from catalogs.inspect_modalities import look_at_modalities
 from catalogs.inspect_noise import look_at_noise
 from catalogs.inspect_nulls import with_nulls
 from catalogs.inspect_psfs import column_faults, look_at_psfs, psf_urls
@@ -35,6 +37,7 @@ from catalogs.slices import Shard
 from catalogs.stamps import image_columns
 
 if TYPE_CHECKING:
+    from catalogs.modalities import ModalitySource
     from catalogs.psf_source import PSFSource
     from catalogs.shard_table import ShardTable
     from catalogs.survey import Survey
@@ -42,7 +45,9 @@ if TYPE_CHECKING:
 COLUMNS_SHOWN = 60
 
 
-def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Release:
+def inspect(
+    survey: Survey, folder: str, psf: PSFSource | None = None, modalities: ModalitySource | None = None
+) -> Release:
     """Open every shard's header, resolve columns and images, and look at every row if there aren't too many.
 
     Parameters
@@ -52,13 +57,15 @@ def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Releas
         The config's folder: relative paths are relative to it.
     psf : PSFSource, optional
         Where PSFs come from that vary from object to object, if they are needed.
+    modalities : ModalitySource, optional
+        Where there is what an encoder is told beside the stamps, if it is told of some.
 
     Raises
     ------
     Refused
         With every fault that was found: file, column, value and remedy.
     """
-    release = inspect_catalogs(survey, folder, psf)
+    release = inspect_catalogs(survey, folder, psf, modalities)
     columns, image_folder = release.columns, release.folder
     look_at_records(release)
     rows = look_at_rows(release)
@@ -81,8 +88,10 @@ def inspect(survey: Survey, folder: str, psf: PSFSource | None = None) -> Releas
     return release
 
 
-def inspect_catalogs(survey: Survey, folder: str, psf: PSFSource | None = None) -> Release:
-    """Open every shard's header and resolve columns; neither rows nor images are looked at.
+def inspect_catalogs(
+    survey: Survey, folder: str, psf: PSFSource | None = None, modalities: ModalitySource | None = None
+) -> Release:
+    """Open every shard's header and resolve columns; images are not looked at, nor rows but for a few of vectors.
 
     Raises
     ------
@@ -91,8 +100,9 @@ def inspect_catalogs(survey: Survey, folder: str, psf: PSFSource | None = None) 
     """
     tables = _open_shards(survey, folder)
     kept = kept_columns(survey, tables[0])
-    columns = _columns(survey, kept, tables, psf)
-    tables, null_notes = with_nulls(tables, columns.names)
+    columns = _columns(survey, kept, tables, psf, modalities)
+    tables, notes = with_nulls(tables, columns.names)
+    modalities, more = look_at_modalities(modalities, tables)
     labels = _labels([table.url for table in tables])
     shards = tuple(
         Shard(i, label, table) for i, (label, table) in enumerate(zip(labels, tables, strict=True))
@@ -101,7 +111,18 @@ def inspect_catalogs(survey: Survey, folder: str, psf: PSFSource | None = None) 
     if survey.images.layout == "extensions":
         # The RealGalaxy format names files beside its catalog.
         image_folder = str(PurePosixPath(tables[0].url).parent)
-    return Release(survey, image_folder, shards, columns, kept, None, None, tuple(null_notes), psf=psf)
+    return Release(
+        survey,
+        image_folder,
+        shards,
+        columns,
+        kept,
+        None,
+        None,
+        (*notes, *more),
+        psf=psf,
+        modalities=modalities,
+    )
 
 
 def _open_shards(survey: Survey, folder: str) -> list[ShardTable]:
@@ -141,22 +162,29 @@ def _raise(fault: Fault | None) -> None:
 
 
 def _columns(
-    survey: Survey, kept: dict[str, str], tables: list[ShardTable], psf: PSFSource | None
+    survey: Survey,
+    kept: dict[str, str],
+    tables: list[ShardTable],
+    psf: PSFSource | None,
+    modalities: ModalitySource | None,
 ) -> pa.Schema:
     _raise(expression_fault(survey))
     try:
-        needed = needed_columns(survey, kept, psf)
+        needed = needed_columns(survey, kept, psf, modalities)
     except where.BadCondition as error:
         raise Refused([_where_fault(survey, error)]) from error
     first, alike = tables[0].empty.schema, dict[str, list[Fault]]()
     faults = []
     for table in tables:
         if table.header not in alike:
-            alike[table.header] = _column_faults(table, table.empty.schema, first, needed, survey, psf)
+            alike[table.header] = _column_faults(
+                table, table.empty.schema, first, needed, survey, psf, modalities
+            )
         faults += [replace(fault, file=table.url) for fault in alike[table.header]]
     faults = grouped(faults) or [
         *_type_faults(survey, tables[0].url, first),
         *column_faults(survey, psf, tables[0].url, first),
+        *modality_faults(modalities, tables[0].url, first),
     ]
     if faults:
         raise Refused(faults)
@@ -182,13 +210,17 @@ def _column_faults(
     needed: list[str],
     survey: Survey,
     psf: PSFSource | None,
+    modalities: ModalitySource | None,
 ) -> list[Fault]:
     """Columns that a shard lacks, or has as another type than the first shard."""
     faults = []
     unusable = table.unusable
-    pixels = image_columns(survey) if survey.images.layout in {"column", "struct"} else []
+    told = (
+        {} if modalities is None else {name: each.name for each in modalities.others for name in each.needed}
+    )
+    lists = [*told, *(image_columns(survey) if survey.images.layout in {"column", "struct"} else [])]
     for name in needed:
-        if name in unusable and not (name in pixels and name in schema.names):
+        if name in unusable and not (name in lists and name in schema.names):
             problem = f"is {unusable[name]}, which cannot be read row by row"
             faults.append(Fault(table.url, problem, "Choose another column", name))
         elif name not in schema.names:
@@ -206,6 +238,8 @@ def _column_faults(
             elif psf is not None and name in psf.columns:
                 problem = f"no such column for {{{name}}} in [measure] psf, where {{band}} is the band"
                 meant = meant or difflib.get_close_matches(name.lower(), ["band"], 1)
+            elif name in told:
+                problem = f"no such column, which [modalities] {told[name]!r} names"
             remedy = f"Did you mean {' or '.join(map(repr, meant))}" if meant else "Name one that is there"
             faults.append(
                 Fault(

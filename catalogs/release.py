@@ -16,6 +16,7 @@ from catalogs.flags import UNUSABLE, Flag
 from catalogs.identity import Watched
 from catalogs.madeof import as_metadata
 from catalogs.missing import nan_as_null
+from catalogs.modalities import MODALITIES
 from catalogs.positions import are_usable, positions_of
 from catalogs.stamps import image_columns, stamps_of
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from catalogs._types import Bools, Integers
+    from catalogs.modalities import ModalitySource
     from catalogs.psf_source import PSFSource
     from catalogs.slices import Shard, Slice
     from catalogs.survey import Survey
@@ -54,6 +56,8 @@ class Release:
     """Where PSFs come from that vary from object to object."""
     psf_values: int = 0
     """Numbers in the largest of them."""
+    modalities: ModalitySource | None = None
+    """Where there is what an encoder is told of an object beside its stamp."""
     cached_bytes: int = tile_cache.LIMIT
     """Of decoded tiles that a process keeps which reads slices, see `catalogs.tile_cache`."""
 
@@ -120,9 +124,17 @@ class Release:
         }
         return columns, found.flags
 
+    def _told(self, rows: pa.Table) -> tuple[dict[str, pa.Array], Bools]:
+        """The column of modalities, if there are some, and which rows (n,) lack all of one."""
+        if self.modalities is None:
+            return {}, np.zeros(rows.num_rows, bool)
+        column = self.modalities.column(rows)
+        return {MODALITIES: column}, self.modalities.incomplete(column)
+
     def read(self, piece: Slice) -> pa.Table:
         """The objects of a slice: `objects_schema`, `usable` (bool), `stamp` (list of float32, of one length where no extent is given), `stamp_noise` (the
-        same) where there are weight maps, `stamp_owners` (uint8, see `catalogs.segmentation`) where there are segmentation maps, and the column of `psf` where there is one.
+        same) where there are weight maps, `stamp_owners` (uint8, see `catalogs.segmentation`) where there are segmentation maps, the column of `psf` where there is one,
+        and `modalities` (see `catalogs.modalities`) where the encoder is told of some.
 
         The noise is one standard deviation of each pixel in the images' unit, zero where a pixel is no data.
 
@@ -153,6 +165,8 @@ class Release:
 
             psfs = self.psf.column(survey, rows, others, self.pixel_scale, self.folder, watched)
         watched.done()
+        told, incomplete = self._told(rows)
+        flags[incomplete] |= Flag.MISSING_MODALITY
         if survey.synthetic:
             flags |= Flag.SYNTHETIC
         columns = [rows[survey.id].combine_chunks()]
@@ -172,19 +186,26 @@ class Release:
         if watched.seen:
             objects = objects.replace_schema_metadata(as_metadata(watched.seen))
         objects = objects.append_column("usable", pa.array(flags & UNUSABLE == 0))
-        for name in ("stamp", "stamp_noise", "stamp_owners"):
-            if name in stamps:
-                objects = objects.append_column(name, stamps[name])
+        beside = {**stamps, **told}
+        for name in ("stamp", "stamp_noise", "stamp_owners", MODALITIES):
+            if name in beside:
+                objects = objects.append_column(name, beside[name])
         return objects if self.psf is None else objects.append_column(self.psf.name, psfs)
 
 
-def needed_columns(survey: Survey, kept: dict[str, str], psf: PSFSource | None = None) -> list[str]:
+def needed_columns(
+    survey: Survey,
+    kept: dict[str, str],
+    psf: PSFSource | None = None,
+    modalities: ModalitySource | None = None,
+) -> list[str]:
     """Catalog columns that a run reads, each once."""
     condition = where.columns_of(survey.where) if survey.where is not None else []
     extent = computed.columns_of(survey.images.extent) if survey.images.extent is not None else []
     position = [survey.ra, survey.dec] if survey.ra is not None else []
     psfs = psf.columns if psf is not None else []
-    names = [survey.id, *position, *image_columns(survey), *psfs, *condition, *extent, *kept.values()]
+    told = modalities.columns if modalities is not None else []
+    names = [survey.id, *position, *image_columns(survey), *psfs, *told, *condition, *extent, *kept.values()]
     return list(dict.fromkeys(str(name) for name in names))
 
 

@@ -134,7 +134,7 @@ class Modalities(Section):
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Self:
-        names = [each.name for each in (*self.scalars, *self.vectors)]
+        names = [*(each.name for each in self.scalars), *(each.name for each in self.vectors)]
         if STAMPS in names:
             raise ValueError(f'"{STAMPS}" is the name of the stamps: give another one')
         twice = sorted({name for name in names if names.count(name) > 1})

@@ -1,0 +1,266 @@
+"""Multi-modal codes on a simulated survey: modalities.csv, modalities_subsets.csv, modalities_flux.csv and modalities_speed.csv.
+
+`tuningfork simulate --cosmology` makes 20,000 galaxies with stamps in five bands, nine magnitudes, an SED of 24 medium bands and a spectrum of 256 values. A fifth of
+them, by their ids, is scored on: nothing is learned from or chosen on them. `tuningfork train autoregressive` learns an ar-1m of all the others, and chooses its embedding by
+redshift and mass of a tenth of these, which it does not learn from. Then redshift and mass are learned from the labels of 1 %, 10 % and all of the others, three draws each:
+
+- from codes, frozen: by ridge regression below 1,000 labels, else by a network of two layers of 256, for all kinds of codes the same;
+- from photometry: by scikit-learn's gradient-boosted trees, which get colours as well, and by that network;
+- from stamps: by a ConvNeXt-atto that learns all of itself.
+
+The network is learned anew with standardised patches and with patches in raster order, for as many steps.
+
+Everything is kept in `--folder` and made only once. One thread each; with the defaults about two hours of an idle core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from benchmarks.common import RESULTS, best, read_csv, write_csv
+from benchmarks.modalities_task import (
+    GIVEN,
+    SCALARS,
+    SED,
+    SPECTRUM,
+    Survey,
+    codes,
+    colours,
+    config,
+    probed,
+    scores,
+    supervised,
+    survey,
+    trees,
+)
+from benchmarks.science import write_tables
+from kernels.autoregressive_model import Description, describe
+from kernels.training.autoregressive_objective import AutoregressiveObjective
+from kernels.training.recipe import Recipe
+from kernels.training.trainer import Training
+from pipeline.simulate.cosmic_release import simulate_cosmic
+from pipeline.training.train import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+SHARES = (0.01, 0.1, 1.0)
+METRICS = ("z_nmad", "z_outliers", "z_r2", "mass_nmad", "mass_r2")
+TRAININGS = {
+    "kept": "",
+    "standardised": 'flux = "standardised"',
+    "raster": 'order = "raster"',
+}
+"""Networks, and what differs in `[train.autoregressive]`."""
+
+
+def main() -> None:
+    """Measure, and write the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", type=Path, default=Path("benchmarks/modalities_data"))
+    parser.add_argument("--galaxies", type=int, default=20_000)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--supervised-epochs", type=int, default=6, help="of all labels")
+    parser.add_argument("--parts", nargs="+", default=["labels", "subsets", "flux", "speed"])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    folder: Path = options.folder.resolve()
+    if not (folder / "survey.toml").exists():
+        simulate_cosmic(folder, options.galaxies, shards=8)
+    if "speed" in options.parts:
+        speed(_network(folder, "kept", options.epochs))
+    data = survey(folder)
+    if "labels" in options.parts:
+        for share in SHARES:
+            labels(data, share, options)
+    if "subsets" in options.parts:
+        subsets(data, options)
+    if "flux" in options.parts:
+        flux(data, options)
+    write_tables()
+
+
+def labels(data: Survey, share: float, options: argparse.Namespace) -> None:
+    """Rows of modalities.csv for one share of the labels."""
+
+    def of_codes(found: NDArray[np.float32]) -> Answers:
+        return lambda drawn, seed: probed(found, data.labels, drawn, data.test, seed)
+
+    photometry = np.nan_to_num(colours(data.photometry), nan=-9.0)
+    steps = options.supervised_epochs
+    contestants: dict[str, Answers] = {
+        "trees on photometry": lambda drawn, seed: trees(
+            colours(data.photometry), data.labels, drawn, data.test, seed
+        ),
+        "a network on photometry": of_codes(photometry),
+        "galaxy-atto": of_codes(_codes(data, "galaxy-atto", "")),
+        "ConvNeXt-atto, supervised": lambda drawn, seed: supervised(data, drawn, seed, epochs=steps),
+        **{
+            f"ar-1m, {name}": of_codes(_codes(data, "kept", given, options.epochs))
+            for name, given in GIVEN.items()
+            if name in ("images", "images, photometry", "images, photometry, SED", "all")
+        },
+    }
+    for name, answers in contestants.items():
+        _append("modalities", {"codes": name, "labels": f"{share:.0%}"}, data, share, options.seeds, answers)
+
+
+def subsets(data: Survey, options: argparse.Namespace) -> None:
+    """One network, whatever part of its modalities it is given, from all labels."""
+    for name, given in GIVEN.items():
+        found = _codes(data, "kept", given, options.epochs)
+        _append(
+            "modalities_subsets",
+            {"given": name},
+            data,
+            1.0,
+            options.seeds,
+            lambda drawn, seed, found=found: probed(found, data.labels, drawn, data.test, seed),  # type: ignore[misc]
+        )
+
+
+def flux(data: Survey, options: argparse.Namespace) -> None:
+    """What flux and the spiral are worth: by images, and by images and photometry, from all labels."""
+    for training in TRAININGS:
+        for name in ("images", "images, photometry"):
+            found = _codes(data, training, GIVEN[name], options.epochs)
+            _append(
+                "modalities_flux",
+                {"patches": training, "given": name},
+                data,
+                1.0,
+                options.seeds,
+                lambda drawn, seed, found=found: probed(found, data.labels, drawn, data.test, seed),  # type: ignore[misc]
+            )
+
+
+def speed(checkpoint: Path) -> None:
+    """Objects a second of training and encoding beside the same blocks in a bare loop on tokens that are made already."""
+    description = describe(checkpoint)
+    net = description.build()
+    rows, tokens = torch.randn(64, description.modalities.width), len(description.modalities.names)
+    tokens += description.modalities.tokens
+    images = torch.randn(64, len(description.modalities.stamps.bands), 64, 64)
+    recipe = Recipe(precision="bfloat16")
+    training = Training(AutoregressiveObjective(net.train(), recipe, 0), description.build(), 0)
+    bare = _Bare(description, tokens)
+    ready = torch.randn(64, tokens, net.features)
+
+    def encode() -> None:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            net(images, rows)
+
+    found = {
+        "training": (lambda: training.step(images, rows, 0.5), lambda: bare.step(ready)),
+        "encoding": (encode, lambda: bare.encode(ready)),
+    }
+    lines = []
+    for what, (ours, theirs) in found.items():
+        ours(), theirs()
+        pairs = [(best(ours, 1), best(theirs, 1)) for _ in range(15)]
+        own, other = (64 / min(each) for each in zip(*pairs, strict=True))
+        lines.append((what, f"{own:.0f}", f"{other:.0f}", f"{own / other:.2f}"))
+    write_csv("modalities_speed", ("work", "objects_s", "bare_s", "ratio"), lines)
+
+
+class _Bare:
+    """nanoGPT's loop: the same blocks with a linear layer behind them, AdamW, on tokens that lie in memory."""
+
+    def __init__(self, description: Description, tokens: int) -> None:
+        del tokens
+        net = description.build()
+        self.blocks, self.norm = net.blocks, net.norm
+        self.head = torch.nn.Linear(net.features, description.modalities.stamps.patch**2 * 5)
+        self.parameters = [*self.blocks.parameters(), *self.norm.parameters(), *self.head.parameters()]
+        self.optimiser = torch.optim.AdamW(self.parameters, 1e-3)
+
+    def step(self, tokens: torch.Tensor) -> None:
+        """Learn from one batch."""
+        with torch.autocast("cpu", torch.bfloat16):
+            x = tokens
+            for block in self.blocks:
+                x = block(x)
+            loss = self.head(self.norm(x)).float().square().mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimiser.step()
+
+    def encode(self, tokens: torch.Tensor) -> None:
+        """Half of the blocks, as an embedding takes."""
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            x = tokens
+            for block in self.blocks[: max(1, len(self.blocks) // 2)]:
+                x = block(x)
+            x.mean(dim=1)
+
+
+def _network(folder: Path, training: str, epochs: int) -> Path:
+    """Weights of a training, which goes on where it was left."""
+    out = folder / f"trained-{training}"
+    path = config(folder, f"train-{training}", everything=False, epochs=epochs, options=TRAININGS[training])
+    if not (out / "done").exists():
+        train("autoregressive", [path], str(out))
+        (out / "done").touch()
+    return out / "autoregressive.safetensors"
+
+
+def _codes(data: Survey, network: str, given: str, epochs: int = 1) -> NDArray[np.float32]:
+    """Codes of all objects, kept in the folder."""
+    name = f"{network}-{'-'.join(k for k, part in (('phot', SCALARS), ('sed', SED), ('spec', SPECTRUM)) if part in given)}"
+    kept = data.folder / f"codes-{name}.npy"
+    if not kept.exists():
+        if network == "galaxy-atto":
+            path = config(data.folder, name, model=network, given="")
+        else:
+            checkpoint = _network(data.folder, network, epochs)
+            path = config(data.folder, name, given=given, checkpoint=checkpoint)
+        np.save(kept, codes(path))
+    return np.asarray(np.load(kept))
+
+
+def _append(
+    table: str, keys: dict[str, str], data: Survey, share: float, seeds: int, answers: Answers
+) -> None:
+    """Score an answer for each draw of labels, and add a row to a table unless it is there."""
+    columns = (*keys, "galaxies", *METRICS)
+    there = read_csv(table)
+    if any(all(row[key] == value for key, value in keys.items()) for row in there):
+        return
+    found, counts, start = [], [], time.perf_counter()
+    for seed in range(seeds):
+        drawn = data.drawn(share, seed)
+        counts.append(int(drawn.sum()))
+        found.append(scores(answers(drawn, seed), data.labels[data.test]))
+    cells = [_spread([each[metric] for each in found]) for metric in METRICS]
+    print(table, keys, cells, f"{time.perf_counter() - start:.0f} s", flush=True)
+    path = RESULTS / f"{table}.csv"
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if not there:
+            writer.writerow(columns)
+        writer.writerow([*keys.values(), round(mean(counts)), *cells])
+
+
+def _spread(values: list[float]) -> str:
+    return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+
+
+if TYPE_CHECKING:
+    Answers = Callable[[NDArray[np.bool_], int], NDArray[np.float32]]
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,308 @@
+"""What multi-modal networks are asked of simulated galaxies, how codes are probed, and what they are compared with; for `benchmarks.modalities`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import RidgeCV
+from torch import nn
+from torch.nn import functional
+
+from actors.encoder import Encoder
+from actors.stamps import modalities_of, stamps_of
+from catalogs.inspect import inspect
+from catalogs.slices import slices_of
+from kernels.bags import hash_ids
+from kernels.nets import create
+from pipeline.config.file import load
+from pipeline.plan.encoding import encoder_of
+from pipeline.plan.modalities import source_of
+from pipeline.training.targets import with_labels
+
+if TYPE_CHECKING:
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+BANDS = ("u", "g", "r", "i", "z", "y", "J", "H", "K")
+TARGETS = ("redshift", "log_mass")
+TEST = "object_id % 5 = 4"
+"""Objects that nothing is learned from or chosen on."""
+FEW = 1000
+"""Labels below which codes are probed by ridge regression alone."""
+CONFIG = """
+[survey]
+name = "simulated"
+catalogs = "{catalogs}/*.fits"
+id = "object_id"
+ra = "ra"
+dec = "dec"
+{where}
+
+[survey.images]
+layout = "column"
+column = "IMAGE"
+bands = ["g", "r", "i", "z", "y"]
+size = 64
+pixel_scale = 0.2
+background = "none"
+
+[encode]
+model = "{model}"
+{checkpoint}
+neighbours = "keep"  # there are none
+
+[train]
+epochs = {epochs}
+threads = {threads}
+fold = 0
+folds = 10
+labels.values = [{{ columns = ["redshift", "log_mass"] }}]
+autoregressive = {{ {options} }}
+"""
+SCALARS = """
+[[modalities.scalars]]
+name = "photometry"
+columns = ["mag_u", "mag_g", "mag_r", "mag_i", "mag_z", "mag_y", "mag_J", "mag_H", "mag_K"]
+error = "{column}_err"
+"""
+SED = """
+[[modalities.vectors]]
+name = "sed"
+column = "sed"
+ivar = "sed_ivar"
+wavelengths = "sed_wavelength"
+patch = 4
+"""
+SPECTRUM = """
+[[modalities.vectors]]
+name = "spectrum"
+column = "spectrum"
+ivar = "spectrum_ivar"
+wavelengths = "spectrum_wavelength"
+"""
+GIVEN = {
+    "images": "",
+    "images, photometry": SCALARS,
+    "images, photometry, SED": SCALARS + SED,
+    "images, photometry, spectrum": SCALARS + SPECTRUM,
+    "images, spectrum": SPECTRUM,
+    "images, SED": SED,
+    "all": SCALARS + SED + SPECTRUM,
+}
+"""What a network is given at inference, by the config of it."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A simulated release, in memory."""
+
+    folder: Path
+    ids: NDArray[np.int64]
+    stamps: Floats
+    """(n, bands, y, x) in nJy."""
+    photometry: Floats
+    """(n, 2 * BANDS): magnitudes and errors, NaN where not detected."""
+    labels: Floats
+    """(n, TARGETS)."""
+
+    @property
+    def test(self) -> NDArray[np.bool_]:
+        """Objects that are scored on."""
+        return np.asarray(self.ids % 5 == 4)
+
+    def drawn(self, share: float, seed: int) -> NDArray[np.bool_]:
+        """Objects whose labels are known."""
+        return np.asarray(~self.test & (hash_ids(self.ids, 100 + seed) / np.float64(2**64) < share))
+
+
+def config(
+    folder: Path,
+    name: str,
+    *,
+    model: str = "ar-1m",
+    given: str = SCALARS + SED + SPECTRUM,
+    checkpoint: Path | None = None,
+    everything: bool = True,
+    epochs: int = 1,
+    threads: int = 1,
+    options: str = "",
+) -> Path:
+    """Write a config beside the release: of all objects, or of those that may be learned from."""
+    path = folder / f"{name}.toml"
+    text = CONFIG.format(
+        catalogs="catalogs",
+        where="" if everything else f'where = "NOT ({TEST})"',
+        model=model,
+        checkpoint="" if checkpoint is None else f'checkpoint = "{checkpoint}"',
+        epochs=epochs,
+        threads=threads,
+        options=options,
+    )
+    path.write_text(text + given)
+    return path
+
+
+def survey(folder: Path) -> Survey:
+    """Read the release of a folder."""
+    settings, where = load(config(folder, "labels", given=SCALARS))
+    release = inspect(with_labels(settings.survey, TARGETS), where, modalities=source_of(settings))
+    tables = [release.read(piece) for piece in slices_of(release.shards, 1024)]
+    return Survey(
+        folder,
+        np.concatenate([table["object_id"].to_numpy() for table in tables]),
+        np.concatenate([stamps_of(table["stamp"], 5, 64) for table in tables]),
+        np.concatenate([modalities_of(table["modalities"], 2 * len(BANDS)) for table in tables]),
+        np.concatenate(
+            [np.stack([table[f"label_{name}"].to_numpy() for name in TARGETS], axis=1) for table in tables]
+        ).astype(np.float32),
+    )
+
+
+def codes(path: Path) -> Floats:
+    """Codes of all objects by the encoder of a config, as a run makes them."""
+    settings, where = load(path)
+    release = inspect(settings.survey, where, modalities=source_of(settings))
+    encoder = Encoder(**encoder_of(settings, where, str(path)))
+    found = []
+    for piece in slices_of(release.shards, 1024):
+        column = encoder(release.read(piece))["embedding"].combine_chunks()
+        found.append(column.values.to_numpy().reshape(len(column), -1).astype(np.float32))
+    return np.concatenate(found)
+
+
+def probed(
+    features: Floats, known: Floats, drawn: NDArray[np.bool_], test: NDArray[np.bool_], seed: int
+) -> Floats:
+    """Answers (m, targets) for the objects of `test`, learned from the labels of `drawn`: by ridge regression where they are few, else by a network of two hidden layers."""
+    mean, scale = features[drawn].mean(axis=0), features[drawn].std(axis=0) + 1e-6
+    x, level, spread = (features - mean) / scale, known[drawn].mean(axis=0), known[drawn].std(axis=0)
+    y = (known[drawn] - level) / spread
+    if drawn.sum() < FEW:
+        answers = RidgeCV(np.logspace(-2, 5, 15)).fit(x[drawn], y).predict(x[test])
+    else:
+        answers = _network(x[drawn], y, x[test], seed)
+    return np.asarray(answers * spread + level, np.float32)
+
+
+def _network(x: Floats, y: Floats, asked: Floats, seed: int, *, width: int = 256, epochs: int = 60) -> Floats:
+    """Huber's loss, AdamW, stopped where a tenth of the labels are answered best."""
+    torch.manual_seed(seed)
+    tensors = [torch.tensor(each, dtype=torch.float32) for each in (x, y, asked)]
+    aside = torch.rand(len(x), generator=torch.Generator().manual_seed(seed)) < 0.1
+    net = nn.Sequential(
+        nn.Linear(x.shape[1], width),
+        nn.GELU(),
+        nn.Linear(width, width),
+        nn.GELU(),
+        nn.Linear(width, y.shape[1]),
+    )
+    optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-2)
+    learned = torch.nonzero(~aside)[:, 0]
+    steps = max(1, len(learned) // 128)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=epochs * steps)
+    best, kept = np.inf, tensors[2][:0]
+    for _ in range(epochs):
+        net.train()
+        for part in learned[torch.randperm(len(learned))][: steps * 128].tensor_split(steps):
+            loss = functional.huber_loss(net(tensors[0][part]), tensors[1][part])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+        net.eval()
+        with torch.inference_mode():
+            missed = float(functional.huber_loss(net(tensors[0][aside]), tensors[1][aside]))
+            if missed < best:
+                best, kept = missed, net(tensors[2])
+    return np.asarray(kept.numpy())
+
+
+def trees(
+    features: Floats, known: Floats, drawn: NDArray[np.bool_], test: NDArray[np.bool_], seed: int
+) -> Floats:
+    """Answers of gradient-boosted trees: scikit-learn's, stopped early where there are enough labels for that."""
+    answers = [
+        HistGradientBoostingRegressor(
+            random_state=seed, early_stopping=bool(drawn.sum() >= FEW), max_iter=300
+        )
+        .fit(features[drawn], known[drawn, i])
+        .predict(features[test])
+        for i in range(known.shape[1])
+    ]
+    return np.stack(answers, axis=1).astype(np.float32)
+
+
+def colours(photometry: Floats) -> Floats:
+    """Magnitudes, their errors, and the colours of neighbouring bands: what trees on photometry are given."""
+    magnitudes = photometry[:, : len(BANDS)]
+    return np.concatenate([photometry, np.diff(magnitudes, axis=1)], axis=1)
+
+
+def supervised(
+    data: Survey, drawn: NDArray[np.bool_], seed: int, *, epochs: int, least_steps: int = 400
+) -> Floats:
+    """Answers of a ConvNeXt-atto that learned from nothing but these labelled stamps."""
+    torch.manual_seed(seed)
+    images = torch.from_numpy(data.stamps)
+    noise = images[:, :, 0].std(dim=(0, 2)).view(1, -1, 1, 1)
+    level, spread = data.labels[drawn].mean(axis=0), data.labels[drawn].std(axis=0)
+    y = torch.tensor((data.labels - level) / spread)
+    net = create(
+        "timm:convnext_atto", bands=5, num_classes=len(TARGETS), ls_init_value=1.0, drop_path_rate=0.05
+    ).train()
+    rows, size = torch.from_numpy(np.flatnonzero(drawn)), 64
+    steps = max(least_steps, epochs * len(rows) // size)
+    optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+
+    def seen(part: torch.Tensor) -> torch.Tensor:
+        return (images[part] / (3 * noise)).asinh()
+
+    draw = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        part = rows[torch.randint(len(rows), (size,), generator=draw)]
+        view = seen(part)
+        turn, flip = torch.randint(4, (2,), generator=draw).tolist()
+        view = view.rot90(turn, dims=(2, 3))
+        view = view.flip(3) if flip % 2 else view
+        with torch.autocast("cpu", torch.bfloat16):
+            answers = net(view.contiguous(memory_format=torch.channels_last))
+        loss = functional.huber_loss(answers.float(), y[part])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    net.eval()
+    asked = torch.from_numpy(np.flatnonzero(data.test))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        found = torch.cat([net(seen(part)).float() for part in asked.split(256)])
+    return found.numpy() * spread + level
+
+
+def scores(answers: Floats, truth: Floats) -> dict[str, float]:
+    """Of redshifts: sigma_NMAD, share of outliers beyond 0.15, R²; of masses: sigma_NMAD and R²."""
+    missed = (answers[:, 0] - truth[:, 0]) / (1 + truth[:, 0])
+    mass = answers[:, 1] - truth[:, 1]
+    return {
+        "z_nmad": nmad(missed),
+        "z_outliers": float((np.abs(missed) > 0.15).mean()),
+        "z_r2": _r2(answers[:, 0], truth[:, 0]),
+        "mass_nmad": nmad(mass),
+        "mass_r2": _r2(answers[:, 1], truth[:, 1]),
+    }
+
+
+def nmad(values: Floats) -> float:
+    """1.4826 times the median absolute deviation from the median."""
+    return float(1.4826 * np.median(np.abs(values - np.median(values))))
+
+
+def _r2(answers: Floats, truth: Floats) -> float:
+    return float(1 - np.square(answers - truth).sum() / np.square(truth - truth.mean()).sum())

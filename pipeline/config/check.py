@@ -32,6 +32,7 @@ PATTERNS = {
     r"^[^\s/]+$": "a name without spaces and slashes",
     r"^[A-Za-z0-9_.-]+$": "a name of letters, digits, underscores, dots and hyphens",
     r"^grpcs?://[^/:]+:\d+$": "grpc://HOST:PORT, or grpcs://HOST:PORT for TLS",
+    r"^[A-Za-z0-9_-]+$": "a name of letters, digits, underscores and hyphens",
     r"\S": "a text that is not blank",
 }
 """The patterns of texts, in words."""

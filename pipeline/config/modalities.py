@@ -18,7 +18,7 @@ STAMPS = "stamps"
 USUAL_LENGTH = 4096
 """Values of a vector, as far as memory goes, whose length only the catalog says."""
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Wavelength = Annotated[float, Field(gt=0)]
 
 
@@ -113,6 +113,13 @@ class Modalities(Section):
     def given(self) -> bool:
         """Whether there is anything but the stamps."""
         return bool(self.scalars or self.vectors)
+
+    @property
+    def told(self) -> list[str]:
+        """All that a network is given, by the names that it has there: embeddings made of other things mean something else."""
+        scalars = [f"{each.name} {name}" for each in self.scalars for name in each.sources]
+        bands = [] if self.bands is None else [f"band {band}" for band in self.bands]
+        return sorted([*bands, *scalars, *(each.name for each in self.vectors)])
 
     @property
     def width(self) -> int:

@@ -28,7 +28,7 @@ BESIDE_A_STAMP = 200
 
 
 def stamp_bytes(config: Config, release: Release | None = None) -> int:
-    """Memory of an object while its stamp is with it, and its noise map and its PSF if it has them.
+    """Memory of an object while its stamp is with it, its noise map, its PSF and its other modalities if it has them.
 
     Where extents differ it is the mean of the slice that takes most, as the release's rows show it; and where nobody has looked at them, the most that it can be.
     """
@@ -38,6 +38,10 @@ def stamp_bytes(config: Config, release: Release | None = None) -> int:
         pixels = -(-release.extents.largest_slice // largest_slice(config, release))
     planes = 1 if images.weight is None else 2  # the noise of each pixel
     own = 0 if release is None else release.psf_values
+    if release is None:
+        own += config.modalities.width
+    elif release.modalities is not None:
+        own += release.modalities.width
     owners = 0 if images.segmentation is None else pixels
     return 4 * (planes * len(images.bands) * pixels + own) + owners + BESIDE_A_STAMP
 

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from pipeline.config.serving import Served
+from pipeline.plan.modalities import takes_modalities
 from pipeline.rundir import group_labels
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def fingerprints(
             "psf": psf,
             # embeddings that travelled in half precision differ a little
             "wire": config.encode.wire if config.encode.served_by else "float32",
+            **_modalities(config),
         },
         "reduce": {
             "reduce": config.reduce.model_dump(mode="json"),
@@ -70,6 +72,14 @@ def fingerprints(
     if like is not None:
         own |= {"reduce": like.files["components"], "fit": like.files["ensemble"]}
     return _chained(own, "")
+
+
+def _modalities(config: Config) -> dict[str, Any]:
+    """What the network is told beside the stamps, if it takes any; what training alone reads changes nothing."""
+    if not takes_modalities(config):
+        return {}
+    of_training = {"scalars": {"__all__": {"transform"}}, "vectors": {"__all__": {"patch"}}}
+    return {"modalities": config.modalities.model_dump(mode="json", exclude=of_training)}
 
 
 def _survey(survey: Survey) -> dict[str, Any]:

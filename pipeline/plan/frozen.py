@@ -112,6 +112,7 @@ def _seen(config: Config, seen: dict[str, Any]) -> dict[str, Any]:
         WEIGHTS: f"weights {seen['weights'][:12]}",
         "encode.wire": encode.wire if encode.served_by else "float32",
         "denoise": _given(config.denoise),
+        "modalities": config.modalities.told,
         **{f"survey.images.{key}": getattr(images, key) for key in of_images},
         "survey.images.extent_limit": images.largest_extent if images.extent else None,
         SCALE: seen["pixel_scale"],

@@ -24,11 +24,13 @@ from pipeline.plan import (
     extending,
     frozen,
     measuring,
+    modality_faults,
     predicting,
     serving,
 )
 from pipeline.plan.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.plan.fingerprints import fingerprints, with_labels
+from pipeline.plan.modalities import known_to, source_of, takes_modalities
 from pipeline.plan.plan import Plan, catalog_schema
 from pipeline.plan.predictor_encoder import encoder_of_run
 from pipeline.rundir import group_labels
@@ -82,12 +84,15 @@ def make_plan(
     models = find_frozen(run, like)
     config, faults = frozen.taken_over(config, models, source)
     config = resolved(config)
+    options = encoder_options(config, folder)
+    network = known_to(config, options)
+    told = source_of(config, network) if takes_modalities(config) else None
     try:
-        seen = inspect(config.survey, folder, measuring.psf_source(config, folder))
+        seen = inspect(config.survey, folder, measuring.psf_source(config, folder), told)
         release = replace(with_extents(seen, config.run.slice_rows), cached_bytes=config.run.cached_bytes)
     except Refused as refused:
         faults += refused.faults
-    options = encoder_options(config, folder)
+    faults += modality_faults.faults(config, source, release, network)
     features, weights, found = look_at_encoder(config, source, options)
     faults += found
     faults += _group_faults(config, source, release, features, weights, models)
@@ -142,6 +147,7 @@ def make_plan(
         *config_notes.notes(config, release),
         *([] if models else enough_objects.notes(config, release)),
         *measuring.notes(config),
+        *modality_faults.notes(config, release, network),
         *extending.notes(primary),
         *neighbours,
         *notes,

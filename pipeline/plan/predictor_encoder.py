@@ -30,6 +30,7 @@ def encoder_of_run(config: Config, weights: str, features: int) -> dict[str, Any
         "pixel_scale": images.pixel_scale,
         "weights": weights,
         "features": features,
+        **({"modalities": config.modalities.told} if network_of(config.encode.model).described else {}),
     }
 
 

@@ -96,14 +96,15 @@ def expose(
     found = detection(bands)
     inside = _aperture(galaxy, bands[found], x, y)
     total = galaxy.fluxes.sum(axis=1)
-    caught = clean[found][inside].sum() / total[BANDS.index(bands[found])]
     flux, error = np.empty(len(BANDS)), np.empty(len(BANDS))
     for place, band in enumerate(BANDS):
-        # Bands without a stamp are seen through an aperture of as many pixels.
+        # Bands without a stamp are seen through an aperture of as many pixels, which catches as much light.
+        plane = bands.index(band) if band in bands else found
+        caught = clean[plane][inside].sum() / total[BANDS.index(bands[plane])]
         variance = sky_noise(band) ** 2 * inside.sum() + total[place] * caught / gain(band)
         error[place] = np.sqrt(variance) / caught
         if band in bands:
-            flux[place] = (clean + noise)[bands.index(band)][inside].sum() / caught
+            flux[place] = (clean + noise)[plane][inside].sum() / caught
         else:
             drawn = np.random.default_rng([seed, index, 5, place]).standard_normal()
             flux[place] = total[place] + drawn * error[place]

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
+from catalogs.errors import BadRequest
 from pipeline.console import console
 
 releases = typer.Typer()
@@ -22,20 +23,37 @@ def simulate(
     galaxies: Annotated[int, typer.Option(help="Number of catalogued galaxies.")] = 1000,
     shards: Annotated[int, typer.Option(help="Catalog files.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
-    bands: Annotated[str, typer.Option(help="Bands, comma-separated: i or g,r,i …")] = "i",
+    bands: Annotated[
+        str | None,
+        typer.Option(help="Bands, comma-separated: i or g,r,i …; default: i, with --cosmology g,r,i,z,y."),
+    ] = None,
     density: Annotated[
         float | None, typer.Option(help="Catalogued galaxies an arcmin²; default 5.3: 30 is crowded.")
     ] = None,
     noise: Annotated[bool, typer.Option(help="Noisy images; clean ones to train a denoiser on.")] = True,
+    cosmology: Annotated[
+        bool,
+        typer.Option(
+            "--cosmology",
+            help="Galaxies with redshift, mass, magnitudes in nine bands, SED and spectrum; a stamp a row.",
+        ),
+    ] = False,
 ) -> None:
     """Make a release of simulated galaxies with known truth (needs the extra `sim`)."""
+    from pipeline.simulate.cosmic_release import simulate_cosmic
     from pipeline.simulate.release import DENSITY
     from pipeline.simulate.release import simulate as make
 
-    names = tuple(b.strip() for b in bands.split(","))
-    make(
-        directory, galaxies, shards, seed, names, density=DENSITY if density is None else density, noisy=noise
-    )
+    names = tuple(b.strip() for b in (bands or ("g,r,i,z,y" if cosmology else "i")).split(","))
+    if cosmology:
+        if density is not None:
+            raise BadRequest(
+                "--density is for tiles, --cosmology makes a stamp a galaxy: leave one of them out"
+            )
+        simulate_cosmic(directory, galaxies, shards, seed, names, noisy=noise)
+    else:
+        density = DENSITY if density is None else density
+        make(directory, galaxies, shards, seed, names, density=density, noisy=noise)
     console.print(f"release: {escape(str(directory))}; next:", soft_wrap=True)
     console.print(
         f"  tuningfork run {escape(shlex.quote(f'{directory}/survey.toml'))} --out RUN", soft_wrap=True

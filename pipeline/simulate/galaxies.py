@@ -133,8 +133,8 @@ def _spheroid(rng: np.random.Generator, magnitude: float, r_e: float, angle: flo
 def _lenticular(rng: np.random.Generator, magnitude: float, r_e: float, angle: float) -> Galaxy:
     bulge = float(rng.uniform(0.25, 0.5))
     n = float(rng.choice([2.0, 2.5, 3.0]))
-    q = _inclined(float(rng.uniform(0.05, 0.95)), thickness=0.22)
-    disk = r_e / _half_light(bulge, n, 0.28)
+    q = inclined(float(rng.uniform(0.05, 0.95)), thickness=0.22)
+    disk = r_e / half_light(bulge, n, 0.28)
     parts = (
         Sersic(MIXED, 0.6 * (1 - bulge), 1.0, disk, q, angle),
         Sersic(OLD, 0.4 * (1 - bulge), 1.0, disk, q, angle),
@@ -146,8 +146,8 @@ def _lenticular(rng: np.random.Generator, magnitude: float, r_e: float, angle: f
 def _spiral(rng: np.random.Generator, magnitude: float, r_e: float, angle: float) -> Galaxy:
     bulge = float(rng.uniform(0.04, 0.18))
     bar = float(rng.uniform(0.08, 0.15)) if rng.random() < 0.35 else 0.0
-    q = _inclined(float(rng.uniform(0.35, 1.0)), thickness=0.2)
-    disk = r_e / _half_light(bulge, 2.0, 0.2)
+    q = inclined(float(rng.uniform(0.35, 1.0)), thickness=0.2)
+    disk = r_e / half_light(bulge, 2.0, 0.2)
     count = 2 if bar else int(rng.choice([2, 3, 4], p=[0.6, 0.25, 0.15]))
     strength = float(rng.uniform(0.45, 0.75))
     pitch = float(np.radians(rng.uniform(14, 30))) * int(rng.choice([-1, 1]))
@@ -163,7 +163,7 @@ def _spiral(rng: np.random.Generator, magnitude: float, r_e: float, angle: float
         Sersic(MIXED, (1 - strength) * (1 - bulge - bar), 1.0, disk, q, angle),
         Sersic(OLD, bulge, 2.0, 0.2 * disk, 0.4 + 0.6 * q, angle),
         arms,
-        _on_arms(rng, arms, n_knots, in_knots, disk),
+        on_arms(rng, arms, n_knots, in_knots, disk),
     ]
     if bar:
         # The arms begin at the bar's ends, in the plane of the disk.
@@ -246,12 +246,12 @@ def _merger(rng: np.random.Generator, magnitude: float, r_e: float, angle: float
     return Galaxy("IRR", True, magnitude, 1.0, r_e, q, angle, 0, 0.0, 0, 0.35 * nuclei, tuple(parts))
 
 
-def _inclined(cosine: float, thickness: float) -> float:
+def inclined(cosine: float, thickness: float) -> float:
     """Axis ratio of a disk of finite `thickness` (Hubble 1926)."""
     return float(np.sqrt(thickness**2 + (1 - thickness**2) * cosine**2))
 
 
-def _half_light(bulge: float, n: float, ratio: float) -> float:
+def half_light(bulge: float, n: float, ratio: float) -> float:
     """Half-light radius of bulge + exponential disk, in the disk's; the bulge's is `ratio` of it."""
     r = np.geomspace(0.05, 1.5, 96)
     b, b_disk = special.gammaincinv(2 * n, 0.5), special.gammaincinv(2.0, 0.5)
@@ -266,7 +266,7 @@ def _project(r: Array | float, theta: Array | float, q: float, angle: float) -> 
     return u * np.cos(angle) - v * np.sin(angle), u * np.sin(angle) + v * np.cos(angle)
 
 
-def _on_arms(rng: np.random.Generator, arms: Arms, count: int, flux: float, disk: float) -> Knots:
+def on_arms(rng: np.random.Generator, arms: Arms, count: int, flux: float, disk: float) -> Knots:
     r = disk * rng.uniform(0.7, 2.0, count)
     theta = (np.log(r / arms.inner) / np.tan(arms.pitch)) - arms.phase / arms.count
     theta += 2 * np.pi * rng.integers(0, arms.count, count) / arms.count + rng.normal(0, 0.12, count)

@@ -105,12 +105,12 @@ def simulate(
         If a number or band is impossible, or the folder is not empty.
     """
     directory, bands = Path(directory), tuple(bands)
-    _refuse(directory, galaxies, shards, seed, bands, workers, density)
+    refuse(directory, galaxies, shards, seed, bands, workers, density)
     tiles = list(_plan(directory, galaxies, shards, seed, bands, density, noisy=noisy))
     for folder in ("images", "psf", "catalogs"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
     for band in bands:
-        _write_psf(directory / "psf" / f"{band}.fits", band)
+        write_psf(directory / "psf" / f"{band}.fits", band)
     pending: list[Table] = []
     console = Console(stderr=True)
     with (
@@ -129,15 +129,16 @@ def simulate(
     (directory / "survey.toml").write_text(_config(bands), encoding="utf-8")
 
 
-def _refuse(
+def refuse(
     directory: Path,
     galaxies: int,
     shards: int,
     seed: int,
     bands: tuple[str, ...],
     workers: int | None,
-    density: float,
+    density: float = DENSITY,
 ) -> None:
+    """Raise `BadRequest` for a release that can't be made."""
     for name, value, least in (
         ("galaxies", galaxies, 1),
         ("shards", shards, 1),
@@ -163,7 +164,8 @@ def _refuse(
         raise BadRequest(f"{directory} exists and is not an empty directory: choose another or remove it")
 
 
-def _split(total: int, parts: int) -> list[int]:
+def split(total: int, parts: int) -> list[int]:
+    """Sizes of parts that differ by one at most."""
     return [total * (part + 1) // parts - total * part // parts for part in range(parts)]
 
 
@@ -179,8 +181,8 @@ def _plan(
 ) -> Iterator[Tile]:
     counts = [
         (shard, count)
-        for shard, rows in enumerate(_split(galaxies, shards))
-        for count in _split(rows, math.ceil(rows / TILE_GALAXIES))
+        for shard, rows in enumerate(split(galaxies, shards))
+        for count in split(rows, math.ceil(rows / TILE_GALAXIES))
     ]
     across = math.ceil(math.sqrt(len(counts)))
     crowding = density / DENSITY
@@ -216,7 +218,8 @@ def _write_catalog(path: Path, tables: list[Table]) -> None:
     hdu.writeto(path)
 
 
-def _write_psf(path: Path, band: str) -> None:
+def write_psf(path: Path, band: str) -> None:
+    """Write the PSF of a band as an image."""
     header = fits.Header(
         {"FILTER": band, "PSF_FWHM": rendering.BANDS[band].fwhm, "PIXSCALE": rendering.PIXEL_SCALE}
     )

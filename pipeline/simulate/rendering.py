@@ -81,15 +81,41 @@ def render(galaxy: Galaxy, bands: tuple[str, ...], x: float, y: float) -> Stack:
     Stack
         Counts, shape (band, side, side).
     """
-    reach = max(_reach(component) for component in galaxy.components) / PIXEL_SCALE
-    side = next((s for s in SIZES if s >= 2 * reach + 12), SIZES[-1])
-    light = np.zeros((3, side, side // 2 + 1), dtype=np.complex64)
-    for component in galaxy.components:
-        light[component.population] += _transform(component, side)
-    kx, ky = _frequencies(side)
-    light *= np.exp(-1j * PIXEL_SCALE * y * ky).astype(np.complex64)[:, None]
-    light *= np.exp(-1j * PIXEL_SCALE * x * kx).astype(np.complex64)
-    return _expose(light, bands, side) * np.float32(10 ** (-0.4 * (galaxy.magnitude - MAGZERO)))
+    light, side = _populations(galaxy.components, x, y)
+    weights = [tuple(np.float32(10 ** (-0.4 * colour)) for colour in BANDS[band].colours) for band in bands]
+    return _expose(light, weights, bands, side) * np.float32(10 ** (-0.4 * (galaxy.magnitude - MAGZERO)))
+
+
+def render_lit(
+    components: tuple[Component, ...],
+    weights: npt.NDArray[np.floating],
+    bands: tuple[str, ...],
+    x: float,
+    y: float,
+    least: int = SIZES[0],
+) -> Stack:
+    """Light of components whose populations have fluxes of their own, through the PSF, without noise.
+
+    Parameters
+    ----------
+    components
+        What to draw.
+    weights
+        What the components' fluxes are multiplied by, shape (band, population).
+    bands
+        Names from `BANDS`.
+    x, y
+        Centre relative to the box's central pixel `side // 2`, in pixels.
+    least
+        Least side of the box.
+
+    Returns
+    -------
+    Stack
+        In the unit of components times weights, shape (band, side, side).
+    """
+    light, side = _populations(components, x, y, least)
+    return _expose(light, [tuple(row) for row in weights.astype(np.float32)], bands, side)
 
 
 def render_faint(
@@ -116,10 +142,29 @@ def psf_image(band: str, side: int = 65) -> Stack:
     return np.asarray(image / image.sum(), dtype=np.float32)
 
 
-def _expose(light: npt.NDArray[np.complex64], bands: tuple[str, ...], side: int) -> Stack:
+def _populations(
+    components: tuple[Component, ...], x: float, y: float, least: int = SIZES[0]
+) -> tuple[npt.NDArray[np.complex64], int]:
+    """Transform of each population's light, shape (3, side, side // 2 + 1), and the side of the box."""
+    reach = max(_reach(component) for component in components) / PIXEL_SCALE
+    side = next((s for s in SIZES if s >= max(2 * reach + 12, least)), SIZES[-1])
+    light = np.zeros((3, side, side // 2 + 1), dtype=np.complex64)
+    for component in components:
+        light[component.population] += _transform(component, side)
+    kx, ky = _frequencies(side)
+    light *= np.exp(-1j * PIXEL_SCALE * y * ky).astype(np.complex64)[:, None]
+    light *= np.exp(-1j * PIXEL_SCALE * x * kx).astype(np.complex64)
+    return light, side
+
+
+def _expose(
+    light: npt.NDArray[np.complex64],
+    weights: list[tuple[np.float32, ...]],
+    bands: tuple[str, ...],
+    side: int,
+) -> Stack:
     images = np.empty((len(bands), side, side), dtype=np.float32)
-    for plane, band in zip(images, bands, strict=True):
-        old, mixed, young = (np.float32(10 ** (-0.4 * colour)) for colour in BANDS[band].colours)
+    for plane, (old, mixed, young), band in zip(images, weights, bands, strict=True):
         seen = (old * light[0] + mixed * light[1] + young * light[2]) * _psf(band, side)
         plane[:] = np.fft.fftshift(fft.irfft2(seen, s=(side, side)))
     return images

@@ -262,7 +262,11 @@ def _network(
     model: str, checkpoint: str | None, bands: int, side: int, modalities: dict[str, Any] | None
 ) -> nn.Module:
     if network_of(model).described:
-        return autoregressive_model.load(str(checkpoint), model, modalities)
+        net = autoregressive_model.load(str(checkpoint), model, modalities)
+        if side != net.modalities.stamps.side:
+            known = f"{checkpoint}: its network looks at stamps of {net.modalities.stamps.side} pixels"
+            raise weights.WeightsError(f"{known}, and these are of {side}")
+        return net
     net = nets.create(model, bands=bands, size=side, pretrained=checkpoint == "pretrained")
     if checkpoint == "bundled":
         weights.load(net, weights.bundled(model))

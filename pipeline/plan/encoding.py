@@ -12,6 +12,7 @@ from catalogs.flags import Flag
 from catalogs.path_template import as_it_stands
 from kernels.bands import band_order
 from kernels.networks import network_of
+from pipeline.plan.modalities import chosen, known_to
 
 if TYPE_CHECKING:
     from pipeline.config.file import Config
@@ -60,6 +61,9 @@ def look_at_encoder(config: Config, source: str, options: dict[str, Any]) -> tup
         if isinstance(error, ValueError):  # our own, with clear messages
             problem = headers.first_line(error)
         remedy = "Choose another model or input"
+        return 0, "", [Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")]
+    if network_of(settings.model).described and options["checkpoint"] is None:
+        problem, remedy = "has no weights but those that you train", "Train it (tuningfork train autoregressive) and give its checkpoint"
         return 0, "", [Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")]
     faults, weights = [], ""
     # Network and denoiser one by one, so that a fault names the key that it comes from.
@@ -112,15 +116,21 @@ def encoder_options(config: Config, folder: str) -> dict[str, Any]:
         "threads",
         "turns",
     )
-    return {
+    described = network_of(settings.model).described
+    options = {
         **{name: getattr(settings, name) for name in copied},
+        # a network that is told fluxes sees stamps as they are
+        **({"stretch": "none", "input": layout.size} if described else {}),
         "checkpoint": checkpoint,
         "denoise": denoise,
         "bands": len(layout.bands),
         "order": band_order(layout.bands) if network_of(settings.model).by_wavelength else None,
         "size": layout.size,
         "device": "cuda" if settings.gpus else "cpu",
+        "modalities": None,
     }
+    network = known_to(config, options)
+    return options if network is None else {**options, "modalities": chosen(network, config).to_values()}
 
 
 def segmenter_options(config: Config) -> dict[str, Any] | None:

@@ -61,7 +61,7 @@ class AutoregressiveTraining(Trainable):
 
     def recipe(self, config: Config, precision: str) -> Recipe:
         """As for encoders, without labels."""
-        return Recipe(rate=config.train.rate, ema=0.999, clip=1.0, precision=precision)
+        return Recipe(rate=config.train.rate, clip=1.0, precision=precision)
 
     def objective(self, job: TrainingJob, teacher_features: int) -> AutoregressiveObjective:
         """Every token from those before it."""

@@ -262,11 +262,7 @@ def _network(
     model: str, checkpoint: str | None, bands: int, side: int, modalities: dict[str, Any] | None
 ) -> nn.Module:
     if network_of(model).described:
-        net = autoregressive_model.load(str(checkpoint), model, modalities)
-        if side != net.modalities.stamps.side:
-            known = f"{checkpoint}: its network looks at stamps of {net.modalities.stamps.side} pixels"
-            raise weights.WeightsError(f"{known}, and these are of {side}")
-        return net
+        return autoregressive_model.load(str(checkpoint), model, side, modalities)
     net = nets.create(model, bands=bands, size=side, pretrained=checkpoint == "pretrained")
     if checkpoint == "bundled":
         weights.load(net, weights.bundled(model))

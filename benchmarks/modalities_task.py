@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +24,7 @@ from pipeline.plan.modalities import source_of
 from pipeline.training.targets import with_labels
 
 if TYPE_CHECKING:
+    from pathlib import Path
 
     from numpy.typing import NDArray
 

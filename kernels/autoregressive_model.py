@@ -75,8 +75,8 @@ def describe(path: str | Path) -> Description:
     return _described(weights.metadata(path), str(path))
 
 
-def load(path: str | Path, model: str, given: dict[str, Any] | None = None) -> Autoregressive:
-    """The network of this name in evaluation mode, for a release that has what is given, as `Modalities.to_values` has it.
+def load(path: str | Path, model: str, side: int, given: dict[str, Any] | None = None) -> Autoregressive:
+    """The network of this name in evaluation mode, for stamps of a side (pixels), and for what a release has, as `Modalities.to_values` says it.
 
     Raises
     ------
@@ -86,6 +86,9 @@ def load(path: str | Path, model: str, given: dict[str, Any] | None = None) -> A
     description = describe(path)
     if description.model != model:
         raise weights.WeightsError(f"{path}: is of {description.model}, not of {model}")
+    known = description.modalities.stamps.side
+    if side != known:
+        raise weights.WeightsError(f"{path}: looks at stamps of {known} pixels, and these are of {side}")
     net = description.build(None if given is None else Modalities.from_values(given))
     weights.load(net, path)
     return net.eval()

@@ -154,6 +154,6 @@ class Modalities:
 
 def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
     found = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    if "brightness" in found:
-        found["brightness"] = Brightness(**_with_tuples(found["brightness"]))
+    if "brightness" in values:
+        found["brightness"] = Brightness(**_with_tuples(values["brightness"]))
     return found

@@ -10,6 +10,7 @@ object lacks come last, where they change nothing, as attention is causal.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -17,6 +18,9 @@ from torch.nn import functional
 
 from kernels.modalities import STAMPS, Modalities
 from kernels.nets.modality_tokens import PatchTokens, ScalarTokens, Tokens, VectorTokens, embedding
+
+if TYPE_CHECKING:
+    Tokeniser = PatchTokens | ScalarTokens | VectorTokens
 
 __all__ = ["Autoregressive", "Pooling", "Predicted"]
 
@@ -104,10 +108,10 @@ class Autoregressive(nn.Module):
 
     def tokens(self, images: torch.Tensor, rows: torch.Tensor | None) -> dict[str, Tokens]:
         """Tokens of all modalities that are given, by name."""
-        found = {STAMPS: self.tokenisers[_key(STAMPS)](images)}
+        found = {STAMPS: self._tokeniser(STAMPS)(images)}
         if rows is not None:
             for each, values, errors in self.given.split(rows):
-                found[each.name] = self.tokenisers[_key(each.name)](values, errors)
+                found[each.name] = self._tokeniser(each.name)(values, errors)
         return found
 
     def states(
@@ -146,9 +150,12 @@ class Autoregressive(nn.Module):
         tokens = self.tokens(images, rows)
         last = self.states(tokens, order)[-1]
         return [
-            Predicted(name, each, self.tokenisers[_key(name)].answer(self.norm(last[name][:, :-1])))
+            Predicted(name, each, self._tokeniser(name).answer(self.norm(last[name][:, :-1])))
             for name, each in tokens.items()
         ]
+
+    def _tokeniser(self, name: str) -> Tokeniser:
+        return cast("Tokeniser", self.tokenisers[_key(name)])
 
     @staticmethod
     def pooled(state: dict[str, torch.Tensor], tokens: dict[str, Tokens], pooling: Pooling) -> torch.Tensor:

@@ -30,7 +30,7 @@ class Encode(Served):
     unwrap: Literal["auto", "moments", "apct", "none"] = "auto"
     """Adaptive polar unwrapping: by the light's moments, as in the paper (`apct`), or none; `auto`: as the model was trained,
     none for ours and `moments` for timm's."""
-    stretch: Literal["asinh", "linear"] = DEFAULT_ENCODER.stretch
+    stretch: Literal["asinh", "linear"] = "asinh"
     """Brightness scale; each stamp is divided by its own peak after it."""
     normalise: Literal["none", "imagenet"] = "none"
     """Whether ImageNet's mean and standard deviation are taken off (the paper does not)."""

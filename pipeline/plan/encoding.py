@@ -63,7 +63,10 @@ def look_at_encoder(config: Config, source: str, options: dict[str, Any]) -> tup
         remedy = "Choose another model or input"
         return 0, "", [Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")]
     if network_of(settings.model).described and options["checkpoint"] is None:
-        problem, remedy = "has no weights but those that you train", "Train it (tuningfork train autoregressive) and give its checkpoint"
+        problem, remedy = (
+            "has no weights but those that you train",
+            "Train it (tuningfork train autoregressive) and give its checkpoint",
+        )
         return 0, "", [Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")]
     faults, weights = [], ""
     # Network and denoiser one by one, so that a fault names the key that it comes from.

@@ -231,10 +231,12 @@ def test_a_file_says_what_its_network_is_made_for(tmp_path) -> None:
     stamps, rows = batch()
     found, said = from_bytes(data, "net")
     assert said == about
-    torch.testing.assert_close(found(stamps, rows), load(path, "ar-1m")(stamps, rows))
+    torch.testing.assert_close(found(stamps, rows), load(path, "ar-1m", SIDE)(stamps, rows))
     torch.testing.assert_close(found(stamps, rows), net(stamps, rows), atol=2e-3, rtol=2e-3)
     with pytest.raises(WeightsError, match="is of ar-1m, not of ar-5m"):
-        load(path, "ar-5m")
+        load(path, "ar-5m", SIDE)
+    with pytest.raises(WeightsError, match="looks at stamps of 16 pixels, and these are of 32"):
+        load(path, "ar-1m", 32)
 
 
 def test_the_embedding_is_chosen_by_what_follows_from_it() -> None:

@@ -98,7 +98,7 @@ def _save(network: Any, path: Path, metadata: dict[str, str] | None = None) -> N
 
 def _config(options: dict[str, Any], features: int, fingerprint: str, serving: Serving) -> str:
     dtype, batch = contract.DTYPES[serving.wire], options["batch_size"]
-    given = options["modalities"]
+    given = options.get("modalities")
     width = 0 if given is None else Modalities.from_values(given).width
     stamp = ", ".join(map(str, contract.input_shape(options["bands"], options["size"], width)))
     settings = json.dumps(json.dumps(contract.values(options)))

@@ -69,6 +69,9 @@ def look_at_encoder(config: Config, source: str, options: dict[str, Any]) -> tup
         )
         return 0, "", [Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")]
     faults, weights = [], ""
+    if network_of(settings.model).described and settings.served_by and settings.wire != "float32":
+        problem, remedy = "scales each stamp, and this network is told fluxes", 'Set wire = "float32"'
+        faults.append(Fault(source, problem, remedy, value=repr(settings.wire), key="encode.wire"))
     # Network and denoiser one by one, so that a fault names the key that it comes from.
     alone = {"encode.checkpoint": {**options, "denoise": None}}
     values = {"encode.checkpoint": settings.checkpoint}

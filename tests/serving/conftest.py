@@ -9,11 +9,16 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from actors.encoder import Encoder
 from actors.serving import contract
 from actors.serving.repository import Serving, export
+from kernels.autoregressive_model import Description, to_bytes
+from kernels.brightness import Brightness
+from kernels.modalities import Modalities, Scalars, Stamps, Vector
 from pipeline.serving.serve import Ports, serving
 
 OPTIONS: dict[str, Any] = {
@@ -62,9 +67,27 @@ def free_ports() -> Ports:
 
 
 @pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def multimodal(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Options of an encoder that is told a magnitude and a spectrum beside the stamp."""
+    flat = Brightness("asinh", (1.0,), (0.0,), (1.0,))
+    modalities = Modalities(
+        Stamps(("g", "r"), 32, 8, "spiral", "kept", Brightness("asinh", (1.0, 1.0), (0.0, 0.0), (1.0, 1.0))),
+        (Scalars("photometry", ("mag_u",), ("mag",), "none", (20.0,), (2.0,)),),
+        (Vector("spectrum", 6, 2, tuple(np.linspace(400, 900, 6)), "", flat),),
+    )
+    torch.manual_seed(0)
+    about = Description("ar-1m", modalities, 0)
+    path = tmp_path_factory.mktemp("weights") / "autoregressive.safetensors"
+    path.write_bytes(to_bytes(about.build(), about))
+    told = {"model": "ar-1m", "checkpoint": str(path), "modalities": modalities.to_values()}
+    return {**OPTIONS, "unwrap": "none", "stretch": "none", **told}
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory, multimodal: dict[str, Any]) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     export(OPTIONS, folder, Serving())
+    export(multimodal, folder, Serving("multimodal"))
     export(OPTIONS, folder, Serving("half", "float16"))
     garbage = export(OPTIONS, folder, Serving("garbage"))
     (garbage / "1" / "model.py").write_text(Path(__file__).with_name("garbage.py").read_text())

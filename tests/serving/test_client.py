@@ -15,6 +15,7 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import ray
 from tritonclient import grpc
@@ -23,6 +24,7 @@ from tritonclient.utils import InferenceServerException
 from actors.encoder import Encoder
 from actors.serving.client import ServedEncoder, ServersLost
 from actors.serving.connection import ServerFault, scaled_to_half
+from kernels.modalities import Modalities
 from pipeline.serving.serve import Ports, serving
 from tests.actors.test_encoder import bits, embeddings, stamps, table
 from tests.serving.conftest import OPTIONS, expected, free_ports
@@ -63,6 +65,26 @@ def test_served_embeddings_are_others(server, here, shared_memory):
             there, own = (bits(e(table(images[rows], usable[rows]))) for e in (served, here))
             np.testing.assert_array_equal(there, own)
     assert not list(Path("/dev/shm").glob(f"tuningfork-{os.getpid()}-*-in"))
+
+
+@pytest.mark.parametrize("shared_memory", ["off", "on"])
+def test_served_objects_lose_their_other_modalities(server, multimodal, shared_memory):
+    width = Modalities.from_values(multimodal["modalities"]).width
+    others = np.random.default_rng(0).normal(20, 1, (40, width)).astype(np.float32)
+    others[3] = np.nan
+    rows = table(stamps(40, 2)).append_column(
+        "modalities", pa.FixedSizeListArray.from_arrays(pa.array(others.reshape(-1)), width)
+    )
+    wanted = expected(multimodal, name="multimodal", width=width)
+    own = Encoder(**multimodal)(rows)
+    with client(server, expected=wanted, shared_memory=shared_memory) as served:
+        np.testing.assert_array_equal(bits(served(rows)), bits(own))
+    blind = Encoder(**multimodal)(
+        rows.set_column(rows.num_columns - 1, "modalities", rows["modalities"].take([3] * 40))
+    )
+    assert (bits(blind) != bits(own)).any(axis=1).sum() == 39, (
+        "what objects have beside stamps changes nothing"
+    )
 
 
 def test_half_precision_wire_loses_more_than_rounding(server, here):

@@ -11,6 +11,7 @@ import pytest
 from actors.encoder import Encoder
 from actors.serving import contract
 from actors.serving.repository import Serving, export
+from actors.stamps import with_modalities
 from tests.actors.test_encoder import stamps
 from tests.serving.conftest import OPTIONS
 from tests.survey.conftest import tuningfork
@@ -60,6 +61,19 @@ def test_graph_computes_something_else(tmp_path, changes):
     fingerprint = contract.fingerprint(options, Encoder.weights_fingerprint(**options))
     assert (mark == np.frombuffer(contract.mark(fingerprint), np.uint8)).all()
     assert mark.shape == (9, contract.MARK)
+
+
+@pytest.mark.slow
+def test_graph_loses_other_modalities(tmp_path, multimodal):
+    folder = export(multimodal, tmp_path, Serving(flavour="onnxruntime"))
+    session = onnxruntime.InferenceSession(folder / "1" / "model.onnx", providers=["CPUExecutionProvider"])
+    encoder = Encoder(**multimodal)
+    others = np.random.default_rng(0).normal(20, 1, (9, encoder.width)).astype(np.float32)
+    others[4] = np.nan
+    images = stamps(9, 2, 32)
+    found = session.run([contract.EMBEDDING], {contract.STAMP: with_modalities(images, others)})[0]
+    wanted = encoder.embed(images, np.arange(9), others)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
 def test_graph_in_bfloat16_is_written(tmp_path):

@@ -124,7 +124,10 @@ def test_codes_of_other_modalities_are_mixed(told, trained, runner, tmp_path):
     ("changes", "message"),
     [
         ({"encode": {"model": "galaxy-atto"}}, "is no autoregressive network"),
-        ({"train": {"autoregressive": {"patch": 7}}}, "autoregressive.patch, value 7: does not divide stamps of 32 pixels"),
+        (
+            {"train": {"autoregressive": {"patch": 7}}},
+            "autoregressive.patch, value 7: does not divide stamps of 32 pixels",
+        ),
         (
             {"train": {"predictor": {"balance": True}}},
             r"train\.predictor: means nothing to autoregressive training",

@@ -211,8 +211,9 @@ def _orders(tokens: dict[str, Tokens], order: torch.Tensor | None) -> tuple[torc
     if order is None:
         order = torch.arange(len(tokens), device=present.device).expand_as(present)
     turn = torch.where(present, order, order + len(tokens))
-    lengths = torch.tensor([1 + each.read.shape[1] for each in tokens.values()], device=present.device)
-    there = turn.repeat_interleave(lengths, dim=1).argsort(dim=1, stable=True)
+    modality = [i for i, each in enumerate(tokens.values()) for _ in range(1 + each.read.shape[1])]
+    places = torch.arange(len(modality), device=present.device)
+    there = (turn[:, modality] * len(modality) + places).argsort(dim=1)
     return there, there.argsort(dim=1)
 
 

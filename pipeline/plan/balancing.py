@@ -83,6 +83,9 @@ def look_at_generator(
         faults.append(
             _wrong(config, source, f"draws stamps of {drawn}, but the release's are of {wanted}", remedy)
         )
+    if config.modalities.given:
+        problem = "draws stamps alone, and [modalities] tells the encoder more of objects"
+        faults.append(_wrong(config, source, problem, "Leave out [augment] balance"))
     usable = with_columns(model.attributes, schema)
     unknown = [a.name for a in model.attributes if a.kind in ("label", "measured") and a not in usable]
     if not usable:

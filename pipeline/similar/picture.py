@@ -169,6 +169,8 @@ def _encoded(
         if storage.is_local(source)
         else source.rsplit("/", 1)[0]
     )
+    if config.modalities.given:
+        raise BadRequest(f"{path}: the run's encoder is told more of objects than their stamps. Give --id")
     options = {**encoder_options(config, folder), "device": "cpu", "batch_size": 1}
     _, weights, faults = look_at_encoder(config, source, options)
     if faults:

@@ -11,6 +11,7 @@ from actors.encoder import Encoder, normalisation
 from catalogs import storage
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
+from kernels.networks import network_of
 from kernels.training.gentle_views import ViewSettings
 from kernels.training.predictor_objective import (
     PredictorNet,
@@ -68,6 +69,10 @@ class PredictorTraining(Trainable):
             problem = "training does not unwrap"
             remedy = 'Set "none", or leave it out'
             faults.append(Fault(source, problem, remedy, key="encode.unwrap", value=repr(settings.unwrap)))
+        if network_of(settings.model).described:
+            problem = "is no network that heads are learned with"
+            remedy = "Run it, and train heads on the run's embeddings: --from RUN"
+            faults.append(Fault(source, problem, remedy, key="encode.model", value=repr(settings.model)))
         if settings.weights == "pretrained" and len(config.survey.images.bands) not in (1, 3):
             problem = f"has weights for three bands or one, and there are {len(config.survey.images.bands)}"
             remedy = "Name one or three bands in survey.images.bands, or another checkpoint"

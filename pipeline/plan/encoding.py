@@ -136,7 +136,11 @@ def encoder_options(config: Config, folder: str) -> dict[str, Any]:
         "modalities": None,
     }
     network = known_to(config, options)
-    return options if network is None else {**options, "modalities": chosen(network, config).to_values()}
+    if network is None:
+        return options
+    given = chosen(network, config)
+    order = [layout.bands.index(band) for band in given.stamps.bands]
+    return {**options, "order": order, "modalities": given.to_values()}
 
 
 def segmenter_options(config: Config) -> dict[str, Any] | None:

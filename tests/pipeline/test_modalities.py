@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
+from actors.encoder import Encoder
 from catalogs.errors import Refused
 from catalogs.flags import Flag
 from catalogs.inspect import inspect
@@ -259,6 +261,18 @@ def test_plan_lists_all_that_is_wrong(plan) -> None:
         (None, "FLUX"),
         ("modalities.bands", None),
     ]
+
+
+def test_network_is_given_other_bands_than_those_that_are_chosen(catalog, plan) -> None:
+    images = catalog.folder / "images"
+    pixels, header = fits.getdata(images / "t0_r.fits", header=True)
+    fits.writeto(images / "t0_z.fits", 3 * pixels + 7, header)
+    of_two = plan({"bands": ["r"]}, images={"bands": ["z", "r"]})
+    of_one = plan({}, images={"bands": ["r"]})
+    stamps = np.random.default_rng(0).normal(size=(3, 2, 32, 32)).astype(np.float32)
+    found = Encoder(**of_two.encoder_options).embed(stamps, np.arange(3))
+    expected = Encoder(**of_one.encoder_options).embed(np.ascontiguousarray(stamps[:, 1:]), np.arange(3))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_modalities_for_an_encoder_that_takes_none(plan) -> None:

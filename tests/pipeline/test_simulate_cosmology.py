@@ -123,7 +123,8 @@ def test_a_missing_magnitude_is_a_flux_in_the_noise(rows):
 
 
 def test_a_spectrum_integrates_to_the_flux_through_a_filter(galaxies):
-    weights = filters.binned(filters.transmission(*filters.EDGES["r"]))
+    curve = filters.transmission(*filters.EDGES["r"])
+    weights = np.interp(filters.SPECTRUM_WAVELENGTHS, templates.OBSERVED, curve)
     for galaxy in galaxies[:50]:
         light = galaxy.light.sum(axis=0)
         through = weights @ filters.binned(light) / weights.sum()
@@ -217,18 +218,16 @@ def test_early_types_are_red_old_and_heavy(galaxies):
 
 
 def test_spirals_are_redder_in_their_middle(galaxies):
-    steeper = 0
-    spirals = [
-        (i, g)
-        for i, g in enumerate(galaxies)
-        if g.kind == "LTD" and g.form.arms and g.form.bulge_to_total > 0.05
-    ]
+    """In r - z, whose PSFs are nearly the same: a galaxy of one colour shows 0.02 mag."""
+    spirals = [(n, g) for n, g in enumerate(galaxies) if g.form.arms and g.form.bulge_to_total > 0.05][:30]
     yy, xx = np.mgrid[-32:32, -32:32] + 0.5
     inner, outer = np.hypot(xx, yy) < 2.5, (np.hypot(xx, yy) > 5) & (np.hypot(xx, yy) < 12)
-    for index, galaxy in spirals[:30]:
-        g, _, i, _, _ = exposures.expose(galaxy, 2, index, BANDS, noisy=False).stamp
-        steeper += g[inner].sum() / i[inner].sum() < g[outer].sum() / i[outer].sum()
-    assert steeper > 0.85 * min(len(spirals), 30)
+    steeper = []
+    for index, galaxy in spirals:
+        r, z = exposures.expose(galaxy, 2, index, ("r", "z"), noisy=False).stamp
+        steeper.append(2.5 * np.log10(z[inner].sum() / r[inner].sum() * r[outer].sum() / z[outer].sum()))
+    assert np.median(steeper) > 0.1
+    assert np.mean(np.array(steeper) > 0.03) > 0.8
 
 
 def test_the_sample_ends_at_its_limits(galaxies):

@@ -119,7 +119,7 @@ class Encoder(Embedder):
         if threads is not None:
             torch.set_num_threads(threads)
         width = 0 if modalities is None else Modalities.from_values(modalities).width
-        super().__init__(bands, size, nets.features(model, bands=bands, size=input), width)
+        super().__init__(bands, size, _features(model, checkpoint, bands, input), width)
         self._input = input
         self._order = None if order is None or list(order) == list(range(bands)) else list(order)
         self._unwrap, self._stretch, self._turns = unwrap, stretch, turns
@@ -145,7 +145,7 @@ class Encoder(Embedder):
     def columns(cls, **options: Any) -> pa.Table:
         """Empty table of the added column, for the options of `Encoder`; loads no weights."""
         given = cls._given(options)
-        length = nets.features(given["model"], bands=given["bands"], size=given["input"])
+        length = _features(*(given[name] for name in ("model", "checkpoint", "bands", "input")))
         return pa.schema([embedding_field(length)]).empty_table()
 
     @classmethod
@@ -256,6 +256,13 @@ class Encoder(Embedder):
 def _place(net: nn.Module, device: torch.device) -> nn.Module:
     net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
+
+
+def _features(model: str, checkpoint: str | None, bands: int, side: int) -> int:
+    """Length of an embedding."""
+    if network_of(model).described:
+        return autoregressive_model.describe(str(checkpoint)).features
+    return nets.features(model, bands=bands, size=side)
 
 
 def _network(

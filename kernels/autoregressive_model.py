@@ -49,6 +49,12 @@ class Description:
         )
 
     @property
+    def features(self) -> int:
+        """Length of an embedding."""
+        means = len(self.modalities.names) if self.pooling is not None and self.pooling.over == "each" else 1
+        return means * int(NETWORKS[self.model].options["width"])
+
+    @property
     def metadata(self) -> dict[str, str]:
         """Of a file of weights."""
         return {_KEY: self.to_json()}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from kernels.heads.head import Transform
+    from kernels.transforms import Transform
 
 __all__ = ["STAMPS", "Modalities", "Scalars", "Stamps", "Vector"]
 

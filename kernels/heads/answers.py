@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernels.heads.head import untransformed
+from kernels.transforms import untransformed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -76,8 +76,6 @@ def features(name: str, *, bands: int = 1, size: int = 64, **options: Any) -> in
     """Length of the network's pooled feature vector. timm's, which may be large, are looked at on the meta device: no weights are made or loaded."""
     if network_of(name).role != "encoder":
         raise UnknownNetError(f'"{name}" is no encoder: it has no pooled features')
-    if network_of(name).described:
-        return int(network_of(name).options["width"])
     with torch.device("cpu" if name in NETWORKS else "meta"), torch.no_grad():
         if name in NETWORKS:
             net = create(name, bands=bands, size=size, **options)

@@ -10,7 +10,7 @@ object lacks come last, where they change nothing, as attention is causal.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import nn
@@ -19,22 +19,24 @@ from torch.nn import functional
 from kernels.modalities import STAMPS, Modalities
 from kernels.nets.modality_tokens import PatchTokens, ScalarTokens, Tokens, VectorTokens, embedding
 
+Over = Literal["tokens", "modalities", "each"]
+
 if TYPE_CHECKING:
     Tokeniser = PatchTokens | ScalarTokens | VectorTokens
 
-__all__ = ["Autoregressive", "Pooling", "Predicted"]
+__all__ = ["Autoregressive", "Over", "Pooling", "Predicted"]
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """Which mean of a layer's tokens an embedding is."""
+    """Which means of a layer's tokens an embedding is."""
 
     layer: int
     """Blocks that the tokens have passed."""
     patches: int
     """Tokens of a stamp that count, those that come first."""
-    balanced: bool
-    """Whether each modality counts the same, or each token."""
+    over: Over
+    """One mean over all tokens; over the modalities' means; or the mean of each modality, one after the other, zeros for those that an object lacks."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ class Autoregressive(nn.Module):
         given: Modalities | None = None,
     ) -> None:
         super().__init__()
-        self.modalities, self.given, self.features = modalities, given or modalities, width
-        self.pooling = pooling or Pooling(layers // 2, modalities.stamps.tokens, balanced=False)
+        self.modalities, self.given = modalities, given or modalities
+        self.pooling = pooling or Pooling(layers // 2, modalities.stamps.tokens, "tokens")
+        self.features = width * (len(modalities.names) if self.pooling.over == "each" else 1)
         self.tokenisers = nn.ModuleDict({_key(STAMPS): PatchTokens(modalities.stamps, width, components)})
         for scalars in modalities.scalars:
             self.tokenisers[_key(scalars.name)] = ScalarTokens(scalars, width, components)
@@ -157,19 +160,25 @@ class Autoregressive(nn.Module):
     def _tokeniser(self, name: str) -> Tokeniser:
         return cast("Tokeniser", self.tokenisers[_key(name)])
 
-    @staticmethod
-    def pooled(state: dict[str, torch.Tensor], tokens: dict[str, Tokens], pooling: Pooling) -> torch.Tensor:
-        """Embeddings (n, features): means of the tokens of a layer, of modalities that an object has."""
-        total, count = (
-            torch.zeros((), device=state[STAMPS].device),
-            torch.zeros((), device=state[STAMPS].device),
-        )
-        for name, each in state.items():
-            own = each[:, 1:].float()
+    def pooled(
+        self, state: dict[str, torch.Tensor], tokens: dict[str, Tokens], pooling: Pooling
+    ) -> torch.Tensor:
+        """Embeddings (n, features) of what stands in a layer."""
+        means, counts = [], []
+        for name in self.modalities.names:
+            if name not in state:
+                means.append(torch.zeros_like(state[STAMPS][:, 0], dtype=torch.float32))
+                counts.append(means[-1][:, :1])
+                continue
+            own = state[name][:, 1:].float()
             own = own[:, : pooling.patches] if name == STAMPS else own
-            weight = tokens[name].present.float()[:, None] * (1 if pooling.balanced else own.shape[1])
-            total, count = total + weight * own.mean(dim=1), count + weight
-        return total / count.clamp(min=1.0)
+            present = tokens[name].present.float()[:, None]
+            means.append(own.mean(dim=1) * present)
+            counts.append(present * (own.shape[1] if pooling.over == "tokens" else 1))
+        if pooling.over == "each":
+            return torch.cat(means, dim=1)
+        total = torch.stack([mean * count for mean, count in zip(means, counts, strict=True)]).sum(dim=0)
+        return total / torch.stack(counts).sum(dim=0).clamp(min=1.0)
 
 
 class Block(nn.Module):

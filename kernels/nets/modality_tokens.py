@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from kernels.heads.head import Transform
     from kernels.modalities import Scalars, Stamps, Vector
+    from kernels.transforms import Transform
 
 __all__ = ["PatchTokens", "ScalarTokens", "Tokens", "VectorTokens", "embedding", "spiral"]
 
@@ -59,6 +59,7 @@ class PatchTokens(nn.Module):
         self.pixels = nn.Linear(values, 4 * width, bias=False)
         self.filters = nn.Linear(bands, 4 * width, bias=False)
         self.mixed = nn.Linear(4 * width, width, bias=False)
+        self.places = embedding(line * line, 4 * width)
         self.positions = embedding(line * line, width)
         self.answer = _decoder(width, values, components)
 
@@ -70,7 +71,7 @@ class PatchTokens(nn.Module):
         bands = known.unflatten(2, (len(self.stamps.bands), -1)).amax(dim=3)
         seen = self.pixels(patches) + self.filters(bands)
         seen = seen * (len(self.stamps.bands) / bands.sum(dim=2, keepdim=True).clamp(min=1.0))
-        return Tokens(self.mixed(functional.gelu(seen)) + self.positions, patches, known)
+        return Tokens(self.mixed(functional.gelu(seen + self.places)) + self.positions, patches, known)
 
     def _patches(self, images: torch.Tensor) -> torch.Tensor:
         """(n, bands, side, side) -> (n, patches in their order, bands * patch * patch)."""
@@ -80,7 +81,7 @@ class PatchTokens(nn.Module):
 
 
 class ScalarTokens(nn.Module):
-    """Values and errors (n, columns) each, NaN where unknown: a token a column."""
+    """Values and errors (n, columns) each, NaN where unknown: a token a column, which is read by weights of its own, so that a mean of tokens tells them apart."""
 
     shift: torch.Tensor
     scale: torch.Tensor
@@ -90,7 +91,9 @@ class ScalarTokens(nn.Module):
         self.scalars = scalars
         self.register_buffer("shift", torch.tensor(scalars.shift), persistent=False)
         self.register_buffer("scale", torch.tensor(scalars.scale), persistent=False)
-        self.reader = _reader(4, width)
+        self.columns = nn.Parameter(0.5 * torch.randn(scalars.tokens, 4, 4 * width))
+        self.places = embedding(scalars.tokens, 4 * width)
+        self.mixed = nn.Linear(4 * width, width, bias=False)
         self.positions = embedding(scalars.tokens, width)
         self.answer = _decoder(width, 1, components)
 
@@ -103,7 +106,10 @@ class ScalarTokens(nn.Module):
         scaled, errors = torch.where(known, scaled, 0.0), torch.where(certain, errors, 0.0)
         seen = torch.stack([scaled, errors.log1p(), known.float(), certain.float()], dim=2)
         weights = known / (1 + errors.square())
-        return Tokens(self.reader(seen) + self.positions, scaled[:, :, None], weights[:, :, None])
+        hidden = torch.einsum("ncf,cfh->nch", seen, self.columns) + self.places
+        return Tokens(
+            self.mixed(functional.gelu(hidden)) + self.positions, scaled[:, :, None], weights[:, :, None]
+        )
 
 
 class VectorTokens(nn.Module):
@@ -117,7 +123,9 @@ class VectorTokens(nn.Module):
     def __init__(self, vector: Vector, width: int, components: int) -> None:
         super().__init__()
         self.vector = vector
-        self.reader = _reader(2 * vector.patch, width)
+        self.pixels = nn.Linear(2 * vector.patch, 4 * width, bias=False)
+        self.place = nn.Linear(2 * _WAVES, 4 * width, bias=False)
+        self.mixed = nn.Linear(4 * width, width, bias=False)
         self.position = nn.Linear(2 * _WAVES, width, bias=False)
         self.answer = _decoder(width, vector.patch, components)
         middles = torch.tensor(vector.wavelengths, dtype=torch.float64).split(vector.patch)
@@ -128,8 +136,8 @@ class VectorTokens(nn.Module):
         known = scaled.isfinite() & ~(ivar <= 0)  # of unknown inverse variance, NaN, they count
         patches = self._patches(torch.where(known, scaled, 0.0))
         weights = self._patches(known.float())
-        seen = self.reader(torch.cat([patches, weights], dim=2))
-        return Tokens(seen + self.position(self.waves), patches, weights)
+        seen = self.pixels(torch.cat([patches, weights], dim=2)) + self.place(self.waves)
+        return Tokens(self.mixed(functional.gelu(seen)) + self.position(self.waves), patches, weights)
 
     def _patches(self, values: torch.Tensor) -> torch.Tensor:
         """(n, length) -> (n, tokens, patch), filled up with zeros."""
@@ -149,12 +157,6 @@ def spiral(side: int) -> torch.Tensor:
 def embedding(count: int, width: int) -> nn.Parameter:
     """Vectors (count, width) to be learned."""
     return nn.Parameter(0.02 * torch.randn(count, width))
-
-
-def _reader(values: int, width: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(values, 4 * width, bias=False), nn.GELU(), nn.Linear(4 * width, width, bias=False)
-    )
 
 
 def _decoder(width: int, values: int, components: int) -> nn.Sequential:

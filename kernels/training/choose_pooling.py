@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
-from kernels.nets.autoregressive import Autoregressive, Pooling
+from kernels.nets.autoregressive import Autoregressive, Over, Pooling
 from kernels.training.ridge import ridge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["candidates", "choose", "embeddings"]
 
@@ -13,32 +18,35 @@ _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 def candidates(net: Autoregressive) -> list[Pooling]:
-    """Each layer from the middle on; all patches, or the central quarter; tokens or modalities counted the same."""
+    """Each layer from the middle on; all patches, or the central quarter; tokens or modalities counted the same, or each modality by itself."""
     layers, patches = len(net.blocks), net.modalities.stamps.tokens
+    over: tuple[Over, ...] = (
+        ("tokens", "modalities", "each") if len(net.modalities.names) > 1 else ("tokens",)
+    )
     return [
-        Pooling(layer, count, balanced)
+        Pooling(layer, count, each)
         for layer in range(max(1, layers // 2), layers + 1)
         for count in dict.fromkeys((patches, max(1, patches // 4)))
-        for balanced in ((False, True) if len(net.modalities.names) > 1 else (False,))
+        for each in over
     ]
 
 
 @torch.inference_mode()
 def embeddings(
     net: Autoregressive, images: torch.Tensor, rows: torch.Tensor, poolings: list[Pooling]
-) -> torch.Tensor:
-    """Embeddings (poolings, n, features) of images (n, b, y, x) and rows of other modalities (n, width)."""
+) -> list[torch.Tensor]:
+    """Embeddings (n, features), one for each pooling, of images (n, b, y, x) and rows of other modalities (n, width)."""
     tokens = net.tokens(images.float(), rows if rows.shape[1] else None)
     states = net.states(tokens, None)
-    return torch.stack([net.pooled(states[each.layer - 1], tokens, each) for each in poolings])
+    return [net.pooled(states[each.layer - 1], tokens, each) for each in poolings]
 
 
-def choose(codes: torch.Tensor, labels: torch.Tensor) -> tuple[int, float]:
+def choose(codes: Sequence[torch.Tensor], labels: torch.Tensor) -> tuple[int, float]:
     """Number of the best of several embeddings, and its score.
 
     Parameters
     ----------
-    codes : (poolings, n, features) tensor
+    codes : sequence of (n, features) tensors
     labels : (n, labels) tensor
         NaN where unknown.
 

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from catalogs.path_template import unfilled
 from catalogs.survey import Section
-from kernels.heads.head import Transform  # noqa: TC001 - pydantic reads it
+from kernels.transforms import Transform  # noqa: TC001 - pydantic reads it
 
 __all__ = ["Modalities", "ScalarGroup", "VectorModality"]
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from catalogs.path_template import unfilled
 from catalogs.survey import Section
-from kernels.heads.head import Transform  # noqa: TC001 - pydantic reads it
+from kernels.transforms import Transform  # noqa: TC001 - pydantic reads it
 
 
 class Scale(Section):

@@ -53,23 +53,25 @@ def encoder_of(config: Config, folder: str, source: str) -> dict[str, Any]:
 
 def look_at_encoder(config: Config, source: str, options: dict[str, Any]) -> tuple[int, str, list[Fault]]:
     """Features and weights' fingerprint of the encoder, or what is wrong with it."""
-    settings = config.encode
+    settings, described = config.encode, network_of(config.encode.model).described
+    if described and options["checkpoint"] is None:
+        problem = "has no weights but those that you train"
+        remedy = "Train it (tuningfork train autoregressive) and give its checkpoint"
+        return 0, "", [Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")]
     try:
         features = Encoder.columns(**options).schema.field("embedding").type.list_size
     except (ValueError, OSError, RuntimeError) as error:
-        problem = f"cannot be built for input = {settings.input}: {headers.first_line(error)}"
-        if isinstance(error, ValueError):  # our own, with clear messages
-            problem = headers.first_line(error)
+        problem = headers.first_line(error)
+        if described:
+            problem = problem.removeprefix(f"{options['checkpoint']}: ")
+            remedy, key = 'Give the file that "tuningfork train autoregressive" wrote', "encode.checkpoint"
+            return 0, "", [Fault(source, problem, remedy, value=repr(settings.checkpoint), key=key)]
+        if not isinstance(error, ValueError):  # those are our own, with clear messages
+            problem = f"cannot be built for input = {settings.input}: {problem}"
         remedy = "Choose another model or input"
         return 0, "", [Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")]
-    if network_of(settings.model).described and options["checkpoint"] is None:
-        problem, remedy = (
-            "has no weights but those that you train",
-            "Train it (tuningfork train autoregressive) and give its checkpoint",
-        )
-        return 0, "", [Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")]
     faults, weights = [], ""
-    if network_of(settings.model).described and settings.served_by and settings.wire != "float32":
+    if described and settings.served_by and settings.wire != "float32":
         problem, remedy = "scales each stamp, and this network is told fluxes", 'Set wire = "float32"'
         faults.append(Fault(source, problem, remedy, value=repr(settings.wire), key="encode.wire"))
     # Network and denoiser one by one, so that a fault names the key that it comes from.

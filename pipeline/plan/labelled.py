@@ -14,7 +14,7 @@ from catalogs.canned import identifier
 from catalogs.where import BadCondition, resolved
 from kernels.folds import fold_of
 from kernels.heads.columns import PREDICTED, column_name, share_columns
-from kernels.heads.head import transformed
+from kernels.transforms import transformed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

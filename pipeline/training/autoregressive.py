@@ -83,11 +83,14 @@ class AutoregressiveTraining(Trainable):
         torch.set_num_threads(job.settings.threads)
         net = autoregressive_model.from_bytes(storage.read(path), path)[0].to(job.device)
         poolings = choose_pooling.candidates(net)
-        codes, labels = [], []
+        batches, labels = [], []
         for images, rows, values in _held_out(dataset, targets):
-            codes.append(choose_pooling.embeddings(net, images.to(job.device), rows.to(job.device), poolings))
+            batches.append(
+                choose_pooling.embeddings(net, images.to(job.device), rows.to(job.device), poolings)
+            )
             labels.append(values)
-        best, score = choose_pooling.choose(torch.cat(codes, dim=1).cpu(), torch.cat(labels))
+        codes = [torch.cat(parts).cpu() for parts in zip(*batches, strict=True)]
+        best, score = choose_pooling.choose(codes, torch.cat(labels))
         names = ", ".join(target.heads[0].name for target in targets)
         objects = sum(map(len, labels))
         by = f"R2 {score:.3f} of {names} by ridge regression, {objects} held-out objects"

@@ -15,9 +15,9 @@ from catalogs.inspect import inspect
 from catalogs.modalities import MODALITIES
 from kernels.autoregressive_model import Description
 from kernels.brightness import Brightness, brightness_of
-from kernels.heads.head import transformed
 from kernels.modalities import Modalities, Scalars, Stamps, Vector
 from kernels.stretch import noise_level
+from kernels.transforms import transformed
 from pipeline.plan.encoding import segmenter_options
 from pipeline.plan.modalities import source_of
 from pipeline.training.dataset import Dataset

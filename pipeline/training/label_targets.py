@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 import torch
 
 from catalogs import computed
-from kernels.heads.head import Head, transformed
 from kernels.training.labels import soft_ordinal
+from kernels.transforms import transformed
 from kernels.tree_votes import products
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernels.heads.head import Head
     from kernels.trees import Tree
     from pipeline.config.training import Ordinal, TreeVotes, Values
 

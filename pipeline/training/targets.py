@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from catalogs import computed, where
 from catalogs.errors import Fault, Refused
 from catalogs.slices import slices_of
-from kernels.heads.head import Head, transformed
+from kernels.heads.head import Head
+from kernels.transforms import transformed
 from pipeline.training.label_targets import (
     LABEL,
     ClassTarget,

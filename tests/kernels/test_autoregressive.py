@@ -220,7 +220,7 @@ def test_it_learns_what_one_modality_says_of_another(components: int) -> None:
 
 
 def test_a_file_says_what_its_network_is_made_for(tmp_path) -> None:
-    about = Description("ar-1m", modalities(), 0, Pooling(3, 4, balanced=True), "R2 0.9")
+    about = Description("ar-1m", modalities(), 0, Pooling(3, 4, "each"), "R2 0.9")
     assert Description.from_json(about.to_json()) == about
     assert Modalities.from_values(json.loads(json.dumps(modalities().to_values()))) == modalities()
     torch.manual_seed(0)
@@ -250,4 +250,4 @@ def test_the_embedding_is_chosen_by_what_follows_from_it() -> None:
     assert score > 0.8
     poolings = candidates(net_of())
     assert {each.layer for each in poolings} == {1, 2, 3}
-    assert {each.balanced for each in poolings} == {True, False}
+    assert {each.over for each in poolings} == {"tokens", "modalities", "each"}

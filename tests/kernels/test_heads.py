@@ -8,7 +8,8 @@ from scipy import stats
 
 from kernels.heads.answers import LEAST_ASKED, Calibration, applies, interval, moments, probabilities
 from kernels.heads.columns import answer_columns, column_name, columns_of, in_order, share_columns, values_of
-from kernels.heads.head import Head, transformed, untransformed
+from kernels.heads.head import Head
+from kernels.transforms import transformed, untransformed
 
 BAR = Head("bar", "classes", ("no", "yes"))
 ARMS = Head("arms", "ordinal", ("0", "0.5", "1"), (0.0, 0.5, 1.0))

@@ -54,22 +54,9 @@ def encoder_of(config: Config, folder: str, source: str) -> dict[str, Any]:
 def look_at_encoder(config: Config, source: str, options: dict[str, Any]) -> tuple[int, str, list[Fault]]:
     """Features and weights' fingerprint of the encoder, or what is wrong with it."""
     settings, described = config.encode, network_of(config.encode.model).described
-    if described and options["checkpoint"] is None:
-        problem = "has no weights but those that you train"
-        remedy = "Train it (tuningfork train autoregressive) and give its checkpoint"
-        return 0, "", [Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")]
-    try:
-        features = Encoder.columns(**options).schema.field("embedding").type.list_size
-    except (ValueError, OSError, RuntimeError) as error:
-        problem = headers.first_line(error)
-        if described:
-            problem = problem.removeprefix(f"{options['checkpoint']}: ")
-            remedy, key = 'Give the file that "tuningfork train autoregressive" wrote', "encode.checkpoint"
-            return 0, "", [Fault(source, problem, remedy, value=repr(settings.checkpoint), key=key)]
-        if not isinstance(error, ValueError):  # those are our own, with clear messages
-            problem = f"cannot be built for input = {settings.input}: {problem}"
-        remedy = "Choose another model or input"
-        return 0, "", [Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")]
+    features, fault = _features(config, source, options)
+    if fault is not None:
+        return 0, "", [fault]
     faults, weights = [], ""
     if described and settings.served_by and settings.wire != "float32":
         problem, remedy = "scales each stamp, and this network is told fluxes", 'Set wire = "float32"'
@@ -91,6 +78,27 @@ def look_at_encoder(config: Config, source: str, options: dict[str, Any]) -> tup
     if config.denoise is not None and not faults:
         weights = Encoder.weights_fingerprint(**options)
     return features, weights, faults
+
+
+def _features(config: Config, source: str, options: dict[str, Any]) -> tuple[int, Fault | None]:
+    """Length of an embedding, or why there is no such network."""
+    settings, described = config.encode, network_of(config.encode.model).described
+    if described and options["checkpoint"] is None:
+        problem = "has no weights but those that you train"
+        remedy = "Train it (tuningfork train autoregressive) and give its checkpoint"
+        return 0, Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")
+    try:
+        return Encoder.columns(**options).schema.field("embedding").type.list_size, None
+    except (ValueError, OSError, RuntimeError) as error:
+        problem = headers.first_line(error)
+        if described:
+            problem = problem.removeprefix(f"{options['checkpoint']}: ")
+            remedy, key = 'Give the file that "tuningfork train autoregressive" wrote', "encode.checkpoint"
+            return 0, Fault(source, problem, remedy, value=repr(settings.checkpoint), key=key)
+        if not isinstance(error, ValueError):  # those are our own, with clear messages
+            problem = f"cannot be built for input = {settings.input}: {problem}"
+        remedy = "Choose another model or input"
+        return 0, Fault(source, problem, remedy, value=repr(settings.model), key="encode.model")
 
 
 def resolved(config: Config) -> Config:

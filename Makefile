@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # Tests wait for Ray more than they compute: two workers, a file of tests each at a time.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint format bench encoders bench-encoder bench-denoiser bench-diffusion bench-measure bench-served tritonserver chromium prometheus clean
+.PHONY: demo test test-all lint format bench encoders bench-encoder bench-denoiser bench-diffusion bench-measure bench-modalities bench-served tritonserver chromium prometheus clean
 
 demo: .venv/with-sim
 	rm -rf $(DEMO)
@@ -59,6 +59,11 @@ bench-diffusion: .venv/with-bench
 bench-measure: .venv/with-bench
 	$(BIN)/python -m benchmarks.measure
 	$(BIN)/python -m benchmarks.measure_errors
+
+# About two hours on one core: three trainings, and a supervised network for each share of the labels.
+bench-modalities: .venv/with-bench
+	$(BIN)/python -m benchmarks.modalities
+	$(BIN)/python -m benchmarks.modalities_efigi
 
 bench-served: .venv/with-bench .venv/with-tritonserver
 	$(BIN)/python -m benchmarks served

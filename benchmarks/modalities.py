@@ -35,6 +35,7 @@ from benchmarks.modalities_task import (
     codes,
     colours,
     config,
+    filled,
     probed,
     scores,
     supervised,
@@ -99,13 +100,12 @@ def labels(data: Survey, share: float, options: argparse.Namespace) -> None:
     def of_codes(found: NDArray[np.float32]) -> Answers:
         return lambda drawn, seed: probed(found, data.labels, drawn, data.test, seed)
 
-    photometry = np.nan_to_num(colours(data.photometry), nan=-9.0)
     steps = options.supervised_epochs
     contestants: dict[str, Answers] = {
         "trees on photometry": lambda drawn, seed: trees(
             colours(data.photometry), data.labels, drawn, data.test, seed
         ),
-        "a network on photometry": of_codes(photometry),
+        "a network on photometry": of_codes(filled(data.photometry)),
         "galaxy-atto": of_codes(_codes(data, "galaxy-atto", "")),
         "ConvNeXt-atto, supervised": lambda drawn, seed: supervised(data, drawn, seed, epochs=steps),
         **{

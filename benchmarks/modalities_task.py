@@ -245,6 +245,13 @@ def colours(photometry: Floats) -> Floats:
     return np.concatenate([photometry, np.diff(magnitudes, axis=1)], axis=1)
 
 
+def filled(photometry: Floats) -> Floats:
+    """The same for a network that takes no NaN: what was not detected is as faint and as uncertain as the faintest of its band, and marked."""
+    faintest = np.nanmax(photometry, axis=0)
+    missing = np.isnan(photometry[:, : len(BANDS)])
+    return np.concatenate([colours(np.where(np.isnan(photometry), faintest, photometry)), missing], axis=1)
+
+
 def supervised(
     data: Survey, drawn: NDArray[np.bool_], seed: int, *, epochs: int, least_steps: int = 400
 ) -> Floats:

@@ -1,4 +1,4 @@
-"""The tables of docs/method.md, vote.md, encoder.md, networks.md, predictors.md, experts.md, denoiser.md, measurement.md, diffusion.md, similar.md, detect.md and operations.md, from the CSVs of their benchmarks."""
+"""The tables of docs/method.md, vote.md, encoder.md, networks.md, predictors.md, experts.md, denoiser.md, measurement.md, diffusion.md, similar.md, detect.md, modalities.md and operations.md, from the CSVs of their benchmarks."""
 
 from __future__ import annotations
 
@@ -61,6 +61,13 @@ def tables() -> dict[Path, dict[str, str]]:
             "similar": _turned("similar"),
             "anomalies": _plain("anomalies"),
             "anomalies kinds": _plain("anomalies_kinds"),
+        },
+        "modalities": {
+            "modalities": _plain("modalities"),
+            **{
+                f"modalities {name}": _plain(f"modalities_{name}")
+                for name in ("subsets", "flux", "efigi", "speed")
+            },
         },
         "detect": {
             f"detect {name}": _plain(f"detect_{name}") for name in ("simulated", "stars", "kids", "speed")

@@ -22,7 +22,7 @@ class Encode(Served):
     """From stamps to embeddings."""
 
     model: Annotated[str, Field(pattern=encoder_pattern())] = DEFAULT_ENCODER.name
-    """`galaxy-atto`, trained on galaxies; `galaxy-d4`, `viewpoints` or `astroformer-atto` and `-0` to `-5`, to be trained; or `timm:NAME`: any timm model."""
+    """`galaxy-atto`, trained on galaxies; `galaxy-d4`, `viewpoints`, `astroformer-atto` and `-0` to `-5`, or `ar-1m` to `ar-90m`, which take more than stamps, to be trained; or `timm:NAME`: any timm model."""
     checkpoint: str = "auto"
     """`bundled`, `pretrained` (from the hub), `untrained`, or a safetensors file; `auto`: galaxy-atto's are bundled, all others untrained."""
     input: Annotated[int, Field(ge=16, le=1024)] = DEFAULT_ENCODER.input

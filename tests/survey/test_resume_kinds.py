@@ -67,8 +67,10 @@ def test_a_run_of_ray_that_was_killed_goes_on_to_the_same_bytes(release, tmp_pat
     Runner()(values, release.folder, tmp_path / "undisturbed")
     path = by("ray", write_toml(values, release.folder / f"{kind.split()[0]}.toml"))
     process = started(path, tmp_path / "run")
-    wait_for_parts(tmp_path / "run", 3)
-    kill(process)
+    try:
+        wait_for_parts(tmp_path / "run", 3)
+    finally:
+        kill(process)
     assert not (tmp_path / "run" / "published.json").exists()
     done = tuningfork("run", path, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,12 +5,16 @@ from __future__ import annotations
 import warnings
 from pathlib import PurePosixPath
 
-from catalogs import storage
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalogs import http_errors, storage
 from catalogs.headers import first_line
 from catalogs.shard_table import NotATable
 
 __all__ = ["is_hats", "open_hats"]
 
+PARTITIONS = "partition_info.csv"
 COLLECTION = "collection.properties"
 PROPERTIES = ("hats.properties", "properties", COLLECTION)
 SUFFIXES = {".fits", ".fit", ".gz", ".fz", ".parquet", ".csv", ".ecsv", ".vot", ".xml"}
@@ -41,6 +45,7 @@ def open_hats(url: str) -> tuple[int | None, list[str]]:
     from hats.io import paths  # noqa: PLC0415
     from upath import UPath  # noqa: PLC0415
 
+    _check_ranges(url)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a partition_info.csv that is not there
@@ -50,8 +55,10 @@ def open_hats(url: str) -> tuple[int | None, list[str]]:
                 own = CollectionProperties.read_from_dir(base)
                 base = CatalogCollection.resolve_inner_path(base, own.hats_primary_table_url)
             info = TableProperties.read_from_dir(base)
-            pixels = PartitionInfo.read_from_dir(base).get_healpix_pixels()
-        suffix, kind, rows = info.npix_suffix, str(info.catalog_type), info.total_rows
+            suffix, kind, rows = info.npix_suffix, str(info.catalog_type), info.total_rows
+            listed = suffix != "/" and storage.exists(storage.join(str(base), PARTITIONS))
+            urls = [] if listed else _in_metadata(storage.join(str(base), paths.DATASET_DIR))
+            pixels = [] if urls else PartitionInfo.read_from_dir(base).get_healpix_pixels()
     except Exception as error:  # the library raises what it happens to over metadata that make no sense
         raise NotATable(
             f"its HATS metadata cannot be read ({first_line(error)})",
@@ -61,7 +68,28 @@ def open_hats(url: str) -> tuple[int | None, list[str]]:
         raise NotATable(
             f"is a HATS {kind} catalog, not one of objects", "Name the catalog that it belongs to"
         )
+    if urls:
+        return rows, urls
     urls = [str(paths.pixel_catalog_file(base, pixel, npix_suffix=suffix)) for pixel in pixels]
     if suffix == "/":
         urls = [file for folder in urls for file in storage.find(folder)]
     return rows, urls
+
+
+def _check_ranges(url: str) -> None:
+    """See by its properties that a web server sends parts of files, before it sends partitions whole."""
+    name = next(name for name in PROPERTIES if storage.exists(storage.join(url, name)))
+    try:
+        storage.head(storage.join(url, name), 1)
+    except http_errors.NoRanges as error:
+        raise NotATable(str(error), "Fetch the catalog, or ask for it at another server") from error
+
+
+def _in_metadata(dataset: str) -> list[str]:
+    """The files that a catalog's `_metadata` names: web servers list no folders. None where there is no such file."""
+    path = storage.join(dataset, "_metadata")
+    if not storage.exists(path):
+        return []
+    metadata = pq.read_metadata(pa.BufferReader(storage.read(path)))
+    named = (metadata.row_group(group).column(0).file_path for group in range(metadata.num_row_groups))
+    return [storage.join(dataset, name) for name in sorted({name for name in named if name})]

@@ -15,7 +15,7 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from catalogs import storage
+from catalogs import http_errors, storage
 from catalogs.errors import FileChanged
 
 if TYPE_CHECKING:
@@ -182,7 +182,8 @@ def _quick(url: str, *, fresh: bool = True) -> str:
     fs, path = storage.filesystem(url)
     if fresh:
         fs.invalidate_cache(path.rsplit("/", 1)[0])
-    info = fs.info(path)
+    with http_errors.as_os_errors(url):
+        info = fs.info(path)
     mark = next(((name, info[name]) for name in MARKS if info.get(name)), None)
     if mark is None:
         return f"{info.get('size')}@"
@@ -213,7 +214,8 @@ def _list_folders(urls: list[str]) -> None:
         fs.invalidate_cache(path)
         if folders[folder] >= LISTED:
             try:
-                fs.ls(path, detail=True)
+                with http_errors.as_os_errors(folder):
+                    fs.ls(path, detail=True)
             except OSError:
                 return  # each file is looked up by itself
 

@@ -24,6 +24,7 @@ from catalogs.inspect_psfs import column_faults, look_at_psfs, psf_urls
 from catalogs.inspect_records import look_at_records
 from catalogs.inspect_rows import look_at_rows
 from catalogs.inspect_segments import look_at_segments
+from catalogs.inspect_tiles import with_tiles
 from catalogs.inspect_vectors import vector_faults
 from catalogs.kept_columns import kept_columns
 from catalogs.open_table import as_one_release, open_any
@@ -68,9 +69,11 @@ def inspect(
     release = inspect_catalogs(survey, folder, psf, modalities)
     columns, image_folder = release.columns, release.folder
     look_at_records(release)
+    release, tile_versions = with_tiles(release)
     rows = look_at_rows(release)
     files = [*image_urls(release, rows.paths), *psf_urls(release, rows.psfs)]
     versions = identities(files, survey.identify)  # before the files are opened
+    versions |= {url: tile_versions[url] for url in files if url in tile_versions}
     scale, image_notes = look_at_images(release, rows.paths)
     release = replace(release, pixel_scale=scale)
     values, psf_notes = look_at_psfs(release, rows.psfs)

@@ -39,7 +39,7 @@ class _Beside(NamedTuple):
 
 
 def look_at_footprints(release: Release) -> list[str]:
-    """A note on objects whose centre is not on the tile that they name.
+    """A note on objects whose centre is not on the tile that they name; where they name none, `look_at_rows` has found their tiles.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def look_at_footprints(release: Release) -> list[str]:
     survey = release.survey
     columns = _columns(survey)
     tables = [shard.table for shard in release.shards]
-    if survey.images.layout != "tiles" or not may_be_looked_at(tables, columns):
+    if survey.images.layout != "tiles" or survey.images.by_footprint or not may_be_looked_at(tables, columns):
         return []
     looked, beside = 0, list[_Beside]()
     for rows in _rows(release, columns):

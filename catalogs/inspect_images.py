@@ -95,7 +95,7 @@ def _files(release: Release, row: dict[str, object]) -> list[Files | Fault]:
             places = [("image", url)]
             for name, plane in layout.planes.items():
                 key = f"{name}.path"
-                places.append((name, plane_path(plane, url, row, band, release.folder)))
+                places.append((name, plane_path(name, plane, url, row, band, release.folder)))
             files.append(tuple(places))
         except path_template.BadTemplate as error:
             files.append(Fault(f"[survey.images] {key}", str(error), "Correct it, or the catalog"))

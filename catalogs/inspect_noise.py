@@ -78,7 +78,7 @@ def some_stamps(release: Release) -> Iterator[Stamps]:
         first = max(0, (table.rows - step) // 2)
         try:
             rows = table.read(first, min(first + step, table.rows), release.columns.names)
-            rows = rows.filter(pa.array(release.selected_rows(rows)))
+            rows = release.on_tiles(rows.filter(pa.array(release.selected_rows(rows))))
             if layout.layout == "tiles":
                 rows = _of_one_tile(rows, layout.path_columns)
             yield stamps_of(release.survey, rows.slice(0, count), release.folder)
@@ -90,6 +90,7 @@ def _of_one_tile(rows: pa.Table, columns: list[str]) -> pa.Table:
     """Those rows that lie on the tile of the first one: files that are compressed as a whole are read from their beginning."""
     if not columns or not rows.num_rows:
         return rows
+    rows = rows.drop_null() if columns[0].startswith("*") else rows
     named = rows.select(columns).to_pylist()
     return rows.filter(pa.array([values == named[0] for values in named]))
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalogs import storage, where
 from catalogs.errors import CorruptFile, Fault, Refused, grouped
+from catalogs.inspect_tiles import astray_faults, astray_notes, look_at_tiles
 from catalogs.positions import are_usable, in_degrees, is_negative, positions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from catalogs.inspect_tiles import OnTiles
     from catalogs.release import Release
     from catalogs.shard_table import ShardTable
     from catalogs.slices import Shard
@@ -53,6 +56,8 @@ class _Looked:
     """Right ascensions from -180 to 0."""
     nowhere: int
     """Positions that are none."""
+    tiles: OnTiles | None
+    """On which tiles they lie, where footprints say so."""
 
 
 def look_at_rows(release: Release) -> Rows:
@@ -64,11 +69,11 @@ def look_at_rows(release: Release) -> Rows:
         With everything that is wrong.
     """
     layout = release.survey.images
-    naming = list(dict.fromkeys([*layout.path_columns, *layout.hdu_columns]))
+    naming = [] if layout.by_footprint else list(dict.fromkeys([*layout.path_columns, *layout.hdu_columns]))
     psf = release.psf.columns if release.psf is not None else []
     columns = _columns(release, [*naming, *psf])
     if not may_be_looked_at([shard.table for shard in release.shards], columns):
-        return Rows(None, None, [])
+        return Rows(None if release.tiles is None else release.tiles.files, None, [])
     answers = storage.parallel(lambda shard: _looked(release, shard, naming, psf), release.shards)
     found = [f for f in answers if not isinstance(f, Fault)]
     if len(found) < len(answers):
@@ -78,17 +83,21 @@ def look_at_rows(release: Release) -> Rows:
     if ids.num_rows == 0:
         problem = "selects no object of the release"
         faults.append(Fault("[survey] where", problem, "Loosen the condition", None, release.survey.where))
+    on_tiles = [f.tiles for f in found if f.tiles is not None]
+    faults += astray_faults(release, on_tiles)
     if faults:
         raise Refused(faults)
     paths = None
     if naming:
         paths = pa.concat_tables([f.paths for f in found]).group_by(naming, use_threads=False).aggregate([])
+    if release.tiles is not None:
+        paths = release.tiles.files.take(np.unique(np.concatenate([each.tiles for each in on_tiles])))
     psfs = None
     if psf:
         psfs = pa.concat_tables([f.psfs for f in found if f.psfs is not None])
         psfs = psfs.group_by(psf, use_threads=False).aggregate([("count_all", "sum")])
         psfs = psfs.rename_columns([*psf, "count_all"])
-    return Rows(paths, ids.num_rows, _position_notes(found), psfs)
+    return Rows(paths, ids.num_rows, [*_position_notes(found), *astray_notes(release, on_tiles)], psfs)
 
 
 def _position_notes(found: Sequence[_Looked]) -> list[str]:
@@ -144,11 +153,12 @@ def _looked(release: Release, shard: Shard, naming: list[str], psf: list[str]) -
     paths = rows.select(naming).group_by(naming).aggregate([]) if naming else rows.select([])
     psfs = rows.select(psf).group_by(psf).aggregate([([], "count_all")]) if psf else None
     if not _position(release):
-        return _Looked(ids, paths, psfs, 0, 0)
+        return _Looked(ids, paths, psfs, 0, 0, None)
     usable = are_usable(*positions_of(release.survey, rows))
     # by the columns themselves: what positions_of makes of them is not negative any more
     negative = is_negative(in_degrees(release.survey, rows)[0])
-    return _Looked(ids, paths, psfs, int((negative & usable).sum()), int((~usable).sum()))
+    tiles = look_at_tiles(release, rows, usable)
+    return _Looked(ids, paths, psfs, int((negative & usable).sum()), int((~usable).sum()), tiles)
 
 
 def _position(release: Release) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalogs import storage
+from catalogs import http_errors, storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,8 +59,9 @@ def read(url: str, version: str, start: int, stop: int, columns: Sequence[str]) 
         If the file is damaged, or can't be read.
     """
     key = Key(url, version, tuple(columns))
-    cursor = _taken(key, start) or Cursor(url, key.columns)
-    rows = cursor.rows(start, stop)
+    with http_errors.as_os_errors(url):
+        cursor = _taken(key, start) or Cursor(url, key.columns)
+        rows = cursor.rows(start, stop)
     if cursor.at < cursor.total:
         _kept(key, cursor)
     return rows

@@ -81,6 +81,11 @@ def names_band(template: str) -> bool:
     return any(p.name == BAND for p in placeholders(template))
 
 
+def is_glob(template: str | None) -> bool:
+    """Whether an asterisk in a template stands for what is in the names of files alone, not in a catalog."""
+    return template is not None and "*" in template
+
+
 def filled(template: str, values: Mapping[str, object], band: str) -> str:
     """The path for a band and the catalog's values; raises `BadTemplate` where a value does not fit."""
     texts = [p.filled(band if p.name == BAND else values[p.name]) for p in placeholders(template)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catalogs import images, path_template, storage
+from catalogs import images, path_template, storage, tile_columns
 from catalogs.errors import CorruptFile
 from catalogs.image_header import ImageHeader, NotAnImage
 
@@ -21,14 +21,18 @@ __all__ = ["beside", "check_shape", "is_of_floats", "is_wide", "open_on", "path_
 _APART = 0.5  # pixels
 
 
-def path_of(template: str, values: Mapping[str, object], band: str, folder: str) -> str:
+def path_of(template: str, values: Mapping[str, object], band: str, folder: str, kind: str = "image") -> str:
     """Fill a path template with a band and the catalog's values; raises `BadTemplate` where a value does not fit."""
+    if path_template.is_glob(template):
+        return storage.absolute(str(values[tile_columns.column_of(kind, template, band)]), folder)
     return storage.absolute(path_template.filled(template, values, band), folder)
 
 
-def plane_path(plane: Plane, url: str, values: Mapping[str, object], band: str, folder: str) -> str:
+def plane_path(
+    name: str, plane: Plane, url: str, values: Mapping[str, object], band: str, folder: str
+) -> str:
     """Where the plane of an image at `url` lies; raises `BadTemplate` where a value does not fit."""
-    return url if plane.path is None else path_of(plane.path, values, band, folder)
+    return url if plane.path is None else path_of(plane.path, values, band, folder, name)
 
 
 @contextmanager
@@ -44,7 +48,7 @@ def beside(
 ) -> Iterator[str]:
     """Where the plane of an image at `url` lies; what is wrong with it becomes a `CorruptFile` that names it."""
     try:
-        place = plane_path(plane, url, values, band, folder)
+        place = plane_path(name, plane, url, values, band, folder)
         if place != url:
             opening(place)
         yield place

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from catalogs.psf_source import PSFSource
     from catalogs.slices import Shard, Slice
     from catalogs.survey import Survey
+    from catalogs.tile_index import TileIndex
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Release:
     """Numbers in the largest of them."""
     modalities: ModalitySource | None = None
     """Where there is what an encoder is told of an object beside its stamp."""
+    tiles: TileIndex | None = None
+    """Which tiles there are, where a glob names them."""
     cached_bytes: int = tile_cache.LIMIT
     """Of decoded tiles that a process keeps which reads slices, see `catalogs.tile_cache`."""
 
@@ -106,6 +109,10 @@ class Release:
             return np.ones(rows.num_rows, bool)
         return where.selected(self.survey.where, rows)
 
+    def on_tiles(self, rows: pa.Table) -> pa.Table:
+        """The rows with the files of the tile that they lie on, where the catalog does not name them."""
+        return rows if self.tiles is None else self.tiles.added_to(self.survey, rows)
+
     def stamps(self, rows: pa.Table, watched: Watched) -> tuple[dict[str, pa.Array], Integers]:
         """Stamps of some catalog rows: the columns that tell of their extents, if they have some, `stamp`, and `stamp_noise` and `stamp_owners` where there are weight and segmentation maps; and their flags, (n,) int32.
 
@@ -114,7 +121,7 @@ class Release:
         CorruptFile
             If they can no longer be read.
         """
-        survey = self.survey
+        survey, rows = self.survey, self.on_tiles(rows)
         if survey.images.extent is not None:
             return stamps_by_extent(survey, rows, self.folder, watched, self.pixel_scale)
         found = stamps_of(survey, rows, self.folder, watched)
@@ -153,7 +160,7 @@ class Release:
         rows = shard.table.read(piece.start, piece.stop, self.columns.names)
         mask = self.selected_rows(rows)
         position = np.flatnonzero(mask) + piece.start
-        rows = rows.filter(pa.array(mask))
+        rows = self.on_tiles(rows.filter(pa.array(mask)))
         stamps, flags = self.stamps(rows, watched)
         psfs = None
         if self.psf is not None:

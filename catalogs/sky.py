@@ -86,3 +86,9 @@ def pixel_to_sky(wcs: WCS, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         sky = SkyCoord(ra, dec, unit="deg", frame=frame).icrs
         ra, dec = sky.ra.deg, sky.dec.deg
     return np.asarray(ra % 360.0), np.asarray(dec)
+
+
+def unit_vectors(ra: Floats, dec: Floats) -> Floats:
+    """Unit vectors of sky positions in degrees, (n, 3)."""
+    a, d = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)

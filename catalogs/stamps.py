@@ -12,6 +12,7 @@ import numpy as np
 from catalogs import images, masks, path_template, planes, segmentation, tile_cache, weights
 from catalogs.cleaning import centre, clean
 from catalogs.errors import CorruptFile
+from catalogs.flags import Flag
 from catalogs.image_header import ImageHeader, NotAnImage
 from catalogs.positions import numbers, positions_of
 from catalogs.record_stamps import from_records
@@ -58,7 +59,7 @@ def stamps_of(survey: Survey, rows: pa.Table, folder: str, watched: Watched | No
     ----------
     survey : Survey
     rows : pa.Table
-        Rows with the columns that `image_columns` names.
+        Rows with the columns that `image_columns` names; where `path` is a glob, with those of `catalogs.tile_columns` too.
     folder : str
         What relative paths in `extensions` and `tiles` templates are relative to.
     watched : Watched, optional
@@ -92,7 +93,7 @@ def stamps_of(survey: Survey, rows: pa.Table, folder: str, watched: Watched | No
 
 
 def image_columns(survey: Survey) -> list[str]:
-    """Catalog columns that reading the stamps needs."""
+    """Catalog columns that reading the stamps needs; where `path` is a glob, `TileIndex.added_to` makes the others of these."""
     layout = survey.images
     if layout.layout == "struct":
         return [str(layout.column)]
@@ -100,7 +101,7 @@ def image_columns(survey: Survey) -> list[str]:
         return [
             str(column) for column in (layout.column, *(plane.column for plane in layout.planes.values()))
         ]
-    columns = list(layout.path_columns)
+    columns = [] if layout.by_footprint else list(layout.path_columns)
     if layout.layout == "extensions":
         columns += layout.hdu_columns
     elif layout.position == "pixel":
@@ -142,17 +143,17 @@ def _from_tiles(
 ) -> None:
     layout = survey.images
     for values, which in groups(rows, layout.path_columns):
+        if _on_no_tile(layout, values):
+            found.flags[which] |= Flag.OFF_IMAGE
+            if found.owners is not None:
+                found.owners[which] = segmentation.UNKNOWN
+            continue
         part = rows.take(which)
         for b, band in enumerate(layout.bands):
             url = _path(layout, values, band, folder)
             opening(url)
             beside = partial(planes.beside, url=url, values=values, band=band, folder=folder, opening=opening)
-            try:
-                tile = images.open_image(url, layout.hdu)
-            except FileNotFoundError as error:
-                raise CorruptFile(f"{url}: this image is missing. Fetch it.") from error
-            except NotAnImage as error:
-                raise CorruptFile(f"{url}: {error}. Fetch the file again.") from error
+            tile = _opened(url, layout.hdu)
             x, y = pixel_positions(survey, part, tile)
             run, noise = _run(which), None
             cleaned = found.stamps[run, b]  # a view where the rows stand together: then nothing is copied
@@ -179,6 +180,20 @@ def _from_tiles(
                 found.stamps[run, b] = cleaned
 
 
+def _opened(url: str, hdu: int | str | None) -> ImageHeader:
+    try:
+        return images.open_image(url, hdu)
+    except FileNotFoundError as error:
+        raise CorruptFile(f"{url}: this image is missing. Fetch it.") from error
+    except NotAnImage as error:
+        raise CorruptFile(f"{url}: {error}. Fetch the file again.") from error
+
+
+def _on_no_tile(layout: Images, values: Mapping[str, object]) -> bool:
+    """Whether no tile was found for rows, which then have no names of files."""
+    return layout.by_footprint and None in values.values()
+
+
 def pixel_positions(survey: Survey, rows: pa.Table, tile: ImageHeader) -> tuple[Floats, Floats]:
     """0-based pixel positions of objects on a tile; NaN where there is none."""
     layout = survey.images
@@ -201,6 +216,8 @@ def pixels_on_tiles(survey: Survey, rows: pa.Table, band: str, folder: str) -> t
     layout = survey.images
     x, y = np.full(rows.num_rows, np.nan), np.full(rows.num_rows, np.nan)
     for values, which in groups(rows, layout.path_columns):
+        if _on_no_tile(layout, values):
+            continue
         tile = images.open_image(_path(layout, values, band, folder), layout.hdu)
         x[which], y[which] = pixel_positions(survey, rows.take(which), tile)
     half = (layout.size - 1) / 2

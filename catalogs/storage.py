@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 import fsspec
 from fsspec.core import url_to_fs
 
+from catalogs import http_errors
 from catalogs.compression import DAMAGED, LONGEST_MAGIC, compression_of, decompressed
 from catalogs.errors import CannotWrite
 
@@ -113,8 +114,16 @@ def expand(pattern: str, base: str) -> list[str]:
 
 
 def exists(url: str) -> bool:
-    """Whether a file or folder is there."""
+    """Whether a file or folder is there.
+
+    Raises
+    ------
+    OSError
+        If a web server does not say: it is not there itself, or has an error of its own.
+    """
     fs, path = _file_system(url)
+    if http_errors.is_http(url):
+        return http_errors.exists(fs, path)
     return bool(fs.exists(path))
 
 
@@ -129,7 +138,8 @@ def find(folder: str) -> list[str]:
     fs, path = _file_system(folder)
     fs.invalidate_cache(path)
     scheme = "" if is_local(folder) else folder.split("://", 1)[0] + "://"
-    return sorted(name if "://" in name else scheme + name for name in map(str, fs.find(path)))
+    with http_errors.as_os_errors(folder):
+        return sorted(name if "://" in name else scheme + name for name in map(str, fs.find(path)))
 
 
 def size(url: str) -> int:
@@ -137,7 +147,8 @@ def size(url: str) -> int:
     if is_local(url):
         return os.stat(_plain(url)).st_size  # noqa: PTH116 - a release has a hundred thousand files
     fs, path = _file_system(url)
-    return int(fs.size(path) or 0)
+    with http_errors.as_os_errors(url):
+        return int(fs.size(path) or 0)
 
 
 def modified(path: str) -> float:
@@ -191,7 +202,8 @@ def _opened(url: str, *, glance: bool = False) -> Iterator[IO[bytes]]:
             yield stream
     else:
         fs, path = _file_system(url)
-        with fs.open(path, "rb", **({"block_size": HEADERS_REMOTE} if glance else {})) as stream:
+        options = {"block_size": HEADERS_REMOTE} if glance else {}
+        with http_errors.as_os_errors(url), fs.open(path, "rb", **options) as stream:
             yield stream
 
 
@@ -210,7 +222,8 @@ def tail(url: str, most: int) -> bytes:
     """The last bytes of a file, in one request; all of it if it is shorter."""
     if not is_local(url):
         fs, path = _file_system(url)
-        return bytes(fs.cat_file(path, start=-most))
+        with http_errors.as_os_errors(url):
+            return http_errors.part(url, bytes(fs.cat_file(path, start=-most)), most)
     # A run has a million parts, and Python's file objects ask the system for twice as much.
     file = os.open(_plain(url), os.O_RDONLY)
     try:
@@ -227,7 +240,8 @@ def head(url: str, most: int) -> bytes:
         with open(_plain(url), "rb", buffering=0) as stream:  # noqa: PTH123
             return stream.read(most)
     fs, path = _file_system(url)
-    return bytes(fs.cat_file(path, start=0, end=most))
+    with http_errors.as_os_errors(url):
+        return http_errors.part(url, bytes(fs.cat_file(path, start=0, end=most)), most)
 
 
 def write(url: str, data: bytes) -> None:
@@ -269,7 +283,8 @@ def _write(url: str, data: bytes) -> None:
 def read(url: str) -> bytes:
     """All bytes of a file."""
     fs, path = _file_system(url)
-    return bytes(fs.cat_file(path))
+    with http_errors.as_os_errors(url):
+        return bytes(fs.cat_file(path))
 
 
 def names(folder: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from catalogs import path_template
+from catalogs import path_template, tile_columns
 
 
 class Section(BaseModel):
@@ -89,7 +89,7 @@ class Images(Section):
     """`tiles`: survey mosaics; `column`: a vector column of the catalog; `extensions`: one HDU a stamp; `struct`: records of a Parquet column, as the Multimodal Universe and LSDB have them."""
     path: Template | None = None
     """`tiles` and `extensions`: path template; `{band}` is the band, `{NAME}` the catalog's column NAME, `{NAME:06d}` with zeros before it,
-    `{NAME[:3]}` a piece of its text."""
+    `{NAME[:3]}` a piece of its text. `tiles`: with `*` or `**` in place of columns, each object is cut from the tile that it lies on."""
     column: str | None = None
     """`column`: the vector column that holds the stamps; `struct`: the column of records, such as `"image"`."""
     field: str = "flux"
@@ -150,6 +150,8 @@ class Images(Section):
             if getattr(self, key) is None:
                 raise ValueError(f'layout = "{self.layout}" needs {key} = "…"')
         self._planes_have_what_they_need()
+        if (problem := tile_columns.misfit(self.templates, self.layout, self.position)) is not None:
+            raise ValueError(problem)
         names_band = self.path is not None and path_template.names_band(self.path)
         self._extent_has_what_it_needs()
         if self.layout == "tiles" and len(self.bands) > 1 and not names_band:
@@ -231,12 +233,23 @@ class Images(Section):
         return max(self.largest_extent, min(round(self.extent_window * self.largest_extent), 1024))
 
     @property
+    def templates(self) -> dict[str, str]:
+        """Path templates: `image`, and those of planes by the name of their table."""
+        every = {"image": self.path, **{name: plane.path for name, plane in self.planes.items()}}
+        return {name: path for name, path in every.items() if path is not None}
+
+    @property
+    def by_footprint(self) -> bool:
+        """Whether `path` is a glob: then footprints say which tile an object lies on."""
+        return self.layout == "tiles" and path_template.is_glob(self.path)
+
+    @property
     def path_columns(self) -> list[str]:
-        """Catalog columns that the path templates name."""
-        templates = [self.path, *(plane.path for plane in self.planes.values())]
-        return list(
-            dict.fromkeys(c for template in templates for c in path_template.columns_of(template or ""))
-        )
+        """Catalog columns that the path templates name; of globs, the columns that take their place (`catalogs.tile_columns`)."""
+        if self.by_footprint:
+            return [place.column for place in tile_columns.places_of(self.templates, self.bands)]
+        columns = [c for template in self.templates.values() for c in path_template.columns_of(template)]
+        return list(dict.fromkeys(columns))
 
     @property
     def hdu_columns(self) -> list[str]:

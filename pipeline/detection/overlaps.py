@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.spatial import cKDTree
 
-from catalogs.sky import pixel_to_sky, sky_to_pixel
+from catalogs.sky import pixel_to_sky, sky_to_pixel, unit_vectors
 from catalogs.storage import reading
 from catalogs.tile_pixels import open_tile
 from pipeline.detection.columns import SKY
@@ -43,7 +43,7 @@ def footprint(tile: int, job: Job) -> tuple[float, float, float]:
     x = np.array([(wide - 1) / 2, -0.5, wide - 0.5, -0.5, wide - 0.5])
     y = np.array([(high - 1) / 2, -0.5, -0.5, high - 0.5, high - 0.5])
     ra, dec = pixel_to_sky(header.wcs, x, y)
-    vectors = _vectors(ra, dec)
+    vectors = unit_vectors(ra, dec)
     half = np.linalg.norm(vectors[1:] - vectors[0], axis=1).max() / 2
     return float(ra[0]), float(dec[0]), float(np.degrees(2 * np.arcsin(min(half, 1.0))))
 
@@ -51,7 +51,7 @@ def footprint(tile: int, job: Job) -> tuple[float, float, float]:
 def neighbours(circles: list[tuple[float, float, float]]) -> list[tuple[int, ...]]:
     """Tiles whose circles overlap that of each tile, in order."""
     ra, dec, radius = (np.array(values) for values in zip(*circles, strict=True))
-    vectors = _vectors(ra, dec)
+    vectors = unit_vectors(ra, dec)
     reach = 2 * np.sin(np.radians(np.minimum(radius + radius.max(), 180.0)) / 2)
     near = cKDTree(vectors).query_ball_point(vectors, reach)
     found = []
@@ -125,7 +125,7 @@ class _Tile:
         none = np.full(len(self.ra), -1, np.int64)
         if not len(self.ra) or not len(other.ra):
             return none
-        ours, theirs = _vectors(self.ra, self.dec), _vectors(other.ra, other.dec)
+        ours, theirs = unit_vectors(self.ra, self.dec), unit_vectors(other.ra, other.dec)
         limit = 2 * np.sin(np.radians(self._match / 3600) / 2)
         apart, nearest = cKDTree(theirs).query(ours, distance_upper_bound=limit)
         _, back = cKDTree(ours).query(theirs)
@@ -145,9 +145,3 @@ def _depth(header: ImageHeader, x: Floats, y: Floats) -> Floats:
     high, wide = header.shape
     inside = np.minimum(np.minimum(x, wide - 1 - x), np.minimum(y, high - 1 - y)) + 0.5
     return np.asarray(inside * (header.pixel_scale or 1.0))
-
-
-def _vectors(ra: Floats, dec: Floats) -> Floats:
-    """Unit vectors of sky positions, (n, 3)."""
-    a, d = np.radians(ra), np.radians(dec)
-    return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)

@@ -51,6 +51,7 @@ def fingerprints(
             # The shards' headers record whether the release is synthetic, and `run.json` records the versions of its files.
             "survey": _survey(config.survey),
             "shards": shards,
+            **({} if release.tiles is None else {"tiles": release.tiles.digest}),
             "slice_rows": config.run.slice_rows,
             "denoise": config.denoise is not None,
             "encode": config.encode.model_dump(mode="json", exclude={*spread, "checkpoint"}),

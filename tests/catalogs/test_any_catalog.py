@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.io import fits
 from hats.pixel_math.spatial_index import compute_spatial_index
 
 from catalogs import hats_catalog, hats_metadata, storage
@@ -102,6 +103,40 @@ def test_five_thousand_galaxies_differ_by_the_kind_of_their_catalog(tmp_path):
         for table in (shard.table for shard in release.shards[:3]):
             pieces = [table.read(row, min(row + 7, table.rows), names) for row in range(0, table.rows, 7)]
             assert pa.concat_tables(pieces).equals(table.read(0, table.rows, names)), kind
+
+
+@pytest.mark.slow
+def test_five_thousand_galaxies_in_structs_are_others(tmp_path, bucket):
+    large = TinyRelease(tmp_path / "large", shards=7, per_side=71)
+    in_pixels = {"position": "pixel", "pixel_scale": 0.2}  # at the borders of pixels no WCS decides
+    expected = same(look(large, images=in_pixels), 512)
+    assert expected.num_rows == 5041
+    write_structs(large, large.folder / "struct")
+    layout = {"layout": "struct", "column": "image", "path": None, "pixel_scale": 0.2}
+    for path in (large.folder / "struct").iterdir():
+        storage.write(f"{bucket}/structs/{path.name}", path.read_bytes())
+    for folder, slice_rows in [("struct", 7), ("struct", 16_384), (f"{bucket}/structs", 16_384)]:
+        config = large.config(images=layout)["survey"] | {"catalogs": f"{folder}/*.parquet"}
+        release = inspect(Survey.model_validate(config), str(large.folder))
+        assert same(release, slice_rows).equals(expected), (folder, slice_rows)
+
+
+def write_structs(release: TinyRelease, folder: Path) -> None:
+    """The catalog with the stamps of its tile, in records of the Multimodal Universe, in three shards."""
+    folder.mkdir()
+    image = fits.getdata(release.folder / "images" / "t0_r.fits")
+    half = 16
+    for number, rows in enumerate(np.array_split(np.arange(len(release.table)), 3)):
+        part = release.table[rows]
+        corners = [(int(y) - 1 - half, int(x) - 1 - half) for y, x in zip(part["Y_IMAGE"], part["X_IMAGE"])]
+        stamps = [image[y : y + 2 * half, x : x + 2 * half].astype(np.float32) for y, x in corners]
+        flux = pa.array([[stamp.tolist()] for stamp in stamps], pa.list_(pa.list_(pa.list_(pa.float32()))))
+        bands = pa.array([["r"]] * len(rows))
+        cells = {name: pa.array(np.asarray(part[name]).tolist()) for name in ("NUMBER", "RA", "DEC", "MAG")}
+        table = pa.table({**cells, "image": pa.StructArray.from_arrays([bands, flux], ["band", "flux"])})
+        unit = pa.field("MAG", pa.float64(), metadata={"unit": "mag"})
+        table = table.set_column(3, unit, table["MAG"])
+        pq.write_table(table, folder / f"s{number}.parquet", row_group_size=500)
 
 
 def test_an_object_store_has_other_objects(made, bucket):
@@ -270,8 +305,6 @@ def test_an_image_may_be_named_by_its_url(made, tmp_path):
 
 
 def test_fits_tables_of_other_kinds_have_other_objects(made, tmp_path):
-    from astropy.io import fits
-
     rows, whole = made.table, fits.BinTableHDU(made.table)
     header = fits.BinTableHDU.from_columns([fits.Column("Field Header Card", "1680A", array=["SIMPLE"])])
     header.name, whole.name = "LDAC_IMHEAD", "LDAC_OBJECTS"
@@ -303,8 +336,6 @@ def test_fits_tables_of_other_kinds_have_other_objects(made, tmp_path):
 
 
 def test_cells_of_an_ascii_table_that_are_blank_are_numbers(tmp_path):
-    from astropy.io import fits
-
     from catalogs.tables import open_table
 
     columns = [

@@ -216,3 +216,14 @@ def test_a_command_says_which_file_changed(ended):
         assert done.returncode == 2, done.stdout + done.stderr
         assert f"{tile(tiny)} has changed" in done.stdout
         assert "Traceback" not in done.stderr
+
+
+def test_a_tile_that_is_new_at_a_glob_is_mixed_in(tiny, runner, tmp_path):
+    values = tiny.config(images={"path": "images/*_{band}.fits"})
+    runner(values, tiny.folder, tmp_path / "run")
+    before = files_of(tmp_path / "run")
+    runner(values, tiny.folder, tmp_path / "run")  # the same tiles: nothing is done
+    shutil.copy(tile(tiny), tiny.folder / "images" / "t1_r.fits")
+    with pytest.raises(Refused, match=r"changed: the release.*--anew"):
+        runner(values, tiny.folder, tmp_path / "run")
+    assert files_of(tmp_path / "run") == before

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from catalogs import storage, where
 from catalogs.errors import CorruptFile, Fault, Refused, grouped
 from catalogs.positions import are_usable, in_degrees, is_negative, positions_of
+from catalogs.same_images import one_of_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,7 +83,7 @@ def look_at_rows(release: Release) -> Rows:
         raise Refused(faults)
     paths = None
     if naming:
-        paths = pa.concat_tables([f.paths for f in found]).group_by(naming, use_threads=False).aggregate([])
+        paths = one_of_each(pa.concat_tables([f.paths for f in found]), layout.templates, layout.hdu_columns)
     psfs = None
     if psf:
         psfs = pa.concat_tables([f.psfs for f in found if f.psfs is not None])
@@ -141,7 +142,10 @@ def _looked(release: Release, shard: Shard, naming: list[str], psf: list[str]) -
             return Fault(url, problem, "Leave them out with [survey] where", column, "null")
     number = pa.array([shard.number] * rows.num_rows, pa.int32())
     ids = pa.table({"id": rows[name], "shard": number})
-    paths = rows.select(naming).group_by(naming).aggregate([]) if naming else rows.select([])
+    paths = rows.select([])
+    if naming:
+        images = release.survey.images
+        paths = one_of_each(rows, images.templates, images.hdu_columns)
     psfs = rows.select(psf).group_by(psf).aggregate([([], "count_all")]) if psf else None
     if not _position(release):
         return _Looked(ids, paths, psfs, 0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 from catalogs import images, path_template, storage
 from catalogs.errors import CorruptFile
 from catalogs.image_header import ImageHeader, NotAnImage
+from catalogs.pixels import SOFTENING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,8 +24,34 @@ _APART = 0.5  # pixels
 
 
 def path_of(template: str, values: Mapping[str, object], band: str, folder: str) -> str:
-    """Fill a path template with a band and the catalog's values; raises `BadTemplate` where a value does not fit."""
-    return storage.absolute(path_template.filled(template, values, band), folder)
+    """Fill a path template with a band and the catalog's values.
+
+    A `*` in it stands for what only the file's name knows, such as a date; where no file is there, it is left in the path.
+
+    Raises
+    ------
+    BadTemplate
+        Where a value does not fit, or more than one file does.
+    """
+    path = path_template.filled(template, values, band)
+    if "*" not in template:
+        return storage.absolute(path, folder)
+    try:
+        return _only_file(path_template.filled_pattern(template, values, band), folder)
+    except FileNotFoundError:
+        return storage.absolute(path, folder)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _only_file(pattern: str, folder: str) -> str:
+    """The file that a pattern fits; kept in mind, as listing a folder for each object would take longer than its stamp."""
+    found = storage.expand(pattern, folder)
+    if len(found) > 1:
+        names = " and ".join(url.rsplit("/", 1)[-1] for url in found[:2])
+        raise path_template.BadTemplate(f"{len(found)} files fit {pattern!r}, such as {names}")
+    if not found:
+        raise FileNotFoundError(pattern)
+    return found[0]
 
 
 def plane_path(plane: Plane, url: str, values: Mapping[str, object], band: str, folder: str) -> str:
@@ -97,7 +125,7 @@ def is_of_floats(image: ImageHeader) -> bool:
 
 def is_wide(image: ImageHeader) -> bool:
     """Whether the physical numbers of an image are more than float32."""
-    return _bitpix(image) not in (8, 16, -32) or "BSCALE" in image.header
+    return _bitpix(image) not in (8, 16, -32) or "BSCALE" in image.header or SOFTENING in image.header
 
 
 def _bitpix(image: ImageHeader) -> int:

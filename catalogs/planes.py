@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catalogs import images, path_template, storage
+from catalogs import headers, images, path_template, storage
 from catalogs.errors import CorruptFile
 from catalogs.image_header import ImageHeader, NotAnImage
 from catalogs.pixels import SOFTENING
@@ -31,7 +31,7 @@ def path_of(template: str, values: Mapping[str, object], band: str, folder: str)
     Raises
     ------
     BadTemplate
-        Where a value does not fit, or more than one file does.
+        Where a value does not fit, more than one file does, or nobody can say which files there are.
     """
     path = path_template.filled(template, values, band)
     if "*" not in template:
@@ -45,7 +45,17 @@ def path_of(template: str, values: Mapping[str, object], band: str, folder: str)
 @functools.lru_cache(maxsize=1 << 16)
 def _only_file(pattern: str, folder: str) -> str:
     """The file that a pattern fits; kept in mind, as listing a folder for each object would take longer than its stamp."""
-    found = storage.expand(pattern, folder)
+    try:
+        found = storage.expand(pattern, folder)
+    except FileNotFoundError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        NotImplementedError,
+    ) as error:  # a host that is not there, one that lists nothing
+        told = headers.first_line(error)
+        raise path_template.BadTemplate(f"{pattern!r} cannot be listed ({told})") from error
     if len(found) > 1:
         names = " and ".join(url.rsplit("/", 1)[-1] for url in found[:2])
         raise path_template.BadTemplate(f"{len(found)} files fit {pattern!r}, such as {names}")

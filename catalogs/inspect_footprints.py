@@ -91,7 +91,7 @@ def _rows(release: Release, columns: list[str]) -> Iterator[pa.Table]:
 
 def _beside(survey: Survey, rows: pa.Table, folder: str) -> Iterator[_Beside]:
     layout = survey.images
-    for values, which in groups(rows, layout.templates):
+    for values, which in groups(rows, layout.naming):
         try:
             url = planes.path_of(str(layout.path), values, layout.bands[0], folder)
             tile = images.open_image(url, layout.hdu)

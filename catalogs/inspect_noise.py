@@ -81,7 +81,7 @@ def some_stamps(release: Release) -> Iterator[Stamps]:
             rows = table.read(first, min(first + step, table.rows), release.columns.names)
             rows = rows.filter(pa.array(release.selected_rows(rows)))
             if layout.layout == "tiles":
-                rows = _of_one_tile(rows, layout.templates)
+                rows = _of_one_tile(rows, layout.naming)
             yield stamps_of(release.survey, rows.slice(0, count), release.folder)
         except (CorruptFile, OSError):
             continue

@@ -83,7 +83,7 @@ def look_at_rows(release: Release) -> Rows:
         raise Refused(faults)
     paths = None
     if naming:
-        paths = one_of_each(pa.concat_tables([f.paths for f in found]), layout.templates, layout.hdu_columns)
+        paths = one_of_each(pa.concat_tables([f.paths for f in found]), layout.naming, layout.hdu_columns)
     psfs = None
     if psf:
         psfs = pa.concat_tables([f.psfs for f in found if f.psfs is not None])
@@ -145,7 +145,7 @@ def _looked(release: Release, shard: Shard, naming: list[str], psf: list[str]) -
     paths = rows.select([])
     if naming:
         images = release.survey.images
-        paths = one_of_each(rows, images.templates, images.hdu_columns)
+        paths = one_of_each(rows, images.naming, images.hdu_columns)
     psfs = rows.select(psf).group_by(psf).aggregate([([], "count_all")]) if psf else None
     if not _position(release):
         return _Looked(ids, paths, psfs, 0, 0)

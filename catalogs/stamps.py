@@ -131,7 +131,7 @@ def _from_tiles(
     opening: Callable[[str], None],
 ) -> None:
     layout = survey.images
-    for values, which in groups(rows, layout.templates):
+    for values, which in groups(rows, layout.naming):
         part = rows.take(which)
         for b, band in enumerate(layout.bands):
             url = _path(layout, values, band, folder)
@@ -190,7 +190,7 @@ def pixels_on_tiles(survey: Survey, rows: pa.Table, band: str, folder: str) -> t
     """
     layout = survey.images
     x, y = np.full(rows.num_rows, np.nan), np.full(rows.num_rows, np.nan)
-    for values, which in groups(rows, layout.templates):
+    for values, which in groups(rows, layout.naming):
         tile = images.open_image(_path(layout, values, band, folder), layout.hdu)
         x[which], y[which] = pixel_positions(survey, rows.take(which), tile)
     half = (layout.size - 1) / 2
@@ -226,7 +226,7 @@ def _from_extensions(
     opening: Callable[[str], None],
 ) -> None:
     layout = survey.images
-    for values, which in groups(rows, layout.templates):
+    for values, which in groups(rows, layout.naming):
         part = rows.take(which)
         own = part[str(layout.hdu_column)].to_pylist()
         for b, band in enumerate(layout.bands):

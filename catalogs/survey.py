@@ -239,8 +239,8 @@ class Images(Section):
         return max(self.largest_extent, min(round(self.extent_window * self.largest_extent), 1024))
 
     @property
-    def templates(self) -> list[str]:
-        """Path templates of the images and their planes."""
+    def naming(self) -> list[str]:
+        """Path templates of the images and their planes, by which the images of objects are told apart."""
         return [
             path for path in (self.path, *(plane.path for plane in self.planes.values())) if path is not None
         ]
@@ -248,9 +248,7 @@ class Images(Section):
     @property
     def path_columns(self) -> list[str]:
         """Catalog columns that the path templates name."""
-        return list(
-            dict.fromkeys(c for template in self.templates for c in path_template.columns_of(template))
-        )
+        return list(dict.fromkeys(c for template in self.naming for c in path_template.columns_of(template)))
 
     @property
     def hdu_columns(self) -> list[str]:

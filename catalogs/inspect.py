@@ -11,11 +11,13 @@ import pyarrow as pa
 
 from catalogs import headers, path_template, storage, synthetic, where
 from catalogs.catalog_files import catalog_files
+from catalogs.composed_ids import id_faults, with_ids
 from catalogs.errors import Fault, Refused, grouped
 from catalogs.identity import identities, identity, name_of
 from catalogs.inspect_extents import expression_fault, scale_fault
 from catalogs.inspect_footprints import look_at_footprints
 from catalogs.inspect_images import image_urls, look_at_images
+from catalogs.inspect_masks import look_at_masks
 from catalogs.inspect_modalities import column_faults as modality_faults
 from catalogs.inspect_modalities import look_at_modalities
 from catalogs.inspect_noise import look_at_noise
@@ -77,6 +79,7 @@ def inspect(
     scale, image_notes = look_at_images(release, rows.paths)
     release = replace(release, pixel_scale=scale)
     values, psf_notes = look_at_psfs(release, rows.psfs)
+    look_at_masks(release)
     looked = (
         *image_notes,
         *look_at_footprints(release),
@@ -103,9 +106,10 @@ def inspect_catalogs(
     """
     tables = _open_shards(survey, folder)
     kept = kept_columns(survey, tables[0])
-    columns = _columns(survey, kept, tables, psf, modalities)
+    columns = _columns(survey, kept, with_ids(tables, survey.id), psf, modalities)
     tables, notes = with_nulls(tables, columns.names)
     modalities, more = look_at_modalities(modalities, tables)
+    tables = with_ids(tables, survey.id)
     labels = _labels([table.url for table in tables])
     shards = tuple(
         Shard(i, label, table) for i, (label, table) in enumerate(zip(labels, tables, strict=True))
@@ -188,6 +192,7 @@ def _columns(
         *_type_faults(survey, tables[0].url, first),
         *column_faults(survey, psf, tables[0].url, first),
         *modality_faults(modalities, tables[0].url, first),
+        *id_faults(survey.id, tables[0].url, first),
     ]
     if faults:
         raise Refused(faults)

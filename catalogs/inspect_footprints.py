@@ -13,7 +13,8 @@ from catalogs.errors import CorruptFile, Fault, Refused
 from catalogs.image_header import NotAnImage
 from catalogs.inspect_rows import may_be_looked_at
 from catalogs.positions import are_usable, positions_of
-from catalogs.stamps import groups, image_columns, pixel_positions
+from catalogs.same_images import groups
+from catalogs.stamps import image_columns, pixel_positions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +91,7 @@ def _rows(release: Release, columns: list[str]) -> Iterator[pa.Table]:
 
 def _beside(survey: Survey, rows: pa.Table, folder: str) -> Iterator[_Beside]:
     layout = survey.images
-    for values, which in groups(rows, layout.path_columns):
+    for values, which in groups(rows, layout.naming):
         try:
             url = planes.path_of(str(layout.path), values, layout.bands[0], folder)
             tile = images.open_image(url, layout.hdu)

@@ -11,6 +11,7 @@ from catalogs import headers, images, masks, path_template, segmentation, storag
 from catalogs.errors import Fault, Refused
 from catalogs.image_header import ImageHeader, NotAnImage
 from catalogs.inspect_extensions import extension_faults
+from catalogs.pixels import SOFTENING
 from catalogs.planes import path_of, plane_path
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ Files = tuple[tuple[str, str], ...]
 SHOWN = 20
 SAME_SCALE = 0.01
 FETCH_IMAGE = "Fetch it, or leave its objects out with [survey] where"
+ASINH = "pixels are asinh magnitudes (BSOFTEN, BOFFSET): they are brought back to fluxes"
 WITHOUT_WCS = 'Use [survey.images] position = "pixel" and give pixel_scale, or mend the header'
 
 
@@ -161,13 +163,14 @@ def _tile_or_fault(layout: Images, urls: dict[str, str]) -> _Tile | Fault:
         plane = _opened(urls[name], name, open_plane)
         if isinstance(plane, Fault):
             return plane
+    asinh = (ASINH,) if SOFTENING in image.header else ()
     if layout.position != "sky" and not layout.scale_in_wcs:
-        return _Tile(0.0, ())
+        return _Tile(0.0, asinh)
     try:
         scale, notes = image.pixel_scale, image.wcs_notes
     except NotAnImage as error:
         return Fault(url, str(error), WITHOUT_WCS)
-    return Fault(url, "has no WCS", WITHOUT_WCS) if scale is None else _Tile(scale, notes)
+    return Fault(url, "has no WCS", WITHOUT_WCS) if scale is None else _Tile(scale, (*notes, *asinh))
 
 
 def _opened(url: str, kind: str, opening: Callable[[], ImageHeader]) -> ImageHeader | Fault:

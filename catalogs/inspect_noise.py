@@ -10,6 +10,7 @@ import pyarrow as pa
 from catalogs import storage
 from catalogs.errors import CorruptFile, Fault, Refused
 from catalogs.inspect_rows import CHUNK
+from catalogs.same_images import groups
 from catalogs.stamps import stamps_of
 from catalogs.weights import KINDS, Kind, noise_of, number_of
 
@@ -80,19 +81,16 @@ def some_stamps(release: Release) -> Iterator[Stamps]:
             rows = table.read(first, min(first + step, table.rows), release.columns.names)
             rows = release.on_tiles(rows.filter(pa.array(release.selected_rows(rows))))
             if layout.layout == "tiles":
-                rows = _of_one_tile(rows, layout.path_columns)
+                rows = _of_one_tile(rows, layout.naming)
             yield stamps_of(release.survey, rows.slice(0, count), release.folder)
         except (CorruptFile, OSError):
             continue
 
 
-def _of_one_tile(rows: pa.Table, columns: list[str]) -> pa.Table:
+def _of_one_tile(rows: pa.Table, templates: list[str]) -> pa.Table:
     """Those rows that lie on the tile of the first one: files that are compressed as a whole are read from their beginning."""
-    if not columns or not rows.num_rows:
-        return rows
-    rows = rows.drop_null() if columns[0].startswith("*") else rows
-    named = rows.select(columns).to_pylist()
-    return rows.filter(pa.array([values == named[0] for values in named]))
+    on_tiles = (which for values, which in groups(rows, templates) if None not in values.values())
+    return rows.take(pa.array(next(on_tiles, np.empty(0, np.int64))))
 
 
 def _negative(found: list[Stamps]) -> list[Fault]:

@@ -13,6 +13,7 @@ from catalogs import storage, where
 from catalogs.errors import CorruptFile, Fault, Refused, grouped
 from catalogs.inspect_tiles import astray_faults, astray_notes, look_at_tiles
 from catalogs.positions import are_usable, in_degrees, is_negative, positions_of
+from catalogs.same_images import one_of_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,7 +90,7 @@ def look_at_rows(release: Release) -> Rows:
         raise Refused(faults)
     paths = None
     if naming:
-        paths = pa.concat_tables([f.paths for f in found]).group_by(naming, use_threads=False).aggregate([])
+        paths = one_of_each(pa.concat_tables([f.paths for f in found]), layout.naming, layout.hdu_columns)
     if release.tiles is not None:
         paths = release.tiles.files.take(np.unique(np.concatenate([each.tiles for each in on_tiles])))
     psfs = None
@@ -150,7 +151,10 @@ def _looked(release: Release, shard: Shard, naming: list[str], psf: list[str]) -
             return Fault(url, problem, "Leave them out with [survey] where", column, "null")
     number = pa.array([shard.number] * rows.num_rows, pa.int32())
     ids = pa.table({"id": rows[name], "shard": number})
-    paths = rows.select(naming).group_by(naming).aggregate([]) if naming else rows.select([])
+    paths = rows.select([])
+    if naming:
+        images = release.survey.images
+        paths = one_of_each(rows, images.naming, images.hdu_columns)
     psfs = rows.select(psf).group_by(psf).aggregate([([], "count_all")]) if psf else None
     if not _position(release):
         return _Looked(ids, paths, psfs, 0, 0, None)

@@ -23,6 +23,7 @@ BAND = "band"
 FIELD = re.compile(r"\{([^{}]*)\}")
 PIECE = re.compile(r"\[(-?\d{1,4})?(?:(:)(-?\d{1,4})?)?\]$")
 FORMAT = re.compile(r":((?:[^{}]?[<>^])?0?\d{0,3}(?:\.\d{1,2})?([dfs]?))$")
+WILD = re.compile(r"([*?\[])")
 EXAMPLE = "write {NAME}, {NAME:06d}, {NAME:>4} or {NAME[:3]}"
 
 
@@ -82,8 +83,8 @@ def names_band(template: str) -> bool:
 
 
 def is_glob(template: str | None) -> bool:
-    """Whether an asterisk in a template stands for what is in the names of files alone, not in a catalog."""
-    return template is not None and "*" in template
+    """Whether a path has an asterisk and names no column: only footprints say which of its files an object lies on."""
+    return template is not None and "*" in template and not columns_of(template)
 
 
 def filled(template: str, values: Mapping[str, object], band: str) -> str:
@@ -91,6 +92,14 @@ def filled(template: str, values: Mapping[str, object], band: str) -> str:
     texts = [p.filled(band if p.name == BAND else values[p.name]) for p in placeholders(template)]
     pieces = FIELD.split(template)[::2]
     return "".join(a + b for a, b in zip(pieces, [*texts, ""], strict=True))
+
+
+def filled_pattern(template: str, values: Mapping[str, object], band: str) -> str:
+    """The same as a pattern of files, in which a `*` of the template, and nothing else, stands for any characters but a slash."""
+    texts = [p.filled(band if p.name == BAND else values[p.name]) for p in placeholders(template)]
+    pieces = FIELD.split(template)[::2]
+    pairs = zip(pieces, [*texts, ""], strict=True)
+    return "".join(WILD.sub(r"[\1]", a).replace("[*]", "*") + WILD.sub(r"[\1]", b) for a, b in pairs)
 
 
 def unfilled(template: str, *allowed: str) -> list[str]:

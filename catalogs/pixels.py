@@ -25,8 +25,15 @@ RICE = {"BLOCKSIZE": (16, 32), "BYTEPIX": (1, 2, 4, 8)}
 """Parameters of Rice codes (FITS standard 4.0, section 10.4.1); astropy's decoder runs over its buffers with others."""
 
 
+SOFTENING = "BSOFTEN"
+"""Card of images whose numbers are asinh magnitudes."""
+POGSON = 2.5 * np.log10(np.e)
+
+
 class Scale:
-    """Stored numbers to physical ones: BSCALE, BZERO and BLANK (FITS standard 4.0, section 4.4.2.5).
+    """Stored numbers to physical ones: BSCALE, BZERO and BLANK (FITS standard 4.0, section 4.4.2.5), and the asinh scale of Pan-STARRS.
+
+    There the scaled numbers are asinh magnitudes of the fluxes, `flux = BOFFSET + 2 BSOFTEN sinh(scaled / 1.0857)` (Waters et al. 2020, ApJS 251, 4).
 
     Raises
     ------
@@ -42,7 +49,9 @@ class Scale:
         blank = _number(header, "BLANK", np.nan)
         blank = _number(header, "ZBLANK", np.nan) if prefix and np.isnan(blank) else blank
         self._blank = None if bitpix < 0 or np.isnan(blank) else int(blank)
-        self.plain = self._scale == 1.0 and self._zero == 0.0 and self._blank is None
+        self._softening, self._offset = _number(header, SOFTENING, 0.0), _number(header, "BOFFSET", 0.0)
+        linear = self._scale == 1.0 and self._zero == 0.0 and not self._softening
+        self.plain = linear and self._blank is None
 
     def __call__(self, stored: Array) -> Array:
         """The physical numbers, NaN where BLANK stands; float64 unless the stored ones are those already."""
@@ -54,6 +63,9 @@ class Scale:
             scaled = stored.astype(np.float64) * self._scale + self._zero
         if self._blank is not None:
             scaled[stored == self._blank] = np.nan
+        if self._softening:
+            with np.errstate(over="ignore", invalid="ignore"):
+                scaled = self._offset + 2.0 * self._softening * np.sinh(scaled / POGSON)
         return scaled
 
 

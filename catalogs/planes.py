@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catalogs import images, path_template, storage, tile_columns
+from catalogs import headers, images, path_template, storage, tile_columns
 from catalogs.errors import CorruptFile
 from catalogs.image_header import ImageHeader, NotAnImage
+from catalogs.pixels import SOFTENING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,10 +24,47 @@ _APART = 0.5  # pixels
 
 
 def path_of(template: str, values: Mapping[str, object], band: str, folder: str, kind: str = "image") -> str:
-    """Fill a path template with a band and the catalog's values; raises `BadTemplate` where a value does not fit."""
-    if path_template.is_glob(template):
-        return storage.absolute(str(values[tile_columns.column_of(kind, template, band)]), folder)
-    return storage.absolute(path_template.filled(template, values, band), folder)
+    """Fill a path template with a band and the catalog's values.
+
+    A `*` in it stands for what only the file's name knows, such as a date; where no file is there, it is left in the path. Where `path` is a glob, the values have the files of a tile.
+
+    Raises
+    ------
+    BadTemplate
+        Where a value does not fit, more than one file does, or nobody can say which files there are.
+    """
+    on_tile = values.get(tile_columns.column_of(kind, template, band))
+    if on_tile is not None:
+        return storage.absolute(str(on_tile), folder)
+    path = path_template.filled(template, values, band)
+    if "*" not in template:
+        return storage.absolute(path, folder)
+    try:
+        return _only_file(path_template.filled_pattern(template, values, band), folder)
+    except FileNotFoundError:
+        return storage.absolute(path, folder)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _only_file(pattern: str, folder: str) -> str:
+    """The file that a pattern fits; kept in mind, as listing a folder for each object would take longer than its stamp."""
+    try:
+        found = storage.expand(pattern, folder)
+    except FileNotFoundError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        NotImplementedError,
+    ) as error:  # a host that is not there, one that lists nothing
+        told = headers.first_line(error)
+        raise path_template.BadTemplate(f"{pattern!r} cannot be listed ({told})") from error
+    if len(found) > 1:
+        names = " and ".join(url.rsplit("/", 1)[-1] for url in found[:2])
+        raise path_template.BadTemplate(f"{len(found)} files fit {pattern!r}, such as {names}")
+    if not found:
+        raise FileNotFoundError(pattern)
+    return found[0]
 
 
 def plane_path(
@@ -101,7 +140,7 @@ def is_of_floats(image: ImageHeader) -> bool:
 
 def is_wide(image: ImageHeader) -> bool:
     """Whether the physical numbers of an image are more than float32."""
-    return _bitpix(image) not in (8, 16, -32) or "BSCALE" in image.header
+    return _bitpix(image) not in (8, 16, -32) or "BSCALE" in image.header or SOFTENING in image.header
 
 
 def _bitpix(image: ImageHeader) -> int:

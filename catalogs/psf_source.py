@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from catalogs import path_template, storage
 from catalogs.errors import CorruptFile
+from catalogs.planes import path_of
 from catalogs.positions import numbers
 from catalogs.psf import BadPSF, read_psf
 from catalogs.psfex import PSFExModel, axis_of
@@ -67,7 +68,7 @@ class PSFSource:
         """
         if any(value is None or value == "" for value in values.values()):
             return None
-        return storage.absolute(path_template.filled(str(self.path), values, self.band), self.folder)
+        return path_of(str(self.path), values, self.band, self.folder)
 
     def column(
         self,

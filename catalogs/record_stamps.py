@@ -73,7 +73,7 @@ def _beside(
             values[fits] = images.pixels(field, b, which[fits])
         if plane is layout.mask:
             bits = masks.bits_of(layout.mask, None)
-            bad = masks.are_bad(values, bits)
+            bad = masks.are_bad(layout.mask, values, bits)
             bad |= np.isnan(values)
             bad[~fits] = True
         else:

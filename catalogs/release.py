@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalogs import computed, tile_cache, where
+from catalogs.composed_ids import sources_of
 from catalogs.extents import EXTENT_FIELDS, ExtentCounts, stamps_by_extent
 from catalogs.flags import DESCRIPTION as FLAG_BITS
 from catalogs.flags import UNUSABLE, Flag
@@ -212,7 +213,8 @@ def needed_columns(
     position = [survey.ra, survey.dec] if survey.ra is not None else []
     psfs = psf.columns if psf is not None else []
     told = modalities.columns if modalities is not None else []
-    names = [survey.id, *position, *image_columns(survey), *psfs, *told, *condition, *extent, *kept.values()]
+    own = [*sources_of(survey.id), survey.id, *position]
+    names = [*own, *image_columns(survey), *psfs, *told, *condition, *extent, *kept.values()]
     return list(dict.fromkeys(str(name) for name in names))
 
 

@@ -16,6 +16,7 @@ from catalogs.flags import Flag
 from catalogs.image_header import ImageHeader, NotAnImage
 from catalogs.positions import numbers, positions_of
 from catalogs.record_stamps import from_records
+from catalogs.same_images import groups
 from catalogs.sky import sky_to_pixel
 from catalogs.stamp_file import StampFile
 from catalogs.vectors import is_vector, planes_of
@@ -118,17 +119,6 @@ def _path(layout: Images, values: Mapping[str, object], band: str, folder: str) 
         raise CorruptFile(f"[survey.images] path: {error}. Correct it, or the catalog.") from error
 
 
-def groups(rows: pa.Table, columns: list[str]) -> list[tuple[dict[str, object], Integers]]:
-    """Distinct values of some columns and the rows that have them, in order of first appearance."""
-    if not columns:
-        return [({}, np.arange(rows.num_rows))] if rows.num_rows else []
-    found: dict[tuple[object, ...], list[int]] = {}
-    values = [rows[name].to_pylist() for name in columns]
-    for i, key in enumerate(zip(*values, strict=True)):
-        found.setdefault(key, []).append(i)
-    return [(dict(zip(columns, key, strict=True)), np.array(which)) for key, which in found.items()]
-
-
 def _run(rows: Integers) -> slice | Integers:
     """Ascending row numbers as a slice if they follow one another."""
     return slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] + 1 == len(rows) else rows
@@ -142,7 +132,7 @@ def _from_tiles(
     opening: Callable[[str], None],
 ) -> None:
     layout = survey.images
-    for values, which in groups(rows, layout.path_columns):
+    for values, which in groups(rows, layout.naming):
         if _on_no_tile(layout, values):
             found.flags[which] |= Flag.OFF_IMAGE
             if found.owners is not None:
@@ -215,7 +205,7 @@ def pixels_on_tiles(survey: Survey, rows: pa.Table, band: str, folder: str) -> t
     """
     layout = survey.images
     x, y = np.full(rows.num_rows, np.nan), np.full(rows.num_rows, np.nan)
-    for values, which in groups(rows, layout.path_columns):
+    for values, which in groups(rows, layout.naming):
         if _on_no_tile(layout, values):
             continue
         tile = images.open_image(_path(layout, values, band, folder), layout.hdu)
@@ -229,7 +219,7 @@ def _from_column(layout: Images, rows: pa.Table, found: Stamps) -> None:
     noises = None
     if layout.mask is not None:
         bits, missing = planes_of(rows, str(layout.mask.column), layout)
-        bad |= masks.are_bad(bits, masks.bits_of(layout.mask, None)) | missing
+        bad |= masks.are_bad(layout.mask, bits, masks.bits_of(layout.mask, None)) | missing
     if layout.weight is not None:
         noises, _ = planes_of(rows, str(layout.weight.column), layout)
     for b in range(len(layout.bands)):
@@ -253,7 +243,7 @@ def _from_extensions(
     opening: Callable[[str], None],
 ) -> None:
     layout = survey.images
-    for values, which in groups(rows, layout.path_columns):
+    for values, which in groups(rows, layout.naming):
         part = rows.take(which)
         own = part[str(layout.hdu_column)].to_pylist()
         for b, band in enumerate(layout.bands):
@@ -296,7 +286,7 @@ def _add(
             header = files["mask"].header(hdus["mask"])
             masks.check(layout.mask, header)
             values = files["mask"].read_on("mask", hdus["mask"], image)
-            plane[0][masks.are_bad(values, masks.bits_of(layout.mask, header))] = np.nan
+            plane[0][masks.are_bad(layout.mask, values, masks.bits_of(layout.mask, header))] = np.nan
         if layout.weight is not None:
             values = files["weight"].read_on("weight", hdus["weight"], image)
             noise, negative = weights.noise_of(values[None], layout.weight.kind)

@@ -22,6 +22,12 @@ def _as_template(path: str) -> str:
     return path
 
 
+def _as_id(id_: str) -> str:
+    if "{" in id_ and (not path_template.columns_of(id_) or path_template.names_band(id_)):
+        raise ValueError(f"{id_!r} is made of no column: write one, or such as {{brickid}}-{{objid}}")
+    return id_
+
+
 Template = Annotated[str, AfterValidator(_as_template)]
 """Path template; refused where it is none."""
 
@@ -60,8 +66,10 @@ class Plane(Section):
 class Mask(Plane):
     """Which pixels are bad: integers, for each pixel of an image. Bad pixels become zero, are flagged, and are neither measured nor taken for light."""
 
-    bits: list[Annotated[int, Field(ge=0, le=62)] | Annotated[str, Field(min_length=1, max_length=8)]] = []
-    """Bits that mark a bad pixel: numbers from 0, or names that the mask's header has as `MP_NAME` or `NAME`; `[]`: all of them."""
+    bits: list[Annotated[int, Field(ge=0, le=62)] | Annotated[str, Field(min_length=1, max_length=64)]] = []
+    """Bits that mark a bad pixel: numbers from 0, or names that the mask's header has, as `MP_NAME` or `NAME` (numbers of bits) or as `MSKNAM00` (with the bits in `MSKVAL00`); `[]`: all of them."""
+    good: bool = False
+    """Whether they mark good pixels, as masks of the Multimodal Universe do."""
 
 
 class Weight(Plane):
@@ -89,7 +97,7 @@ class Images(Section):
     """`tiles`: survey mosaics; `column`: a vector column of the catalog; `extensions`: one HDU a stamp; `struct`: records of a Parquet column, as the Multimodal Universe and LSDB have them."""
     path: Template | None = None
     """`tiles` and `extensions`: path template; `{band}` is the band, `{NAME}` the catalog's column NAME, `{NAME:06d}` with zeros before it,
-    `{NAME[:3]}` a piece of its text. `tiles`: with `*` or `**` in place of columns, each object is cut from the tile that it lies on."""
+    `{NAME[:3]}` a piece of its text; a `*` stands for what no column says, such as a date, if just one file fits. `tiles`: with `*` or `**` and no columns, each object is cut from the tile that it lies on."""
     column: str | None = None
     """`column`: the vector column that holds the stamps; `struct`: the column of records, such as `"image"`."""
     field: str = "flux"
@@ -244,12 +252,16 @@ class Images(Section):
         return self.layout == "tiles" and path_template.is_glob(self.path)
 
     @property
-    def path_columns(self) -> list[str]:
-        """Catalog columns that the path templates name; of globs, the columns that take their place (`catalogs.tile_columns`)."""
+    def naming(self) -> list[str]:
+        """Path templates by which the images of objects are told apart: of images and planes, or, where these are globs, of the columns that take their place (`catalogs.tile_columns`)."""
         if self.by_footprint:
-            return [place.column for place in tile_columns.places_of(self.templates, self.bands)]
-        columns = [c for template in self.templates.values() for c in path_template.columns_of(template)]
-        return list(dict.fromkeys(columns))
+            return [f"{{{place.column}}}" for place in tile_columns.places_of(self.templates, self.bands)]
+        return list(self.templates.values())
+
+    @property
+    def path_columns(self) -> list[str]:
+        """Columns that `naming` names."""
+        return list(dict.fromkeys(c for template in self.naming for c in path_template.columns_of(template)))
 
     @property
     def hdu_columns(self) -> list[str]:
@@ -267,8 +279,8 @@ class Survey(Section):
     """Catalogs: a path, glob or fsspec URL, or a list of them. FITS, Parquet, CSV, ECSV or VOTable files, folders of Parquet files, or HATS catalogs."""
     hdu: int | str | None = None
     """HDU of the table (default: the file's first table); of a VOTable its number from 0, ID or name."""
-    id: str
-    """Column that identifies an object, integer or string, unique in the release."""
+    id: Annotated[str, AfterValidator(_as_id)]
+    """Column that identifies an object, integer or string, unique in the release; or several as one text, such as `"{brickid}-{objid}"`."""
     ra: str | None = None
     """Column of the right ascension in degrees; without it the catalog has no positions."""
     dec: str | None = None

@@ -106,7 +106,7 @@ def _read_planes(
             mask = masks.open_mask(layout.mask, url, tile)
             bits = masks.bits_of(layout.mask, mask)
         for rows, strip in _strips(mask):
-            bad[rows] |= masks.are_bad(strip, bits)
+            bad[rows] |= masks.are_bad(layout.mask, strip, bits)
     if layout.weight is not None:
         with planes.beside(
             "weight", layout.weight, url=tile.url, values=values, band=band, folder=folder, opening=_nobody

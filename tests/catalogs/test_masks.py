@@ -139,3 +139,44 @@ def test_mask_that_changed_is_read(look, tiny):
     os.utime(path, ns=(1, 1))
     with pytest.raises(FileChanged, match="t0_r_mask"):
         everything(release)
+
+
+def test_a_plane_of_lsst_with_a_long_name_is_unknown(objects, tiny):
+    with_mask(
+        tiny.folder, value=1 << 9, **{"HIERARCH MP_DETECTED_NEGATIVE": 6, "HIERARCH MP_BRIGHT_OBJECT": 9}
+    )
+    named = {**PIXEL, "mask": {"hdu": "DQ", "bits": ["BRIGHT_OBJECT"]}}
+    assert stamp(objects(images=named)).max() < 200
+    named["mask"]["bits"] = ["DETECTED_NEGATIVE"]
+    assert stamp(objects(images=named)).max() > 4000
+
+
+def test_names_of_pan_starrs_are_unknown(objects, fails, tiny):
+    names = {"MSKNUM": 2, "MSKNAM00": "SAT", "MSKVAL00": 32, "MSKNAM01": "CONV.BAD", "MSKVAL01": 8192}
+    with_mask(tiny.folder, value=8192, dtype=np.uint16, **names)
+    named = {**PIXEL, "mask": {"hdu": "DQ", "bits": ["SAT", "CONV.BAD"]}}
+    assert stamp(objects(images=named)).max() < 200
+    named["mask"]["bits"] = ["SAT"]
+    assert stamp(objects(images=named)).max() > 4000
+    named["mask"]["bits"] = ["SPIKE"]
+    assert "it names CONV.BAD, SAT" in fails(images=named).problem
+
+
+def inverted(folder: Path) -> None:
+    with fits.open(folder / "images" / "t0_r.fits", mode="update") as file:
+        file["DQ"].data = 1 - file["DQ"].data
+
+
+def test_a_mask_of_good_pixels_is_one_of_bad_ones(objects, tiny):
+    with_mask(tiny.folder)
+    bad = objects(images=BEHIND)
+    inverted(tiny.folder)
+    assert objects(images={**PIXEL, "mask": {"hdu": "DQ", "good": True}}).equals(bad)
+
+
+def test_a_mask_that_leaves_no_pixel_costs_a_run(fails, tiny):
+    with_mask(tiny.folder, value=0)
+    inverted(tiny.folder)
+    fault = fails(images=BEHIND)
+    assert "leaves no pixel of any of 16 objects" in fault.problem
+    assert "good = true" in fault.remedy

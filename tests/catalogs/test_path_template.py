@@ -6,12 +6,15 @@ import contextlib
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
 from catalogs import path_template
 from catalogs.path_template import BadTemplate, columns_of, filled
+from catalogs.same_images import groups, one_of_each
 from tests.catalogs.conftest import everything
 from tests.fuzz import fuzz
 
@@ -96,3 +99,72 @@ def test_a_piece_that_a_value_lacks_is_found_beforehand(fails):
 
 def test_a_column_that_is_not_there_is_named_without_its_format(fails):
     assert fails(images={"path": "{TILL[:1]}.fits"}).column == "TILL"
+
+
+def test_an_asterisk_is_a_name_that_no_column_says(look, tiny):
+    expected = everything(look(), 64)["stamp"]
+    renamed(tiny, "images/EUC_t0-F20EA5_20241018T142710_r.fits")
+    images = {"path": "im*s/EUC_{TILE}-*_{band}.fits", "mask": {"path": "im*s/M-{TILE}-*.fits"}}
+    pixels = fits.getdata(tiny.folder / "images" / "t0_r.fits")
+    fits.writeto(tiny.folder / "images" / "M-t0-7.fits", np.zeros(pixels.shape, np.uint8))
+    release = look(images=images)
+    assert everything(release, 64)["stamp"].equals(expected)
+    assert {name.rsplit("/", 1)[-1] for name in release.images} == {
+        "EUC_t0-F20EA5_20241018T142710_r.fits",
+        "M-t0-7.fits",
+    }
+
+
+def test_an_asterisk_takes_any_of_two_files(fails, tiny):
+    renamed(tiny, "images/t0_v1_r.fits")
+    renamed(tiny, "images/t0_v2_r.fits")
+    fault = fails(images={"path": "images/{TILE}_*_{band}.fits"})
+    assert "2 files fit 'images/t0_*_r.fits', such as t0_v1_r.fits and t0_v2_r.fits" in fault.problem
+
+
+def test_an_asterisk_without_a_file_is_silent(fails):
+    fault = fails(images={"path": "images/{TILE}-*.fits"})
+    assert fault.problem == "this image is missing"
+    assert fault.file.endswith("images/t0-*.fits")
+
+
+def test_a_value_is_a_pattern(fails, tiny):
+    tiny.table["TILE"] = ["t?[0]*"] * 64
+    tiny.write(2)
+    renamed(tiny, "images/t1[0]23_r.fits")
+    assert fails(images={"path": "im*s/{TILE}_{band}.fits"}).problem == "this image is missing"
+
+
+def test_each_object_has_a_tile_of_its_own_for_digits_that_the_path_leaves_out(look, tiny):
+    tiny.table["SEGMENTATION_MAP_ID"] = 102_018_211_000_000 + np.arange(64)
+    tiny.write(2)
+    renamed(tiny, "102018211/r.fits")
+    expected = everything(look(), 64)["stamp"]
+    images = {"path": "{SEGMENTATION_MAP_ID[:9]}/{band}.fits"}
+    release = look(images=images)
+    rows = release.shards[0].table.read(0, 32, ["SEGMENTATION_MAP_ID"])
+    ((values, which),) = groups(rows, [images["path"]])
+    assert (values, which.tolist()) == ({"SEGMENTATION_MAP_ID": 102_018_211_000_000}, list(range(32)))
+    assert everything(release, 64)["stamp"].equals(expected)
+
+
+@pytest.mark.parametrize(
+    ("template", "found"),
+    [
+        ("{A}{B}", [[0], [1], [2], [3]]),
+        ("{A[:2]}", [[0, 1, 3], [2]]),
+        ("{A[:2]}{A[-1]}", [[0, 3], [1], [2]]),
+        ("{A[2]}{band}", [[0, 3], [1, 2]]),
+        ("{A[:2]}{A}", [[0, 3], [1], [2]]),
+        ("{B[:1]}", [[0, 1, 2], [3]]),
+        ("{F}", [[0, 1, 2, 3]]),
+        ("{band}", [[0, 1, 2, 3]]),
+    ],
+)
+def test_rows_are_grouped_by_what_their_images_do_not_say(template, found):
+    rows = pa.table({"A": ["ab1", "ab2", "cd2", "ab1"], "B": [10, 11, 12, 20], "F": [0.5] * 4})
+    assert [which.tolist() for _, which in groups(rows, [template])] == found
+    if columns_of(template):
+        assert one_of_each(rows, [template], []).num_rows == len(found)
+        assert one_of_each(rows, [template], ["A", "B"]).num_rows == 4
+    assert groups(rows.slice(0, 0), [template]) == []

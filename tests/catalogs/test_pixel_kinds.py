@@ -227,3 +227,31 @@ def test_pixels_that_bscale_makes_infinite_come_without_a_warning():
     header = fits.Header([("BITPIX", -32), ("BSCALE", 1e306), ("BZERO", 1.0)])
     found = Scale(header)(np.array([0.0, 1e5, -1e5, np.nan], np.float32))
     np.testing.assert_array_equal(found, [1.0, np.inf, -np.inf, np.nan])
+
+
+@pytest.mark.parametrize("stored", ["floats", "integers", "Rice"])
+def test_asinh_magnitudes_are_taken_for_fluxes(look, tiny, stored):
+    tile = tiny.folder / "images" / "t0_r.fits"
+    flux, header = fits.getdata(tile, header=True)
+    expected = everything(look(), 64)
+    offset, softening = 7.172, 221.886
+    scaled = 2.5 * np.log10(np.e) * np.arcsinh((flux - offset) / (2 * softening))
+    if stored != "floats":
+        header["BSCALE"], header["BZERO"] = 1e-5, 0.1
+        scaled = np.round((scaled - 0.1) / 1e-5).astype(np.int32)
+    cards = {"BSOFTEN": softening, "BOFFSET": offset}
+    if stored == "Rice":
+        plain = fits.CompImageHDU(scaled, header)
+        plain.header.update(cards | {"BSCALE": 1e-5, "BZERO": 0.1})
+        fits.HDUList([fits.PrimaryHDU(), plain]).writeto(tile, overwrite=True)
+    else:
+        plain = fits.PrimaryHDU(scaled, header)
+        plain.header.update(cards | ({} if stored == "floats" else {"BSCALE": 1e-5, "BZERO": 0.1}))
+        plain.writeto(tile, overwrite=True)
+    release = look()
+    assert [note for note in release.notes if "asinh magnitudes (BSOFTEN, BOFFSET)" in note]
+    stamps = [
+        np.stack(found["stamp"].to_numpy(zero_copy_only=False))
+        for found in (expected, everything(release, 64))
+    ]
+    np.testing.assert_allclose(*stamps, atol=0.02)

@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 
 from catalogs import hats_catalog, hats_metadata, identity, parts, storage
-from catalogs.errors import FileChanged
+from catalogs.errors import FileChanged, Refused
 from catalogs.inspect import inspect
 from catalogs.slices import Slice, slices_of
 from catalogs.survey import Survey
@@ -38,6 +38,21 @@ def test_release_on_s3_gives_the_same_objects(bucket, tiny, kind):
         here, there = near.read(piece), far.read(piece)
         assert there.equals(here)
         assert np.isfinite(here["stamp"].combine_chunks().values).all()
+
+
+def test_an_asterisk_in_a_path_on_s3_fits_nothing(bucket, tiny):
+    base = f"{bucket}/star"
+    storage.write(f"{base}/images/t0-2024T12.5Z_r.fits", (tiny.folder / "images" / "t0_r.fits").read_bytes())
+    values = tiny.config(images={"path": f"{base}/images/{{TILE}}-*_{{band}}.fits"})["survey"]
+    far = inspect(Survey.model_validate(values), str(tiny.folder))
+    near = inspect(Survey.model_validate(tiny.config()["survey"]), str(tiny.folder))
+    (piece, *_) = slices_of(near.shards, 10)
+    assert far.read(piece)["stamp"].equals(near.read(piece)["stamp"])
+    values["images"]["path"] = "nowhere://host/{TILE}-*_{band}.fits"
+    with pytest.raises(
+        Refused, match=r"\[survey.images\] path: 'nowhere://host/t0-\*_r.fits' cannot be listed"
+    ):
+        inspect(Survey.model_validate(values), str(tiny.folder))
 
 
 def test_header_of_a_large_shard_on_s3_takes_one_small_request(bucket, monkeypatch):

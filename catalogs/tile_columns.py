@@ -42,16 +42,22 @@ def places_of(templates: Mapping[str, str], bands: Sequence[str]) -> list[Place]
 
 def misfit(templates: Mapping[str, str], layout: str, position: str) -> str | None:
     """What is wrong with globs among the paths of images; None where nothing is."""
-    glob = templates.get("image")
-    if layout != "tiles" or glob is None or not path_template.is_glob(glob):
+    globs = [path for path in templates.values() if path_template.is_glob(path)]
+    if not globs:
         return None
+    named = "name the tile in a column of the catalog instead, such as {TILE}"
+    if layout != "tiles":
+        return f'path = {globs[0]!r} is a glob, which is for layout = "tiles": {named}'
     if position != "sky":
-        named = "name the tile in a column of the catalog instead, such as {TILE}"
-        return f'path = {glob!r} is a glob, whose tiles are found by ra and dec, not by position = "pixel": {named}'
+        return f'path = {globs[0]!r} is a glob, whose tiles are found by ra and dec, not by position = "pixel": {named}'
     for kind, path in templates.items():
-        where = f"[survey.images.{kind}] path = {path!r}"
-        if columns := path_template.columns_of(path):
-            return f"{where} has {{{columns[0]}}}, but path = {glob!r} names no column: write * for it, or the column there too"
+        where = f"[survey.images{'' if kind == 'image' else f'.{kind}'}] path = {path!r}"
         if not path_template.is_glob(path):
-            return f"{where} has no *, but path = {glob!r} has: write * for what differs from tile to tile"
+            columns = path_template.columns_of(path)
+            said = (
+                f"names {{{columns[0]}}}, but {globs[0]!r} does not"
+                if columns
+                else f"has no *, but {globs[0]!r} has"
+            )
+            return f"{where} {said}: either all paths are globs, or all name the columns"
     return None

@@ -180,7 +180,7 @@ def test_a_glob_that_matches_nothing_is_run(tiled):
     ("images", "says"),
     [
         ({"position": "pixel", "pixel_scale": 0.2}, "position = "),
-        ({"path": "tiles/{TILE}*_{band}.fits"}, r"has \* and \{TILE\}"),
+        ({"path": "tiles/{TILE}*_{band}.fits", "mask": {"path": "masks/*_{band}.fits"}}, r"names \{TILE\}"),
         ({"mask": {"path": "masks/{band}.fits"}}, r"has no \*"),
         ({"layout": "extensions", "hdu_column": "N", "pixel_scale": 0.2}, 'is for layout = "tiles"'),
     ],

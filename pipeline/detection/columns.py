@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["KEPT", "as_arrow", "as_numpy", "described", "made_columns"]
+__all__ = ["KEPT", "as_arrow", "as_numpy", "described", "made_columns", "repeated"]
 
 KEPT = ("X_IMAGE", "Y_IMAGE", "MAG_AUTO", "FLUX_RADIUS", "FLAGS as sextractor_flags", "STAR")
 """That a run of the catalog keeps, unless its config says which."""
@@ -86,6 +86,17 @@ def as_arrow(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
     else:
         data = np.ascontiguousarray(values, kind.to_pandas_dtype())
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(data)])
+
+
+def repeated(value: str | int, count: int) -> pa.Array:
+    """One text or integer, so many times; a scalar of Arrow would load pandas too."""
+    if isinstance(value, int):
+        return as_arrow(np.full(count, value), pa.int64())
+    text = value.encode()
+    offsets = np.arange(count + 1, dtype=np.int32) * np.int32(len(text))
+    return pa.Array.from_buffers(
+        pa.string(), count, [None, pa.py_buffer(offsets), pa.py_buffer(text * count)]
+    )
 
 
 def as_numpy(values: pa.ChunkedArray) -> NDArray[Any]:

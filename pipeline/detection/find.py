@@ -18,7 +18,7 @@ from catalogs.sky import pixel_to_sky
 from catalogs.tile_pixels import open_tile, read_tile
 from kernels.detection import BandSum, NoNoise, TooCrowded, flatten, photometry, sources
 from kernels.point_sources import are_points, point_radius
-from pipeline.detection.columns import ID, SKY, as_arrow, described, made_columns
+from pipeline.detection.columns import ID, SKY, as_arrow, described, made_columns, repeated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +67,7 @@ def _find(tile: int, job: Job) -> dict[str, Any]:
         columns["ALPHA_J2000"], columns["DELTA_J2000"] = pixel_to_sky(header.wcs, x, y)
     count = len(columns["X_IMAGE"])
     arrays = [as_arrow(np.asarray(columns[name]), schema.field(name).type) for name in names]
-    arrays += [pa.repeat(pa.scalar(value, schema.field(name).type), count) for name, value in values.items()]
+    arrays += [repeated(value, count) for value in values.values()]
     about = {
         "fingerprint": job.fingerprint,
         "shape": list(header.shape),

@@ -73,10 +73,11 @@ def inspect(
     look_at_records(release)
     release, tile_versions = with_tiles(release)
     rows = look_at_rows(release)
-    files = [*image_urls(release, rows.paths), *psf_urls(release, rows.psfs)]
+    paths = None if rows.paths is None else rows.paths.to_pylist()
+    files = [*image_urls(release, paths), *psf_urls(release, rows.psfs)]
     versions = identities(files, survey.identify)  # before the files are opened
     versions |= {url: tile_versions[url] for url in files if url in tile_versions}
-    scale, image_notes = look_at_images(release, rows.paths)
+    scale, image_notes = look_at_images(release, paths)
     release = replace(release, pixel_scale=scale)
     values, psf_notes = look_at_psfs(release, rows.psfs)
     look_at_masks(release)

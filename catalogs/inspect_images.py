@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,11 +15,11 @@ from catalogs.pixels import SOFTENING
 from catalogs.planes import path_of, plane_path
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from catalogs.release import Release
     from catalogs.survey import Images
 
+Paths = Sequence[Mapping[str, object]]
+"""Distinct values of the columns in the path template."""
 Files = tuple[tuple[str, str], ...]
 SHOWN = 20
 SAME_SCALE = 0.01
@@ -28,13 +28,13 @@ ASINH = "pixels are asinh magnitudes (BSOFTEN, BOFFSET): they are brought back t
 WITHOUT_WCS = 'Use [survey.images] position = "pixel" and give pixel_scale, or mend the header'
 
 
-def look_at_images(release: Release, paths: pa.Table | None) -> tuple[float | None, list[str]]:
+def look_at_images(release: Release, paths: Paths | None) -> tuple[float | None, list[str]]:
     """Check the images, and find their pixel scale and what is doubtful in their headers.
 
     Parameters
     ----------
     release : Release
-    paths : pa.Table or None
+    paths : sequence of mapping, or None
         Distinct values of the columns in the path template; None when the rows were not looked at.
 
     Returns
@@ -63,7 +63,7 @@ def look_at_images(release: Release, paths: pa.Table | None) -> tuple[float | No
     return _look_at_tiles(release, rows, scale)
 
 
-def image_urls(release: Release, paths: pa.Table | None) -> list[str]:
+def image_urls(release: Release, paths: Paths | None) -> list[str]:
     """Every image file that the release needs; none where that is not known or there are none. `paths` as in `image_faults`."""
     layout = release.survey.images
     rows = _named(layout, paths) or []
@@ -71,12 +71,12 @@ def image_urls(release: Release, paths: pa.Table | None) -> list[str]:
     return sorted({url for files in found for _, url in files})
 
 
-def _named(layout: Images, paths: pa.Table | None) -> list[dict[str, object]] | None:
+def _named(layout: Images, paths: Paths | None) -> list[Mapping[str, object]] | None:
     """What fills the path template, once for each image or HDU; None where there are no files, or nobody knows which."""
     unknown = layout.path_columns or layout.layout == "extensions"
     if layout.layout in {"column", "struct"} or (paths is None and unknown):
         return None
-    return [{}] if paths is None else paths.to_pylist()
+    return [{}] if paths is None else list(paths)
 
 
 def _raise_if_any(faults: list[Fault]) -> None:
@@ -87,7 +87,7 @@ def _raise_if_any(faults: list[Fault]) -> None:
         raise Refused(faults)
 
 
-def _files(release: Release, row: dict[str, object]) -> list[Files | Fault]:
+def _files(release: Release, row: Mapping[str, object]) -> list[Files | Fault]:
     """Where the images of a row and their planes lie: for each band, pairs of `image`, `mask`, `weight` or `segmentation` and a url."""
     layout, files = release.survey.images, list[Files | Fault]()
     for band in layout.bands:
@@ -112,7 +112,7 @@ class _Tile:
 
 
 def _look_at_tiles(
-    release: Release, rows: list[dict[str, object]], scale: float | None
+    release: Release, rows: list[Mapping[str, object]], scale: float | None
 ) -> tuple[float | None, list[str]]:
     layout = release.survey.images
     named = {files for row in rows for files in _files(release, row)}

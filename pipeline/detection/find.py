@@ -18,7 +18,7 @@ from catalogs.sky import pixel_to_sky
 from catalogs.tile_pixels import open_tile, read_tile
 from kernels.detection import BandSum, NoNoise, TooCrowded, flatten, photometry, sources
 from kernels.point_sources import are_points, point_radius
-from pipeline.detection.columns import ID, SKY, described, made_columns
+from pipeline.detection.columns import ID, SKY, as_arrow, described, made_columns, repeated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,10 +66,8 @@ def _find(tile: int, job: Job) -> dict[str, Any]:
         x, y = (np.asarray(columns[name], np.float64) - 1.0 for name in ("X_IMAGE", "Y_IMAGE"))
         columns["ALPHA_J2000"], columns["DELTA_J2000"] = pixel_to_sky(header.wcs, x, y)
     count = len(columns["X_IMAGE"])
-    arrays = [
-        pa.array(np.asarray(columns[name]), from_pandas=False).cast(schema.field(name).type) for name in names
-    ]
-    arrays += [pa.array([value] * count, schema.field(name).type) for name, value in values.items()]
+    arrays = [as_arrow(np.asarray(columns[name]), schema.field(name).type) for name in names]
+    arrays += [repeated(value, count) for value in values.values()]
     about = {
         "fingerprint": job.fingerprint,
         "shape": list(header.shape),
@@ -77,7 +75,7 @@ def _find(tile: int, job: Job) -> dict[str, Any]:
         "star_radius": None if np.isnan(star) else star,
         "notes": notes,
     }
-    table = pa.table(arrays, schema=schema.with_metadata({META: json.dumps(about).encode()}))
+    table = pa.Table.from_arrays(arrays, schema=schema.with_metadata({META: json.dumps(about).encode()}))
     file = BytesIO()
     pq.write_table(table, file, compression="zstd")
     storage.write(job.part(tile), file.getvalue())

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from scipy.spatial import cKDTree
 
 from catalogs.sky import pixel_to_sky, sky_to_pixel, unit_vectors
 from catalogs.storage import reading
 from catalogs.tile_pixels import open_tile
-from pipeline.detection.columns import SKY
+from pipeline.detection.columns import SKY, as_numpy
 from pipeline.detection.find import CELL, META
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.spatial import cKDTree
 
     from catalogs.image_header import ImageHeader
     from pipeline.detection.job import Job
@@ -53,7 +53,7 @@ def neighbours(circles: list[tuple[float, float, float]]) -> list[tuple[int, ...
     ra, dec, radius = (np.array(values) for values in zip(*circles, strict=True))
     vectors = unit_vectors(ra, dec)
     reach = 2 * np.sin(np.radians(np.minimum(radius + radius.max(), 180.0)) / 2)
-    near = cKDTree(vectors).query_ball_point(vectors, reach)
+    near = _tree(vectors).query_ball_point(vectors, reach)
     found = []
     for i, others in enumerate(near):
         apart = np.degrees(
@@ -86,10 +86,8 @@ class _Tile:
         self.number, self._match = number, job.detect.match
         self._header = open_tile(job.layout, job.tiles[number], job.bands[0], job.folder)
         with reading(job.part(number), None) as stream:
-            part = pq.read_table(stream, columns=[*SKY, "X_IMAGE", "Y_IMAGE"])
-        self.ra, self.dec, self.x, self.y = (
-            np.asarray(part[name], np.float64) for name in (*SKY, "X_IMAGE", "Y_IMAGE")
-        )
+            part = pq.ParquetFile(stream).read([*SKY, "X_IMAGE", "Y_IMAGE"])
+        self.ra, self.dec, self.x, self.y = (as_numpy(part[name]) for name in (*SKY, "X_IMAGE", "Y_IMAGE"))
         about = json.loads((part.schema.metadata or {})[META])
         self._cells = _cells(about["cells"])
         self.depth = _depth(self._header, self.x - 1, self.y - 1)
@@ -127,8 +125,8 @@ class _Tile:
             return none
         ours, theirs = unit_vectors(self.ra, self.dec), unit_vectors(other.ra, other.dec)
         limit = 2 * np.sin(np.radians(self._match / 3600) / 2)
-        apart, nearest = cKDTree(theirs).query(ours, distance_upper_bound=limit)
-        _, back = cKDTree(ours).query(theirs)
+        apart, nearest = _tree(theirs).query(ours, distance_upper_bound=limit)
+        _, back = _tree(ours).query(theirs)
         close = np.isfinite(apart)
         mutual = close & (back[np.where(close, nearest, 0)] == np.arange(len(ours)))
         return np.where(mutual, nearest, none)
@@ -145,3 +143,9 @@ def _depth(header: ImageHeader, x: Floats, y: Floats) -> Floats:
     high, wide = header.shape
     inside = np.minimum(np.minimum(x, wide - 1 - x), np.minimum(y, high - 1 - y)) + 0.5
     return np.asarray(inside * (header.pixel_scale or 1.0))
+
+
+def _tree(vectors: Floats) -> cKDTree:
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - separate tiles need not wait for it
+
+    return cKDTree(vectors)

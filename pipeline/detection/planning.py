@@ -78,7 +78,7 @@ def planned(path: Path, out: str) -> Planned:
     except NoTiles as error:
         raise Refused([Fault(str(path), str(error), error.remedy, key="survey.images.path")]) from error
     release = Release(config.survey, folder, (), pa.schema([]), {}, None, None)
-    paths = pa.Table.from_pylist(tiles) if tiles[0] else None
+    paths = tiles if tiles[0] else None
     versions = identities(image_urls(release, paths), config.survey.identify)
     scale, image_notes = look_at_images(release, paths)
     sky = _look_at_shapes(config, tiles, folder)

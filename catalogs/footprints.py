@@ -156,19 +156,19 @@ class Footprints:
     """(n,) inverse variance of a typical pixel; all NaN where there are no weight maps."""
 
     @classmethod
-    def of(cls, outlines: list[Outline], depth: Floats) -> Footprints:
-        """Put the outlines of tiles together."""
-        most = max(len(each.corners) for each in outlines)
+    def of(cls, shapes: list[Outline], depth: Floats) -> Footprints:
+        """Put the shapes of tiles together."""
+        most = max(len(each.corners) for each in shapes)
         # a vertex that stands again adds an edge of no length
         corners = [
             np.concatenate([each.corners, np.repeat(each.corners[-1:], most - len(each.corners), axis=0)])
-            for each in outlines
+            for each in shapes
         ]
         return cls(
-            np.stack([each.axes for each in outlines]),
+            np.stack([each.axes for each in shapes]),
             np.stack(corners),
-            np.array([each.reach for each in outlines]),
-            np.array([each.scale for each in outlines]),
+            np.array([each.reach for each in shapes]),
+            np.array([each.scale for each in shapes]),
             depth,
         )
 

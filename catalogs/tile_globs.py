@@ -63,7 +63,7 @@ def tiles_of(layout: Images, found: Files) -> tuple[list[dict[str, str]], list[O
     -------
     tiles : list of dict
         URLs by the columns of `catalogs.tile_columns`.
-    outlines : list of Outline
+    shapes : list of Outline
 
     Raises
     ------
@@ -72,7 +72,7 @@ def tiles_of(layout: Images, found: Files) -> tuple[list[dict[str, str]], list[O
     """
     first, *others = found
     tiles = [{first.column: url} for url in found[first].values()]
-    shapes = _outlines(list(found[first].values()), layout.hdu)
+    shapes = _shapes(list(found[first].values()), layout.hdu)
     faults = list[Fault]()
     for place in others:
         hdu = layout.hdu if place.kind == "image" else layout.planes[place.kind].hdu
@@ -84,7 +84,7 @@ def tiles_of(layout: Images, found: Files) -> tuple[list[dict[str, str]], list[O
     return tiles, shapes
 
 
-def _outlines(urls: Sequence[str], hdu: int | str | None) -> list[Outline]:
+def _shapes(urls: Sequence[str], hdu: int | str | None) -> list[Outline]:
     """The footprints of images.
 
     Raises
@@ -141,7 +141,7 @@ def _partners(
         twins, some = _by_footprint(
             [shapes[i] for i in alone],
             [urls[i] for i in alone],
-            dict(zip(left, _outlines(left, hdu), strict=True)),
+            dict(zip(left, _shapes(left, hdu), strict=True)),
             place,
         )
         faults += some

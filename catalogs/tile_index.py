@@ -84,13 +84,13 @@ def find_tiles(survey: Survey, folder: str) -> tuple[TileIndex, dict[str, str]]:
     """
     found = files_at(survey.images, folder)
     versions = identities([url for files in found.values() for url in files.values()], survey.identify)
-    tiles, outlines = tiles_of(survey.images, found)
+    tiles, shapes = tiles_of(survey.images, found)
     rows = [{column: name_of(url, folder) for column, url in tile.items()} for tile in tiles]
     files = pa.Table.from_pylist(rows)
     depth = np.full(len(tiles), np.nan)
     if survey.images.weight is not None:
         depth = np.array(parallel(lambda row: _depth(survey.images, row, folder), rows))
-    return TileIndex(files, Footprints.of(outlines, depth)), versions
+    return TileIndex(files, Footprints.of(shapes, depth)), versions
 
 
 def _depth(layout: Images, values: Mapping[str, str], folder: str) -> float:

@@ -70,6 +70,9 @@ def notes(config: Config, release: Release, network: Modalities | None) -> list[
         without += [f"{column} of {each.name}" for column in each.columns if column not in groups[each.name]]
     without += [f"band {band}" for band in network.stamps.bands if band not in given.stamps.bands]
     found = [f"Encoded without {', '.join(without)}: the network was trained with more."] if without else []
+    here, there = release.pixel_scale, network.stamps.pixel_scale
+    if here is not None and there is not None and not np.isclose(here, there, rtol=0.01):
+        found.append(f"Stamps have {here:.4g} arcsec a pixel, the network was trained with {there:.4g}.")
     for name, column, theirs in _compared(config, network):
         ours = unit_of(release.columns, column)
         if ours != theirs and (_unit(ours) is None or _unit(theirs) is None):

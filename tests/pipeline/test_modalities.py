@@ -222,6 +222,15 @@ def test_column_in_a_unit_that_is_not_known(catalog, config, refused, unit: str 
     )
 
 
+def test_stamps_of_another_scale_are_encoded_without_a_word(catalog, config) -> None:
+    made = config(BOTH)
+    finer = replace(NETWORK, stamps=replace(NETWORK.stamps, pixel_scale=0.1))
+    said = "Stamps have 0.2 arcsec a pixel, the network was trained with 0.1."
+    assert said in notes(made, look(catalog, made), finer)
+    same = replace(NETWORK, stamps=replace(NETWORK.stamps, pixel_scale=0.2001))
+    assert not any("arcsec a pixel" in note for note in notes(made, look(catalog, made), same))
+
+
 @pytest.fixture
 def plan(catalog, config) -> Callable[..., Plan]:
     """Plans with the weights of an untrained network."""

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from kernels.compiled import compiled
 from kernels.elementary import atan2, hypot
 from kernels.measure.least_squares import Limits, Normal
 from kernels.measure.nested_bins import SIDE, nested, outer_grids
 from kernels.measure.nested_search import CHI2, CONVERGED, FLUX, LEVEL, TOTAL, search
 from kernels.measure.profile_points import scales
 from kernels.measure.profile_waves import FAR, IMAGES, coefficients, scratch, waves_to
-from kernels.measure.psf import PSF
 from kernels.measure.sersic import SersicFit
 from kernels.measure.sersic_errors import errors_of
-from kernels.measure.sersic_transform import NODES, TERMS
+from kernels.measure.sersic_transform import TERMS
 from kernels.measure.transfer import PIXEL_REACH
 
 if TYPE_CHECKING:
@@ -28,12 +25,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kernels.measure.profile_waves import Waves
+    from kernels.measure.psf import PSF
 
 __all__ = ["fit_nested"]
 
-_FEWEST = 16  # bins
 _SHRINK = 0.8  # of the first radius, which the PSF has widened
-_LANES = 16
+_LANES, _BATCH = 16, 64  # numbers that are added up side by side; stamps at a time
 _LADDER = 0.8  # from one reach of waves to the next
 
 
@@ -84,37 +81,38 @@ def fit_nested(
     low, high = limits.low.numpy(), limits.high.numpy()
     low[:, :2], high[:, :2] = begin[:, :2] - span[:, None] / 4, begin[:, :2] + span[:, None] / 4
     high[:, 2] = np.log(span)
-    answer, squares = np.full((n, 12), np.nan), np.zeros((n, 7, 7))
-    means = np.zeros((n, 7))
+    answer, squares, means = np.full((n, 12), np.nan), np.zeros((n, 7, 7)), np.zeros((n, 7))
     sigma = noise.double().numpy() / factors
     electrons = np.zeros(n) if gain is None else gain * factors.astype(float) ** 2
-    for reach, rows in _alike(psfs, factors, possible):
-        near, places, far = _responses(psfs, factors, grids, rows, reach)
-        grid = waves_to(reach)
-        _fits(
-            images.numpy(),
-            masked.numpy(),
-            np.zeros((0, 1, 1), np.float32) if weights is None else weights.numpy(),
-            np.array(rows),
-            frames,
-            size.double().numpy(),
-            grids,
-            begin,
-            np.stack([low, high], axis=1),
-            sigma,
-            electrons,
-            sky_pixels,
-            (coefficients(), scales()),
-            _arrays(grid),
-            near,
-            _arrays(waves_to(FAR)),
-            far,
-            places,
-            _room(grid),
-            answer,
-            squares,
-            means,
-        )
+    known = np.ones((1, 1, 1), np.float32) if weights is None else weights.numpy()
+    for reach, alike in _alike(psfs, factors, possible):
+        waves = (waves_to(reach), waves_to(FAR))
+        for first in range(0, len(alike), _BATCH):
+            rows = np.array(alike[first : first + _BATCH])
+            bins = _bins(len(rows), int(grids[rows].max()))
+            nested(images.numpy(), masked.numpy(), known, rows, frames, size.double().numpy(), grids, *bins)
+            scale = bins[-1][:, 1]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                photons = scale / (sigma[rows] ** 2 * electrons[rows])
+            photons = np.where(np.isfinite(photons), photons, 0.0)
+            found = np.full((len(rows), 11), np.nan), np.zeros((len(rows), 7, 7)), np.zeros((len(rows), 7))
+            near, far, places = _responses(psfs, factors, grids, rows, reach)
+            search(
+                *bins,
+                begin[rows],
+                np.stack([low[rows], high[rows]], axis=1),
+                sky_pixels / factors[rows] ** 2.0,
+                photons,
+                grids[rows],
+                (coefficients(), scales()),
+                tuple(one.arrays for one in waves),
+                (near, far),
+                places,
+                _room(*waves),
+                *found,
+            )
+            answer[rows, :11], squares[rows], means[rows] = found
+            answer[rows, 11] = scale
     return _found(answer, squares, means, frames, sigma, low, high)
 
 
@@ -147,79 +145,55 @@ def _alike(
 
 
 def _responses(
-    psfs: Sequence[PSF | None], factors: NDArray[np.int64], grids: NDArray[np.int64], rows: list[int], reach: float
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
-    """What PSFs leave of waves: in the middle, and around it; and for each stamp which of them are its own (n, 1 + grids)."""
+    psfs: Sequence[PSF | None],
+    factors: NDArray[np.int64],
+    grids: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    reach: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """What PSFs leave of waves in the middle, and around it; and which of them are each stamp's (n, 1 + grids)."""
     near: dict[tuple[int, int], int] = {}
     far: dict[tuple[int, int], int] = {}
-    found: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
-    places = np.zeros((len(psfs), 1 + int(grids.max(initial=0))), np.int64)
-    for row in rows:
+    found: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [_response(None, 1, FAR, True)])
+    places = np.zeros((len(rows), 1 + int(grids[rows].max())), np.int64)
+    for place, row in enumerate(rows.tolist()):
         psf = psfs[row]
         for order in range(int(grids[row]) + 1):
-            known, images = (near, found[0]) if order == 0 else (far, found[1])
+            known, images = (far, found[1]) if order else (near, found[0])
             key = (id(psf), int(factors[row]) << order)
             if key not in known:
                 known[key] = len(images)
                 images.append(_response(psf, key[1], FAR if order else reach, order > 0))
-            places[row, order] = known[key]
-    blank = np.zeros((1, 1, 1), np.float32)
-    return np.stack(found[0]), places, np.stack(found[1] or [blank[0][None]])
+            places[place, order] = known[key]
+    return np.stack(found[0]), np.stack(found[1]), places
 
 
 @functools.lru_cache(maxsize=256)
-def _response(psf: PSF | None, factor: int, reach: float, far: bool) -> NDArray[np.float32]:  # noqa: FBT001
+def _response(psf: PSF | None, factor: int, reach: float, far: bool) -> NDArray[np.float32]:
     return waves_to(reach).response(None if psf is None else psf.image, factor, far=far)
 
 
-def _arrays(grid: Waves) -> tuple[Any, ...]:
-    return grid.kx, grid.ky, grid.along_x, grid.slope_x, grid.along_y, grid.slope_y
+def _bins(count: int, grids: int) -> tuple[NDArray[Any], ...]:
+    """What `nested` fills in for so many stamps."""
+    most = -(-SIDE * SIDE * (1 + grids) // _LANES) * _LANES
+    light, weight = np.zeros((2, count, most), np.float32)
+    place, where = np.zeros((count, most, 2)), np.zeros((count, most, 2), np.int64)
+    return light, weight, place, where, np.zeros((count, 2))
 
 
-def _room(grid: Waves) -> tuple[Any, ...]:
-    """Where a model is made."""
-    values, images = np.zeros((5, NODES), np.float32), np.zeros((IMAGES, SIDE, SIDE), np.float32)
-    return (np.zeros((2, TERMS)), *scratch(grid, waves_to(FAR)), values, images)
-
-
-@compiled
-def _fits(
-    images: Any, masked: Any, weights: Any, rows: Any, frames: Any, size: Any, grids: Any, begin: Any, limits: Any, sigma: Any, electrons: Any,
-    sky_pixels: float, tables: Any, grid: Any, near: Any, far: Any, responses: Any, places: Any, room: Any, answer: Any, squares: Any, means: Any,
-) -> None:
-    """Fill in the answers (n, 12) of some stamps: see `search`, and behind them the light's scale."""
-    most = SIDE * SIDE * (1 + grids.max()) + _LANES
-    light, weight, place = np.zeros(most, np.float32), np.zeros(most, np.float32), np.zeros((most, 5))
-    models, other = np.ones((8, most), np.float32), np.ones((8, most), np.float32)
-    around, left, row = np.zeros(most, np.float32), np.zeros(most, np.float32), np.zeros(most, np.float32)
-    bins = (models, other, around, left, row, np.zeros(_LANES, np.float32), np.zeros((6, 6)), np.zeros((7, 6)))
-    none = np.zeros((0, 0), np.float32)
-    for i in rows:
-        known = none if weights.shape[0] == 0 else weights[i]
-        count = nested(images[i], masked[i], known, frames[i], size[i], grids[i], light, weight, place)
-        scale, used = 0.0, 0
-        for k in range(count):
-            if weight[k] > 0:
-                scale = max(scale, abs(light[k]))
-                used += 1
-        if used < _FEWEST or not scale > 0:
-            continue
-        for k in range(count):
-            light[k] /= scale
-        photons = 0.0
-        if electrons[i] > 0 and sigma[i] > 0:
-            photons = scale / (sigma[i] * sigma[i] * electrons[i])
-        sky = sky_pixels / (frames[i, 2] * frames[i, 2])
-        search(
-            light, weight, place, count, begin[i], limits[i], sky, photons, grids[i], tables, grid, near[places[i, 0]], far, responses, places[i, 1:],
-            room, bins, answer[i, :11], squares[i], means[i],
-        )
-        answer[i, 11] = scale
+def _room(*waves: Waves) -> tuple[Any, ...]:
+    """Where models are made."""
+    return np.zeros((2, TERMS)), np.zeros((IMAGES, SIDE, SIDE), np.float32), *(scratch(one) for one in waves)
 
 
 def _found(
-    answer: NDArray[np.float64], squares: NDArray[np.float64], means: NDArray[np.float64], frames: NDArray[np.int64], sigma: NDArray[np.float64],
-    low: NDArray[np.float64], high: NDArray[np.float64],
+    answer: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    means: NDArray[np.float64],
+    frames: NDArray[np.int64],
+    sigma: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
 ) -> SersicFit:
     """Fits in pixels and image units."""
     values = torch.from_numpy(answer)
@@ -248,6 +222,7 @@ def _found(
     found["r_e_error"] = found["r_e_error"] * factor
     found["flux_error"] = found["flux_error"] * factor**2
     found = {
-        name: torch.where(lit.view(-1, *[1] * (values.ndim - 1)), values, torch.nan) for name, values in found.items()
+        name: torch.where(lit.view(-1, *[1] * (values.ndim - 1)), values, torch.nan)
+        for name, values in found.items()
     }
     return SersicFit(**found, converged=converged, at_limit=at_limit)

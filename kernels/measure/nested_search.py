@@ -30,46 +30,72 @@ _MOVED = 0.02  # since the means around were seen through the PSF: farther, and 
 
 @compiled
 def _render(
-    shape: Any, slopes: bool, count: int, place: Any, around: Any, tables: Any, grid: Any, response: Any, room: Any, models: Any
+    shape: Any,
+    slopes: bool,
+    first: int,
+    last: int,
+    count: int,
+    place: Any,
+    where: Any,
+    around: Any,
+    tables: Any,
+    waves: Any,
+    responses: Any,
+    rows: Any,
+    room: Any,
+    models: Any,
 ) -> None:
-    """Fill in models (7, bins): in the middle by waves, around it at the points, plus what pixels and PSF add there (bins,)."""
+    """Fill in models (7, bins): in the middle by waves, around it at the points, plus what pixels and PSF add there (bins,).
+
+    With a first grid of 0 and a last one of 0; from the first around the middle on, what they add is found anew.
+    """
     table, scale = tables
-    chebyshev, filtered, summed, values, images = room
+    chebyshev, images = room[0], room[1]
     polynomials(shape[3], chebyshev)
-    by_waves(
-        shape, 0, chebyshev, table, grid[0], grid[1], response, grid[2], grid[3], grid[4], grid[5], slopes, filtered, summed, values, images
-    )
-    for image in range(7 if slopes else 1):
-        models[image, :_INNER] = images[image].reshape(_INNER)
     at_points(shape, chebyshev, scale, place, _INNER, count, slopes, models)
-    for k in range(_INNER, count):
-        models[0, k] += around[k]
-
-
-@compiled
-def _see(
-    shape: Any, grids: int, count: int, place: Any, tables: Any, far: Any, responses: Any, rows: Any, room: Any, around: Any, models: Any
-) -> None:
-    """Fill in what pixels and PSF add to a profile around the middle, and the profile with it."""
-    table, scale = tables
-    chebyshev, filtered, summed, values, images = room
-    polynomials(shape[3], chebyshev)
-    at_points(shape, chebyshev, scale, place, _INNER, count, False, models)
-    seen = images[0].reshape(_INNER)
-    first = _INNER
-    for grid in range(1, grids + 1):
+    k = _INNER
+    for grid in range(first, last + 1):
+        on = waves[0] if grid == 0 else waves[1]
+        response = responses[0][rows[0]] if grid == 0 else responses[1][rows[grid]]
         by_waves(
-            shape, grid, chebyshev, table, far[0], far[1], responses[rows[grid - 1]], far[2], far[3], far[4], far[5], False, filtered, summed, values, images
+            shape, grid, chebyshev, table, on, response, slopes, room[2] if grid == 0 else room[3], images
         )
-        while first < count and place[first, 3] == grid:
-            light = seen[int(place[first, 4])]
-            around[first] = light - models[0, first]
-            models[0, first] = light
-            first += 1
+        if grid == 0:
+            for image in range(7 if slopes else 1):
+                for one in range(_INNER):
+                    models[image, one] = images[image, one // SIDE, one % SIDE]
+            for one in range(_INNER, count):
+                models[0, one] += around[one]
+            continue
+        area = np.float32(1.0 / (1 << (2 * grid)))
+        while k < count and where[k, 0] == grid:
+            seen = images[0, where[k, 1] // SIDE, where[k, 1] % SIDE] * area
+            around[k] = seen - models[0, k]
+            models[0, k] = seen
+            k += 1
 
 
 @compiled
-def _compare(model: Any, light: Any, weight: Any, count: int, total: float, level: float, known: float, left: Any) -> tuple[float, float, float]:
+def _copy(one: Any, other: Any, count: int) -> None:
+    for k in range(count):
+        other[k] = one[k]
+
+
+@compiled
+def _level(light: Any, weight: Any, known: float) -> tuple[float, float]:
+    """Weight of all pixels, and that of the sky's level with them, and their mean."""
+    total, level = known, 0.0
+    for k in range(light.size):
+        total += weight[k]
+        level += weight[k] * light[k]
+    total = max(total, 1e-30)
+    return total, level / total
+
+
+@compiled
+def _compare(
+    model: Any, light: Any, weight: Any, count: int, total: float, level: float, known: float, left: Any
+) -> tuple[float, float, float]:
     """Flux, sky and chi-squared of a model (bins,) of unit flux; fills in what is left (bins,), times its weight."""
     first, second, across = 0.0, 0.0, 0.0
     for k in range(count):
@@ -91,7 +117,8 @@ def _compare(model: Any, light: Any, weight: Any, count: int, total: float, leve
 @compiled
 def _dot(one: Any, other: Any, lanes: Any) -> float:
     """Sum of products of numbers (k, lanes), each lane for itself, so that no compiler chooses the order."""
-    lanes[:] = 0
+    for lane in range(lanes.size):
+        lanes[lane] = 0
     for k in range(len(one)):
         a, b = one[k], other[k]
         for lane in range(lanes.size):
@@ -103,7 +130,17 @@ def _dot(one: Any, other: Any, lanes: Any) -> float:
 
 
 @compiled
-def _normal(models: Any, weight: Any, left: Any, total: float, row: Any, lanes: Any, squares: Any, means: Any, pull: Any) -> None:
+def _normal(
+    models: Any,
+    weight: Any,
+    left: Any,
+    total: float,
+    row: Any,
+    lanes: Any,
+    squares: Any,
+    means: Any,
+    pull: Any,
+) -> None:
     """Fill in the normal equations, see `kernels.measure.least_squares.Normal`, and the pull (6,) of what is left for a flux of one."""
     size, bins = weight.size, weight.size // _LANES
     flat, ones = row.reshape(bins, _LANES), models[7][:size].reshape(bins, _LANES)
@@ -171,112 +208,186 @@ def _within(shape: Any, limits: Any) -> None:
 
 @compiled
 def search(
-    light: Any, weight: Any, place: Any, count: int, start: Any, limits: Any, known: float, photons: float, grids: int,
-    tables: Any, grid: Any, response: Any, far: Any, responses: Any, rows: Any, room: Any, bins: Any, answer: Any, squares: Any, means: Any,
+    light: Any,
+    weight: Any,
+    place: Any,
+    where: Any,
+    counts: Any,
+    start: Any,
+    limits: Any,
+    known: Any,
+    photons: Any,
+    grids: Any,
+    tables: Any,
+    waves: Any,
+    responses: Any,
+    rows: Any,
+    room: Any,
+    answer: Any,
+    squares: Any,
+    means: Any,
 ) -> None:
-    """Fit one profile: fill in the answer (11,) and the normal equations where it ended.
+    """Fit profiles: fill in the answers (k, 11) and the normal equations where they ended.
 
-    As `kernels.measure.sersic.fit` does it, but for where its slopes are from: what pixels and PSF make of a profile is summed up from waves in the middle at every
-    step, and around it, where they change little, added to the profile at the bins' middles as it was for a shape close by.
+    As `kernels.measure.sersic.fit` does it, but for where slopes are from: what pixels and PSF make of a profile is summed up from waves in the middle at every
+    step, and around it, where they change little, added to the profile at the bins' middles as it was for a shape close by. One long loop: each function that calls
+    the sums over waves compiles them once more.
 
     Parameters
     ----------
-    light, weight : (bins,) float32 arrays
-        Of whole lanes; what is behind the last bin has no weight.
-    place : (bins, 5) float64 array
-        See `kernels.measure.nested_bins.nested`.
-    count : int
-        Bins.
-    start : (6,) float64 array
-        Shape, see `kernels.measure.profiles.Camera.render`; that of the index is looked for.
-    limits : (2, 4) float64 array
-        Least and most of its first four.
-    known : float
+    light, weight, place, where, counts
+        See `kernels.measure.nested_bins.nested`; whole lanes.
+    start : (k, 6) float64 array
+        Shapes, see `kernels.measure.profiles.Camera.render`, in innermost bins; indices are looked for.
+    limits : (k, 2, 4) float64 array
+        Least and most of the first four.
+    known : (k,) float64 array
         See `kernels.measure.sersic.fit`, in innermost bins.
-    photons : float
+    photons : (k,) float64 array
         Variance of the light's photons over that of the sky, per unit of light in an innermost bin of weight one; 0 for none.
+    grids : (k,) int64 array
+        Around the innermost one.
+    tables, waves, responses, room
+        What profiles are made of; waves and responses in the middle, and around it.
+    rows : (k, 1 + grids) int64 array
+        Which responses are each stamp's.
     """
-    models, other, around, left, row, lanes, matrix, vectors = bins
-    shape, tried, best_shape, seen_at = vectors[0], vectors[1], vectors[2], vectors[3]
-    slope, pull, move = vectors[4], vectors[5], vectors[6]
-    around[:] = 0
-    padded = -(-count // _LANES) * _LANES
-    for k in range(count, padded):
-        light[k], weight[k], left[k] = 0, 0, 0
-        models[:, k], other[:, k] = 0, 0
-    used, total, level, freedom = weight[:padded], known, 0.0, -_FREE
-    for k in range(count):
-        total += weight[k]
-        level += weight[k] * light[k]
-        freedom += weight[k] > 0
-    total, freedom = max(total, 1e-30), max(freedom, 1)
-    level /= total
-    # which index leaves least
-    least = np.inf
-    best_shape[:6] = start
-    for n in _STARTS:
-        tried[:6] = start
-        tried[3] = n
-        _within(tried, limits)
-        _render(tried, False, count, place, around, tables, grid, response, room, models)
-        flux, sky, chi2 = _compare(models[0], light, weight, count, total, level, known, left)
-        if flux > 0 and chi2 < least:
-            least, best_shape[:6] = chi2, tried[:6]
-    shape[:6] = best_shape[:6]
-    _within(shape, limits)
-    _render(shape, True, count, place, around, tables, grid, response, room, models)
-    damping, converged = 1e-2, False
-    for look in range(_LOOKS):
-        if grids > 0:
-            _see(shape, grids, count, place, tables, far, responses, rows, room, around, models)
-        seen_at[:6] = shape[:6]
-        if look == 1 and photons > 0:
-            flux, sky, chi2 = _compare(models[0], light, weight, count, total, level, known, left)
-            total, level = known, 0.0
-            for k in range(count):
-                more = max(models[0, k] * flux, 0.0) * photons * weight[k] / place[k, 2]
-                weight[k] = weight[k] / (1 + more)
-                total += weight[k]
-                level += weight[k] * light[k]
-            total = max(total, 1e-30)
-            level /= total
-        rough = _ROUGH if look == 0 else 1.0
-        flux, sky, chi2 = _compare(models[0], light, weight, count, total, level, known, left)
-        rests = False
-        for _ in range(_STEPS):
-            _normal(models, used, left[:padded], total, row[:padded], lanes, squares, means, pull)
-            for k in range(6):
-                slope[k] = pull[k] * flux
-                if k < 4 and ((shape[k] <= limits[0, k] and slope[k] < 0) or (shape[k] >= limits[1, k] and slope[k] > 0)):
-                    slope[k] = 0
-            _step(squares, flux, slope, damping, matrix, move)
-            tried[:6] = shape[:6] + move[:6]
-            _within(tried, limits)
-            small, gain = True, 0.0
-            for k in range(6):
-                small = small and abs(tried[k] - shape[k]) < _STILL * rough
-                gain += slope[k] * move[k]
-            rests = (small or gain < _LEVEL * rough * chi2 / freedom) and damping <= 1
-            _render(tried, not rests, count, place, around, tables, grid, response, room, other)
-            to_flux, to_sky, to_chi2 = _compare(other[0], light, weight, count, total, level, known, row)
-            better = to_chi2 < chi2 and to_flux > 0
-            if better:
-                shape[:6] = tried[:6]
-                flux, sky, chi2 = to_flux, to_sky, to_chi2
+    most = light.shape[1]
+    models, other = np.ones((8, most), np.float32), np.ones((8, most), np.float32)
+    around, left, row = np.zeros(most, np.float32), np.zeros(most, np.float32), np.zeros(most, np.float32)
+    lanes, matrix = np.zeros(_LANES, np.float32), np.zeros((6, 6))
+    shape, tried, best, seen_at = np.zeros(6), np.zeros(6), np.zeros(6), np.zeros(6)
+    slope, pull, move = np.zeros(6), np.zeros(6), np.zeros(6)
+    for i in range(len(light)):
+        count = int(counts[i, 0])
+        if count == 0:
+            continue
+        padded = -(-count // _LANES) * _LANES
+        values, weights, places, on, edges = light[i], weight[i], place[i], where[i], limits[i]
+        freedom = -_FREE
+        for k in range(padded):
+            freedom += weights[k] > 0
+            around[k], left[k] = 0, 0
+        for k in range(count, padded):
+            for image in range(7):
+                models[image, k], other[image, k] = 0, 0
+        freedom = max(freedom, 1)
+        total, level = _level(values, weights, known[i])
+        # which index leaves least
+        least = np.inf
+        for n in _STARTS:
+            _copy(start[i], tried, 6)
+            tried[3] = n
+            _within(tried, edges)
+            if n == _STARTS[0]:
+                _copy(tried, best, 6)
+            _render(
+                tried, False, 0, 0, count, places, on, around, tables, waves, responses, rows[i], room, models
+            )
+            flux, sky, chi2 = _compare(models[0], values, weights, count, total, level, known[i], left)
+            if flux > 0 and chi2 < least:
+                least = chi2
+                _copy(tried, best, 6)
+        _copy(best, shape, 6)
+        _render(shape, True, 0, 0, count, places, on, around, tables, waves, responses, rows[i], room, models)
+        damping, converged = 1e-2, False
+        for look in range(_LOOKS):
+            if grids[i] > 0:
+                _render(
+                    shape,
+                    False,
+                    1,
+                    grids[i],
+                    count,
+                    places,
+                    on,
+                    around,
+                    tables,
+                    waves,
+                    responses,
+                    rows[i],
+                    room,
+                    models,
+                )
+            _copy(shape, seen_at, 6)
+            if look == 1 and photons[i] > 0:
+                flux, sky, chi2 = _compare(models[0], values, weights, count, total, level, known[i], left)
+                for k in range(count):
+                    more = max(models[0, k] * flux, 0.0) * photons[i] * weights[k]
+                    weights[k] /= 1 + more / (1 << (2 * on[k, 0]))
+                total, level = _level(values, weights, known[i])
+            rough = _ROUGH if look == 0 else 1.0
+            flux, sky, chi2 = _compare(models[0], values, weights, count, total, level, known[i], left)
+            rests = False
+            for _ in range(_STEPS):
+                _normal(
+                    models,
+                    weights[:padded],
+                    left[:padded],
+                    total,
+                    row[:padded],
+                    lanes,
+                    squares[i],
+                    means[i],
+                    pull,
+                )
+                for k in range(6):
+                    slope[k] = pull[k] * flux
+                for k in range(4):
+                    if (shape[k] <= edges[0, k] and slope[k] < 0) or (
+                        shape[k] >= edges[1, k] and slope[k] > 0
+                    ):
+                        slope[k] = 0
+                _step(squares[i], flux, slope, damping, matrix, move)
+                for k in range(6):
+                    tried[k] = shape[k] + move[k]
+                _within(tried, edges)
+                small, gain = True, 0.0
+                for k in range(6):
+                    small = small and abs(tried[k] - shape[k]) < _STILL * rough
+                    gain += slope[k] * move[k]
+                rests = (small or gain < _LEVEL * rough * chi2 / freedom) and damping <= 1
+                _render(
+                    tried,
+                    not rests,
+                    0,
+                    0,
+                    count,
+                    places,
+                    on,
+                    around,
+                    tables,
+                    waves,
+                    responses,
+                    rows[i],
+                    room,
+                    other,
+                )
+                found = _compare(other[0], values, weights, count, total, level, known[i], row)
+                better = found[2] < chi2 and found[0] > 0
+                if better:
+                    _copy(tried, shape, 6)
+                    flux, sky, chi2 = found
+                    _copy(row, left, count)
+                    if rests:  # its slopes are those of a shape close by
+                        _copy(other[0], models[0], count)
+                    else:
+                        models, other = other, models
+                damping = min(max(damping / 10 if better else damping * 10, 1e-7), 1e7)
                 if rests:
-                    models[0, :padded] = other[0, :padded]
-                else:
-                    models, other = other, models
-                left[:count] = row[:count]
-            damping = min(max(damping / 10 if better else damping * 10, 1e-7), 1e7)
-            if rests:
+                    break
+            moved = 0.0
+            for k in range(6):
+                moved = max(moved, abs(shape[k] - seen_at[k]))
+            if look > 0 and rests and (grids[i] == 0 or moved < _MOVED):
+                converged = True
                 break
-        moved = 0.0
         for k in range(6):
-            moved = max(moved, abs(shape[k] - seen_at[k]))
-        if look > 0 and rests and (moved < _MOVED or grids == 0):
-            converged = True
-            break
-    answer[:6] = shape[:6]
-    answer[FLUX], answer[LEVEL], answer[CHI2], answer[TOTAL] = flux, sky, chi2 / freedom, total
-    answer[CONVERGED] = converged
+            answer[i, k] = shape[k]
+        answer[i, FLUX], answer[i, LEVEL], answer[i, CHI2], answer[i, TOTAL] = (
+            flux,
+            sky,
+            chi2 / freedom,
+            total,
+        )
+        answer[i, CONVERGED] = converged

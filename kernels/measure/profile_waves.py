@@ -25,7 +25,9 @@ IMAGES = 7
 """A profile, and its derivatives by x, y, ln R, ln n and both ellipticities, see `kernels.measure.profiles.Camera.render`."""
 FAR = 1.4 * math.pi
 """Up to where grids are looked at whose middle is not: there light changes little from bin to bin."""
-_FADE = 0.2 * math.pi  # by how much waves fade before that, so that the middle does not ring through to the rim
+_FADE = (
+    0.2 * math.pi
+)  # by how much waves fade before that, so that the middle does not ring through to the rim
 _NEAR, _FINE = 5.0, 0.03  # see `kernels.measure.transfer.waves`: objects are larger than such a grid
 _FOUR = 4
 _ROOT = np.float32(math.sqrt(2))
@@ -47,6 +49,11 @@ class Waves:
     along_y: NDArray[np.float32]
     """(y, 2 ky), and its derivative by y."""
     slope_y: NDArray[np.float32]
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.float64] | NDArray[np.float32], ...]:
+        """What `by_waves` takes."""
+        return self.kx, self.ky, self.along_x, self.slope_x, self.along_y, self.slope_y
 
     def response(self, psf: torch.Tensor | None, factor: int, *, far: bool) -> NDArray[np.float32]:
         """What is left (2, ky, kx) of each wave in means of so many pixels a side: real and imaginary part, times its part of the integral."""
@@ -97,14 +104,14 @@ def coefficients() -> NDArray[np.float32]:
     return np.ascontiguousarray(table()[0].numpy().reshape(TERMS, 3, NODES))
 
 
-def scratch(*grids: Waves) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Room for what `by_waves` needs on the way, on any of some grids."""
-    rows = max(2 * len(one.ky) for one in grids)
-    columns = max(2 * len(one.kx) for one in grids)
-    return (
-        np.zeros((IMAGES, rows // 2, columns), np.float32),
-        np.zeros((IMAGES, rows // 2, 2 * SIDE), np.float32),
-    )
+def scratch(waves: Waves) -> tuple[NDArray[Any], ...]:
+    """Room for what `by_waves` needs on the way."""
+    rows, columns = len(waves.ky), len(waves.kx)
+    filtered = np.zeros((5 * rows, 2 * columns), np.float32)
+    wide = np.zeros((6 * rows, 2 * SIDE), np.float32)
+    work = np.zeros((12, columns), np.float32)
+    values, nodes = np.zeros((5, NODES), np.float32), np.zeros(columns, np.int32)
+    return filtered, wide, wide.reshape(12 * rows, SIDE), values, work, work[11].view(np.int32), nodes
 
 
 _MIDDLE, _HALF = span()
@@ -121,20 +128,16 @@ def polynomials(log_n: float, found: Any) -> None:
 
 
 @compiled
-def _tabled(chebyshev: Any, table: Any, first: int, last: int, slopes: bool, values: Any) -> None:
+def _tabled(chebyshev: Any, table: Any, first: int, last: int, orders: int, values: Any) -> None:
     """Fill in F, F' and F'' (5, nodes) by ln k, and the derivatives of the first two by ln n."""
-    values[:, first:last] = 0
-    for term in range(len(table)):
-        for order in range(3):
-            share, row, total = np.float32(chebyshev[0, term]), table[term, order, first:last], values[order, first:last]
-            for node in range(row.size):
+    for order in range(orders):
+        total = values[order, first:last]
+        for node in range(total.size):
+            total[node] = 0
+        for term in range(len(table)):
+            share, row = np.float32(chebyshev[order // 3, term]), table[term, order % 3, first:last]
+            for node in range(total.size):
                 total[node] += share * row[node]
-        if slopes:
-            for order in range(2):
-                share = np.float32(chebyshev[1, term])
-                row, total = table[term, order, first:last], values[3 + order, first:last]
-                for node in range(row.size):
-                    total[node] += share * row[node]
 
 
 @compiled
@@ -155,12 +158,22 @@ def _times(rows: Any, matrix: Any, answer: Any) -> None:
 
 
 @compiled
-def _spread(values: Any, seen: Any, turned: Any, filtered: Any) -> None:
-    """Fill in the real parts (2 k,), and behind them the imaginary ones, of what is left of waves of these values (k,)."""
-    real, imaginary = filtered[: values.size], filtered[values.size :]
-    for k in range(values.size):
-        real[k] = values[k] * seen[k]
-        imaginary[k] = values[k] * turned[k]
+def _places(squares: Any, bits: Any, first: int, last: int, nodes: Any, away: Any) -> None:
+    """Fill in the nearest nodes (k,) of the table between a first and a last one, and how far they are from ln k, by k^2 (k,), whose bits they share and which are lost."""
+    to_place, from_place = np.float32(0.5 / STEP * np.log(2.0)), np.float32(FIRST / STEP)
+    low, high, step = np.float32(first), np.float32(last - 1), np.float32(STEP)
+    for k in range(nodes.size):
+        # the logarithm of base two: its whole part, and of the rest the area hyperbolic tangent's series
+        nodes[k] = (bits[k] >> 23) - 127
+        bits[k] = (bits[k] & 0x7FFFFF) | 0x3F800000
+    for k in range(nodes.size):
+        z = (squares[k] - _ROOT) / (squares[k] + _ROOT)
+        z2 = z * z
+        rest = z * (_LOG[0] + z2 * (_LOG[1] + z2 * (_LOG[2] + z2 * (_LOG[3] + z2 * _LOG[4]))))
+        place = to_place * (np.float32(nodes[k]) + np.float32(0.5) + rest) - from_place
+        place = min(max(place, low), high)
+        nodes[k] = np.int32(place + np.float32(0.5))
+        away[k] = (place - np.float32(nodes[k])) * step
 
 
 @compiled
@@ -169,26 +182,22 @@ def by_waves(
     grid: int,
     chebyshev: Any,
     table: Any,
-    kx: Any,
-    ky: Any,
+    waves: Any,
     response: Any,
-    along_x: Any,
-    slope_x: Any,
-    along_y: Any,
-    slope_y: Any,
     slopes: bool,
-    filtered: Any,
-    summed: Any,
-    values: Any,
+    room: Any,
     images: Any,
 ) -> None:
-    """Fill images (7, y, x) of unit flux, in innermost bins; without slopes the first of them.
+    """Fill images (7, y, x) of unit flux; without slopes the first of them.
 
-    `shape` (6,) is as for `kernels.measure.profiles.Camera.render`, places counted from the middle, in innermost bins, of which one of this grid's has `2**grid` a side.
+    `shape` (6,) is as for `kernels.measure.profiles.Camera.render`, places counted from the middle, in innermost bins, of which one of this grid's has `2**grid` a side;
+    slopes are those of the innermost grid. `chebyshev` are its `polynomials`, `table` is `coefficients`, `waves` are `Waves.arrays`, `room` is `scratch`.
     """
+    kx, ky, along_x, slope_x, along_y, slope_y = waves
+    filtered, wide, tall, values, work, bits, nodes = room
     scale = 1.0 / (1 << grid)
     x0, y0, e1, e2 = shape[0] * scale, shape[1] * scale, shape[4], shape[5]
-    columns, rows, count = len(kx), len(ky), 6 if slopes else 1
+    columns, rows, parts = len(kx), len(ky), 5 if slopes else 1
     e = max(np.sqrt(e1 * e1 + e2 * e2), 1e-6)
     c, s = np.cosh(e), np.sinh(e) / e
     bend = (c - s) / (e * e)
@@ -204,74 +213,45 @@ def by_waves(
     most = radius * np.exp(e / 2) * np.sqrt(2.0) * max(ky[rows - 1], kx[columns - 1])
     first = min(max(int((np.log(least) - FIRST) / STEP) - 1, 0), NODES - 2)
     last = min(max(int((np.log(most) - FIRST) / STEP) + 3, first + 2), NODES)
-    _tabled(chebyshev, table, first, last, slopes, values)
-    phases, of_row = np.empty((2, columns), np.float32), np.empty((8, columns), np.float32)
-    bits, nodes = of_row[0].view(np.int32), np.empty(columns, np.int32)
+    _tabled(chebyshev, table, first, last, 5 if slopes else 3, values)
+    turn_c, turn_s, squares, seen, turned, away = work[0], work[1], work[2], work[3], work[4], work[5]
     for column in range(columns):
-        phases[0, column], phases[1, column] = np.cos(kx[column] * x0), np.sin(kx[column] * x0)
-    seen, turned, squares = of_row[1], of_row[2], of_row[3]
-    light, falling, by_n, half = of_row[4], of_row[5], of_row[6], of_row[7]
-    to_place, from_place = np.float32(0.5 / STEP * np.log(2.0)), np.float32(FIRST / STEP)
-    low, high, step = np.float32(first), np.float32(last - 1), np.float32(STEP)
+        turn_c[column], turn_s[column] = np.cos(kx[column] * x0), np.sin(kx[column] * x0)
     for row in range(rows):
-        along = ky[row]
-        c_y, s_y = np.float32(np.cos(along * y0)), np.float32(np.sin(along * y0))
+        k = ky[row]
+        c_y, s_y = np.float32(np.cos(k * y0)), np.float32(np.sin(k * y0))
         real, imaginary = response[0, row], response[1, row]
         for column in range(columns):
-            to_r = c_y * phases[0, column] - s_y * phases[1, column]
-            to_i = -(s_y * phases[0, column] + c_y * phases[1, column])
+            to_r = c_y * turn_c[column] - s_y * turn_s[column]
+            to_i = -(s_y * turn_c[column] + c_y * turn_s[column])
             seen[column] = real[column] * to_r - imaginary[column] * to_i
             turned[column] = real[column] * to_i + imaginary[column] * to_r
-            k = kx[column]
-            squares[column] = max(a * k * k + b * along * along + d * k * along, 1e-12)
-        of_row[0] = squares
+            squares[column] = max(a * kx[column] * kx[column] + (b * k + d * kx[column]) * k, 1e-12)
+            work[11, column] = squares[column]
+        _places(work[11], bits, first, last, nodes, away)
         for column in range(columns):
-            # the logarithm of base two: its whole part, and of the rest the area hyperbolic tangent's series
-            exponent = (bits[column] >> 23) - 127
-            bits[column] = (bits[column] & 0x7FFFFF) | 0x3F800000
-            nodes[column] = exponent
-        for column in range(columns):
-            z = (of_row[0, column] - _ROOT) / (of_row[0, column] + _ROOT)
-            z2 = z * z
-            rest = z * (_LOG[0] + z2 * (_LOG[1] + z2 * (_LOG[2] + z2 * (_LOG[3] + z2 * _LOG[4]))))
-            place = to_place * (np.float32(nodes[column]) + np.float32(0.5) + rest) - from_place
-            place = min(max(place, low), high)
-            node = np.int32(place + np.float32(0.5))
-            nodes[column] = node
-            half[column] = (place - np.float32(node)) * step
-        for column in range(columns):
-            node, away = nodes[column], half[column]
-            slope, bend_here = values[1, node], values[2, node]
-            light[column] = values[0, node] + away * (slope + np.float32(0.5) * away * bend_here)
-            falling[column] = slope + away * bend_here
-            by_n[column] = values[3, node] + away * values[4, node]
-        _spread(light, seen, turned, filtered[0, row, : 2 * columns])
+            node, off = nodes[column], away[column]
+            falling = values[1, node] + off * values[2, node]
+            work[6, column] = values[0, node] + off * (falling - np.float32(0.5) * off * values[2, node])
+            work[7, column] = falling
+            work[8, column] = values[3, node] + off * values[4, node]
         if slopes:
-            _spread(falling, seen, turned, filtered[1, row, : 2 * columns])
-            _spread(by_n, seen, turned, filtered[2, row, : 2 * columns])
             for column in range(columns):
-                k = kx[column]
-                half[column] = falling[column] / (2 * squares[column])
-                light[column] = half[column] * np.float32(a1 * k * k + b1 * along * along + d1 * k * along)
-                by_n[column] = half[column] * np.float32(a2 * k * k + b2 * along * along + d2 * k * along)
-            _spread(light, seen, turned, filtered[3, row, : 2 * columns])
-            _spread(by_n, seen, turned, filtered[4, row, : 2 * columns])
-    for image in range(count):
-        which = image if image < 5 else 0
-        _times(filtered[which, :rows, : 2 * columns], along_x if image < 5 else slope_x, summed[image, :rows])
-    for image in range(count):
-        to = 0 if image == 0 else 1 if image == 5 else image + 2
-        _times(along_y, summed[image, :rows].reshape(2 * rows, SIDE), images[to])
-    if slopes:
-        _times(slope_y, summed[0, :rows].reshape(2 * rows, SIDE), images[2])
-    area = scale * scale
-    for image in range(7 if slopes else 1):
-        flat = images[image].reshape(SIDE * SIDE)
-        for place_on in range(flat.size):
-            flat[place_on] *= np.float32(area)
-    if slopes and grid > 0:
-        # by places in innermost bins
-        for image in range(1, 3):
-            flat = images[image].reshape(SIDE * SIDE)
-            for place_on in range(flat.size):
-                flat[place_on] *= np.float32(scale)
+                along = kx[column]
+                half = work[7, column] / (2 * squares[column])
+                work[9, column] = half * (a1 * along * along + (b1 * k + d1 * along) * k)
+                work[10, column] = half * (a2 * along * along + (b2 * k + d2 * along) * k)
+        for part in range(parts):
+            answer, light = filtered[part * rows + row], work[6 + part]
+            for column in range(columns):
+                answer[column] = light[column] * seen[column]
+                answer[columns + column] = light[column] * turned[column]
+    for job in range(2 if slopes else 1):
+        to = 0 if job == 0 else 5 * rows
+        some = parts * rows if job == 0 else rows
+        _times(filtered[:some], along_x if job == 0 else slope_x, wide[to : to + some])
+    for job in range(7 if slopes else 1):
+        # profile; its derivatives by ln R, ln n and ellipticities; by x; by y
+        to = 0 if job == 0 else job + 2 if job < 5 else job - 4
+        some = 2 * rows * (0 if job == 6 else job)
+        _times(along_y if job < 6 else slope_y, tall[some : some + 2 * rows], images[to])

@@ -9,7 +9,18 @@ import numpy as np
 import torch
 from scipy import special
 
-__all__ = ["FIRST", "LARGEST_N", "NODES", "SMALLEST_N", "STEP", "TERMS", "chebyshev", "profile_scale", "span", "table"]
+__all__ = [
+    "FIRST",
+    "LARGEST_N",
+    "NODES",
+    "SMALLEST_N",
+    "STEP",
+    "TERMS",
+    "chebyshev",
+    "profile_scale",
+    "span",
+    "table",
+]
 
 SMALLEST_N, LARGEST_N = 0.3, 8.0
 

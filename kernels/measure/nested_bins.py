@@ -61,7 +61,7 @@ def nested(
         Around the innermost one.
     light, weight : (k, bins) float32 arrays
         Weights are over that of an innermost bin of pixels of weight one. Zero behind the last bin.
-    place : (k, bins, 2) float64 array
+    place : (k, 2, bins) float32 array
         x and y from the middle, in innermost bins.
     where : (k, bins, 2) int64 array
         Each bin's grid and its place there.
@@ -135,8 +135,8 @@ def _of_one(
                 if good:
                     light[count] = total / pixels
                     weight[count] = pixels * pixels / (variance * factor * factor)
-                place[count, 0] = (column - SIDE // 2 + 0.5) * (1 << grid)
-                place[count, 1] = (row - SIDE // 2 + 0.5) * (1 << grid)
+                place[0, count] = (column - SIDE // 2 + 0.5) * (1 << grid)
+                place[1, count] = (row - SIDE // 2 + 0.5) * (1 << grid)
                 where[count, 0], where[count, 1] = grid, row * SIDE + column
                 count += 1
     return count

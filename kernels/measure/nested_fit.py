@@ -108,7 +108,7 @@ def fit_nested(
                 tuple(one.arrays for one in waves),
                 (near, far),
                 places,
-                _room(*waves),
+                _room(bins[0].shape[1], *waves),
                 *found,
             )
             answer[rows, :11], squares[rows], means[rows] = found
@@ -177,13 +177,16 @@ def _bins(count: int, grids: int) -> tuple[NDArray[Any], ...]:
     """What `nested` fills in for so many stamps."""
     most = -(-SIDE * SIDE * (1 + grids) // _LANES) * _LANES
     light, weight = np.zeros((2, count, most), np.float32)
-    place, where = np.zeros((count, most, 2)), np.zeros((count, most, 2), np.int64)
+    place, where = np.zeros((count, 2, most), np.float32), np.zeros((count, most, 2), np.int64)
     return light, weight, place, where, np.zeros((count, 2))
 
 
-def _room(*waves: Waves) -> tuple[Any, ...]:
-    """Where models are made."""
-    return np.zeros((2, TERMS)), np.zeros((IMAGES, SIDE, SIDE), np.float32), *(scratch(one) for one in waves)
+def _room(most: int, *waves: Waves) -> tuple[Any, ...]:
+    """Where models of so many bins are made."""
+    work = np.zeros((4, most), np.float32)
+    points = work, work.view(np.int32), np.zeros(most, np.int32)
+    images = np.zeros((IMAGES, SIDE, SIDE), np.float32)
+    return np.zeros((2, TERMS)), images, *(scratch(one) for one in waves), points
 
 
 def _found(

@@ -17,7 +17,6 @@ __all__ = ["CHI2", "CONVERGED", "FLUX", "LEVEL", "SHAPE", "TOTAL", "search"]
 SHAPE, FLUX, LEVEL, CHI2, TOTAL, CONVERGED = 0, 6, 7, 8, 9, 10
 """Places in an answer: the six of the shape, flux, sky, reduced chi-squared, weight of all pixels, and whether the search came to rest."""
 THIN = -math.log(0.05)
-_INNER = SIDE * SIDE
 _STARTS = np.log(np.array([0.7, 1.5, 3.0, 5.0]))  # n
 _LANES = 16
 _FREE = 8  # parameters
@@ -31,9 +30,8 @@ _MOVED = 0.02  # since the means around were seen through the PSF: farther, and 
 @compiled
 def _render(
     shape: Any,
-    slopes: bool,
-    first: int,
-    last: int,
+    wanted: int,
+    grids: int,
     count: int,
     place: Any,
     where: Any,
@@ -45,26 +43,27 @@ def _render(
     room: Any,
     models: Any,
 ) -> None:
-    """Fill in models (7, bins): in the middle by waves, around it at the points, plus what pixels and PSF add there (bins,).
+    """Fill in models (7, bins), or the first of them: in the middle by waves, around it at the points, plus what pixels and PSF add there (bins,).
 
-    With a first grid of 0 and a last one of 0; from the first around the middle on, what they add is found anew.
+    With so many grids around the middle, what they add is found anew, and the middle stays as it is.
     """
     table, scale = tables
     chebyshev, images = room[0], room[1]
+    inner = images.shape[1] * images.shape[2]
     polynomials(shape[3], chebyshev)
-    at_points(shape, chebyshev, scale, place, _INNER, count, slopes, models)
-    k = _INNER
-    for grid in range(first, last + 1):
+    at_points(shape, chebyshev, scale, place, inner, count, wanted, room[4], models)
+    k = inner
+    for grid in range(min(grids, 1), grids + 1):
         on = waves[0] if grid == 0 else waves[1]
         response = responses[0][rows[0]] if grid == 0 else responses[1][rows[grid]]
         by_waves(
-            shape, grid, chebyshev, table, on, response, slopes, room[2] if grid == 0 else room[3], images
+            shape, grid, chebyshev, table, on, response, wanted, room[2] if grid == 0 else room[3], images
         )
         if grid == 0:
-            for image in range(7 if slopes else 1):
-                for one in range(_INNER):
+            for image in range(wanted):
+                for one in range(inner):
                     models[image, one] = images[image, one // SIDE, one % SIDE]
-            for one in range(_INNER, count):
+            for one in range(inner, count):
                 models[0, one] += around[one]
             continue
         area = np.float32(1.0 / (1 << (2 * grid)))
@@ -252,6 +251,9 @@ def search(
     rows : (k, 1 + grids) int64 array
         Which responses are each stamp's.
     """
+    # out of an array: loops are compiled for each number that is written into a call
+    wanted = np.array([1, 7, 0])
+    alone, with_slopes, middle = wanted[0], wanted[1], wanted[2]
     most = light.shape[1]
     models, other = np.ones((8, most), np.float32), np.ones((8, most), np.float32)
     around, left, row = np.zeros(most, np.float32), np.zeros(most, np.float32), np.zeros(most, np.float32)
@@ -282,21 +284,46 @@ def search(
             if n == _STARTS[0]:
                 _copy(tried, best, 6)
             _render(
-                tried, False, 0, 0, count, places, on, around, tables, waves, responses, rows[i], room, models
+                tried,
+                alone,
+                middle,
+                count,
+                places,
+                on,
+                around,
+                tables,
+                waves,
+                responses,
+                rows[i],
+                room,
+                models,
             )
             flux, sky, chi2 = _compare(models[0], values, weights, count, total, level, known[i], left)
             if flux > 0 and chi2 < least:
                 least = chi2
                 _copy(tried, best, 6)
         _copy(best, shape, 6)
-        _render(shape, True, 0, 0, count, places, on, around, tables, waves, responses, rows[i], room, models)
+        _render(
+            shape,
+            with_slopes,
+            middle,
+            count,
+            places,
+            on,
+            around,
+            tables,
+            waves,
+            responses,
+            rows[i],
+            room,
+            models,
+        )
         damping, converged = 1e-2, False
         for look in range(_LOOKS):
             if grids[i] > 0:
                 _render(
                     shape,
-                    False,
-                    1,
+                    alone,
                     grids[i],
                     count,
                     places,
@@ -349,9 +376,8 @@ def search(
                 rests = (small or gain < _LEVEL * rough * chi2 / freedom) and damping <= 1
                 _render(
                     tried,
-                    not rests,
-                    0,
-                    0,
+                    alone if rests else with_slopes,
+                    middle,
                     count,
                     places,
                     on,

@@ -13,6 +13,7 @@ from scipy import special
 
 from kernels.compiled import compiled
 from kernels.measure.nested_bins import SIDE
+from kernels.measure.rows_of_numbers import log2
 from kernels.measure.sersic_transform import FIRST, NODES, STEP, TERMS, span, table
 from kernels.measure.transfer import pixel, transform, turns, waves
 
@@ -30,8 +31,6 @@ _FADE = (
 )  # by how much waves fade before that, so that the middle does not ring through to the rim
 _NEAR, _FINE = 5.0, 0.03  # see `kernels.measure.transfer.waves`: objects are larger than such a grid
 _FOUR = 4
-_ROOT = np.float32(math.sqrt(2))
-_LOG = tuple(np.float32(2 / ((2 * power + 1) * math.log(2))) for power in range(5))
 
 
 @dataclass(frozen=True)
@@ -162,16 +161,9 @@ def _places(squares: Any, bits: Any, first: int, last: int, nodes: Any, away: An
     """Fill in the nearest nodes (k,) of the table between a first and a last one, and how far they are from ln k, by k^2 (k,), whose bits they share and which are lost."""
     to_place, from_place = np.float32(0.5 / STEP * np.log(2.0)), np.float32(FIRST / STEP)
     low, high, step = np.float32(first), np.float32(last - 1), np.float32(STEP)
+    log2(squares, bits, nodes)
     for k in range(nodes.size):
-        # the logarithm of base two: its whole part, and of the rest the area hyperbolic tangent's series
-        nodes[k] = (bits[k] >> 23) - 127
-        bits[k] = (bits[k] & 0x7FFFFF) | 0x3F800000
-    for k in range(nodes.size):
-        z = (squares[k] - _ROOT) / (squares[k] + _ROOT)
-        z2 = z * z
-        rest = z * (_LOG[0] + z2 * (_LOG[1] + z2 * (_LOG[2] + z2 * (_LOG[3] + z2 * _LOG[4]))))
-        place = to_place * (np.float32(nodes[k]) + np.float32(0.5) + rest) - from_place
-        place = min(max(place, low), high)
+        place = min(max(to_place * squares[k] - from_place, low), high)
         nodes[k] = np.int32(place + np.float32(0.5))
         away[k] = (place - np.float32(nodes[k])) * step
 
@@ -184,11 +176,11 @@ def by_waves(
     table: Any,
     waves: Any,
     response: Any,
-    slopes: bool,
+    wanted: int,
     room: Any,
     images: Any,
 ) -> None:
-    """Fill images (7, y, x) of unit flux; without slopes the first of them.
+    """Fill images (7, y, x) of unit flux, all or only the first of them, as wanted: 7 or 1.
 
     `shape` (6,) is as for `kernels.measure.profiles.Camera.render`, places counted from the middle, in innermost bins, of which one of this grid's has `2**grid` a side;
     slopes are those of the innermost grid. `chebyshev` are its `polynomials`, `table` is `coefficients`, `waves` are `Waves.arrays`, `room` is `scratch`.
@@ -197,7 +189,7 @@ def by_waves(
     filtered, wide, tall, values, work, bits, nodes = room
     scale = 1.0 / (1 << grid)
     x0, y0, e1, e2 = shape[0] * scale, shape[1] * scale, shape[4], shape[5]
-    columns, rows, parts = len(kx), len(ky), 5 if slopes else 1
+    columns, rows, parts = len(kx), len(ky), 5 if wanted > 1 else 1
     e = max(np.sqrt(e1 * e1 + e2 * e2), 1e-6)
     c, s = np.cosh(e), np.sinh(e) / e
     bend = (c - s) / (e * e)
@@ -213,7 +205,7 @@ def by_waves(
     most = radius * np.exp(e / 2) * np.sqrt(2.0) * max(ky[rows - 1], kx[columns - 1])
     first = min(max(int((np.log(least) - FIRST) / STEP) - 1, 0), NODES - 2)
     last = min(max(int((np.log(most) - FIRST) / STEP) + 3, first + 2), NODES)
-    _tabled(chebyshev, table, first, last, 5 if slopes else 3, values)
+    _tabled(chebyshev, table, first, last, 5 if wanted > 1 else 3, values)
     turn_c, turn_s, squares, seen, turned, away = work[0], work[1], work[2], work[3], work[4], work[5]
     for column in range(columns):
         turn_c[column], turn_s[column] = np.cos(kx[column] * x0), np.sin(kx[column] * x0)
@@ -235,7 +227,7 @@ def by_waves(
             work[6, column] = values[0, node] + off * (falling - np.float32(0.5) * off * values[2, node])
             work[7, column] = falling
             work[8, column] = values[3, node] + off * values[4, node]
-        if slopes:
+        if wanted > 1:
             for column in range(columns):
                 along = kx[column]
                 half = work[7, column] / (2 * squares[column])
@@ -246,11 +238,11 @@ def by_waves(
             for column in range(columns):
                 answer[column] = light[column] * seen[column]
                 answer[columns + column] = light[column] * turned[column]
-    for job in range(2 if slopes else 1):
+    for job in range(2 if wanted > 1 else 1):
         to = 0 if job == 0 else 5 * rows
         some = parts * rows if job == 0 else rows
         _times(filtered[:some], along_x if job == 0 else slope_x, wide[to : to + some])
-    for job in range(7 if slopes else 1):
+    for job in range(wanted):
         # profile; its derivatives by ln R, ln n and ellipticities; by x; by y
         to = 0 if job == 0 else job + 2 if job < 5 else job - 4
         some = 2 * rows * (0 if job == 6 else job)

@@ -22,8 +22,8 @@ _LANES = 16
 _FREE = 8  # parameters
 _LONGEST = np.array([2.0, 2.0, 0.7, 0.5, 0.7, 0.7])  # steps
 _STILL, _LEVEL = 5e-4, 1e-3  # a step, and a gain in chi2 over the reduced chi2, that end the search
-_ROUGH = 30.0  # times as much ends its first part
-_LOOKS, _STEPS = 5, 8
+_ROUGH = 100.0  # times as much ends its first part
+_LOOKS, _STEPS = 6, 7
 _MOVED = 0.02  # since the means around were seen through the PSF: farther, and they are seen anew
 
 
@@ -318,7 +318,7 @@ def search(
             room,
             models,
         )
-        damping, converged = 1e-2, False
+        damping, stale, converged = 1e-2, False, False
         for look in range(_LOOKS):
             if grids[i] > 0:
                 _render(
@@ -345,7 +345,7 @@ def search(
                 total, level = _level(values, weights, known[i])
             rough = _ROUGH if look == 0 else 1.0
             flux, sky, chi2 = _compare(models[0], values, weights, count, total, level, known[i], left)
-            rests = False
+            damping, rests = min(damping, 1e-2), False
             for _ in range(_STEPS):
                 _normal(
                     models,
@@ -399,6 +399,25 @@ def search(
                         _copy(other[0], models[0], count)
                     else:
                         models, other = other, models
+                    stale = rests
+                elif stale:
+                    _render(
+                        shape,
+                        with_slopes,
+                        middle,
+                        count,
+                        places,
+                        on,
+                        around,
+                        tables,
+                        waves,
+                        responses,
+                        rows[i],
+                        room,
+                        models,
+                    )
+                    stale = False
+                    continue
                 damping = min(max(damping / 10 if better else damping * 10, 1e-7), 1e7)
                 if rests:
                     break

@@ -16,7 +16,7 @@ from kernels.measure.profile_points import scales
 from kernels.measure.profile_waves import FAR, IMAGES, coefficients, scratch, waves_to
 from kernels.measure.sersic import SersicFit
 from kernels.measure.sersic_errors import errors_of
-from kernels.measure.sersic_transform import TERMS
+from kernels.measure.sersic_transform import LARGEST_N, SMALLEST_N, TERMS
 from kernels.measure.transfer import PIXEL_REACH
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fit_nested"]
 
+_SMALLEST = 0.1  # radius in innermost bins
 _SHRINK = 0.8  # of the first radius, which the PSF has widened
 _LANES, _BATCH = 16, 64  # numbers that are added up side by side; stamps at a time
 _LADDER = 0.8  # from one reach of waves to the next
@@ -77,10 +78,13 @@ def fit_nested(
     possible = (start.isfinite().all(dim=1) & noise.isfinite() & (size > 0) & (ratio > 0)).numpy()
     begin = _begin(start, frames)
     span = np.minimum(2 * frames[:, 3], max(height, width)) / factors
-    limits = Limits.around(torch.from_numpy(begin[:, :2]), (1, 1))
-    low, high = limits.low.numpy(), limits.high.numpy()
-    low[:, :2], high[:, :2] = begin[:, :2] - span[:, None] / 4, begin[:, :2] + span[:, None] / 4
-    high[:, 2] = np.log(span)
+    edges = np.log([[_SMALLEST, 1.0], [SMALLEST_N, LARGEST_N]]).T[:, None].repeat(n, axis=1)
+    edges[1, :, 0] = np.log(span)
+    away = span[:, None] / 4
+    low, high = (
+        np.concatenate([begin[:, :2] + sign * away, edge], axis=1)
+        for sign, edge in zip((-1, 1), edges, strict=True)
+    )
     answer, squares, means = np.full((n, 12), np.nan), np.zeros((n, 7, 7)), np.zeros((n, 7))
     sigma = noise.double().numpy() / factors
     electrons = np.zeros(n) if gain is None else gain * factors.astype(float) ** 2
@@ -89,13 +93,17 @@ def fit_nested(
         waves = (waves_to(reach), waves_to(FAR))
         for first in range(0, len(alike), _BATCH):
             rows = np.array(alike[first : first + _BATCH])
-            bins = _bins(len(rows), int(grids[rows].max()))
+            bins: Any = _bins(len(rows), int(grids[rows].max()))
             nested(images.numpy(), masked.numpy(), known, rows, frames, size.double().numpy(), grids, *bins)
             scale = bins[-1][:, 1]
             with np.errstate(divide="ignore", invalid="ignore"):
                 photons = scale / (sigma[rows] ** 2 * electrons[rows])
             photons = np.where(np.isfinite(photons), photons, 0.0)
-            found = np.full((len(rows), 11), np.nan), np.zeros((len(rows), 7, 7)), np.zeros((len(rows), 7))
+            found, normal, mean = (
+                np.full((len(rows), 11), np.nan),
+                np.zeros((len(rows), 7, 7)),
+                np.zeros((len(rows), 7)),
+            )
             near, far, places = _responses(psfs, factors, grids, rows, reach)
             search(
                 *bins,
@@ -109,9 +117,11 @@ def fit_nested(
                 (near, far),
                 places,
                 _room(bins[0].shape[1], *waves),
-                *found,
+                found,
+                normal,
+                mean,
             )
-            answer[rows, :11], squares[rows], means[rows] = found
+            answer[rows, :11], squares[rows], means[rows] = found, normal, mean
             answer[rows, 11] = scale
     return _found(answer, squares, means, frames, sigma, low, high)
 

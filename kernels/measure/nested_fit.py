@@ -105,8 +105,13 @@ def fit_nested(
                 np.zeros((len(rows), 7)),
             )
             near, far, places = _responses(psfs, factors, grids, rows, reach)
+            light, weight, place, where, counts = bins
             search(
-                *bins,
+                light,
+                weight,
+                place,
+                where,
+                counts,
                 begin[rows],
                 np.stack([low[rows], high[rows]], axis=1),
                 sky_pixels / factors[rows] ** 2.0,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from kernels.measure.binning import bin_factor, binned
+from kernels.measure.nested_fit import fit_nested
 from kernels.measure.psf import PSF
 from kernels.measure.sersic import SersicFit, fit_weighted, weighted
 from kernels.measure.transfer import PIXEL_REACH
@@ -99,6 +102,27 @@ def fit_in_windows(
     wanted = (2 * _EXTENT * reach.nan_to_num(torch.inf)).clamp(max=10 * max(sides)) / factor
     window = (wanted.clamp(min=_SMALLEST) / _STEP).ceil().long() * _STEP  # binned pixels
     window = torch.where((window * factor < min(sides)) & centre.isfinite().all(dim=1), window, 0)
+    if images.device.type == "cpu":
+        half = torch.where(window > 0, window * factor / 2, float(max(sides)))
+        sigma, weights = noise, None
+        if noise.ndim > 1:
+            sigma, weights = weighted(images, noise, masked)
+        psfs = optics.psfs or (_shared(optics.psf),) * len(images)
+        return fit_nested(
+            images.float(),
+            sigma.double(),
+            masked,
+            weights,
+            psfs,
+            factor,
+            half,
+            centre,
+            size,
+            ratio,
+            angle,
+            optics.gain,
+            _SKY_PIXELS,
+        )
     found: dict[str, torch.Tensor] = {}
     for box, places, psf in _alike(window, factor, optics, sides):
         binning = factor[places]
@@ -131,6 +155,16 @@ def fit_in_windows(
             whole = found.setdefault(field.name, values.new_zeros((len(images), *values.shape[1:])))
             whole[places] = values
     return SersicFit(**found)
+
+
+def _shared(psf: torch.Tensor | None) -> PSF | None:
+    """The PSF of all stamps; what follows from it is found once."""
+    return None if psf is None else _known(psf.double().numpy(force=True).tobytes(), tuple(psf.shape))
+
+
+@functools.lru_cache(maxsize=16)
+def _known(pixels: bytes, sides: tuple[int, ...]) -> PSF:
+    return PSF(torch.from_numpy(np.frombuffer(pixels).reshape(sides).copy()))
 
 
 def _corners(

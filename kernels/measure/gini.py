@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled
+from kernels.measure.order import sort
 
 __all__ = ["gini", "m20"]
 
@@ -52,7 +53,7 @@ def m20(images: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
 @compiled
 def _gini(images: Any, region: Any, found: Any) -> None:
     n, height, width = images.shape
-    values = np.empty(height * width)
+    values, room = np.empty(height * width, np.float32), np.empty(height * width, np.float32)
     for i in range(n):
         count = 0
         for y in range(height):
@@ -60,11 +61,11 @@ def _gini(images: Any, region: Any, found: Any) -> None:
                 if region[i, y, x]:
                     values[count] = abs(images[i, y, x])
                     count += 1
-        ordered = np.sort(values[:count])
+        sort(values, room, count)
         total, weighted = 0.0, 0.0
         for rank in range(count):
-            total += ordered[rank]
-            weighted += (2 * rank + 1 - count) * ordered[rank]
+            total += values[rank]
+            weighted += (2 * rank + 1 - count) * np.float64(values[rank])
         if count > 1 and total > 0:
             found[i] = min(max(weighted / (total * (count - 1)), 0.0), 1.0)  # but for rounding it is
 
@@ -72,28 +73,38 @@ def _gini(images: Any, region: Any, found: Any) -> None:
 @compiled
 def _m20(images: Any, region: Any, found: Any) -> None:
     n, height, width = images.shape
-    light, columns, rows = np.empty(height * width), np.empty(height * width), np.empty(height * width)
+    values, room = np.empty(height * width, np.float32), np.empty(height * width, np.float32)
     for i in range(n):
-        count = 0
+        count, flux, x0, y0 = 0, 0.0, 0.0, 0.0
         for y in range(height):
             for x in range(width):
                 if region[i, y, x]:
-                    light[count], columns[count], rows[count] = images[i, y, x], x, y
+                    light = np.float64(images[i, y, x])
+                    values[count] = images[i, y, x]
+                    flux += light
+                    x0 += light * x
+                    y0 += light * y
                     count += 1
-        values = light[:count]
-        flux = values.sum()
         if not flux > 0:
             continue
-        away_x = columns[:count] - (values * columns[:count]).sum() / flux
-        away_y = rows[:count] - (values * rows[:count]).sum() / flux
-        moments = values * (away_x**2 + away_y**2)
+        x0 /= flux
+        y0 /= flux
         # from the faintest up, negative pixels with it, to four fifths of the flux
+        sort(values, room, count)
         share, least = 0.0, np.inf
-        for value in np.sort(values):
-            share += value
+        for rank in range(count):
+            share += values[rank]
             if share >= 0.8 * flux:
-                least = value
+                least = values[rank]
                 break
-        brightest, whole = moments[values >= least].sum(), moments.sum()
+        brightest, whole = 0.0, 0.0
+        for y in range(height):
+            for x in range(width):
+                if region[i, y, x]:
+                    light = np.float64(images[i, y, x])
+                    moment = light * ((x - x0) ** 2 + (y - y0) ** 2)
+                    whole += moment
+                    if light >= least:
+                        brightest += moment
         if _ROUNDING * whole < brightest <= whole:
             found[i] = np.log10(brightest / whole)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Optics", "measure"]
 
 _MOST, _LEAST, _PIXELS = (
-    32,
+    64,
     4,
     1 << 20,
 )  # stamps at a time: as many as hold so many pixels, always, so that no result depends on its neighbours

@@ -15,6 +15,7 @@ __all__ = ["PetrosianRegion", "blur", "petrosian_region"]
 
 _SMOOTHING = 0.2  # of the Petrosian radius
 _TAILS = 4.0  # sigma at which a Gaussian is cut off
+_LOOKED_AT = 1.75  # Petrosian radii: pixels beyond belong to no region
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def petrosian_region(
 
     The image is smoothed by a Gaussian with sigma = 0.2 r; the threshold is the mean of the smoothed image on an elliptical ring one
     pixel wide. Of several regions the one with the brightest smoothed pixel within r counts. As in Rodriguez-Gomez et al. (2019), but
-    that pixel is not looked for in the whole stamp, and masked pixels are left out rather than counted as empty.
+    that pixel is not looked for in the whole stamp, masked pixels are left out rather than counted as empty, and pixels farther than 1.75 r from the centre, in x or in y, are not looked at.
 
     Parameters
     ----------
@@ -70,26 +71,46 @@ def petrosian_region(
 @compiled
 def _regions(light: Any, masked: Any, shape: Any, found: Any, noticed: Any) -> None:
     n, height, width = light.shape
-    smooth = np.empty((height, width), np.float32)
-    bright = np.empty((1, height, width), np.bool_)
-    seed = np.empty((1, height, width), np.bool_)
     for i in range(n):
         x0, y0, radius, ratio, angle = shape[i]
-        if not np.isfinite(shape[i].sum()) or ratio <= 0:
+        if not np.isfinite(x0 + y0 + radius + ratio + angle) or ratio <= 0:
             continue
-        blur(light[i], _SMOOTHING * radius, smooth)
-        threshold, peak, top = _ring(smooth, x0, y0, radius, ratio, angle)
+        # what is looked at, and as much around it as blurring needs
+        wide = (_LOOKED_AT + _TAILS * _SMOOTHING) * radius + 2
+        left, right = max(int(x0 - wide), 0), min(int(x0 + wide) + 2, width)
+        top, bottom = max(int(y0 - wide), 0), min(int(y0 + wide) + 2, height)
+        if left >= right or top >= bottom:
+            continue
+        part = np.empty((bottom - top, right - left), np.float32)
+        smooth = np.empty((bottom - top, right - left), np.float32)
+        for y in range(top, bottom):
+            for x in range(left, right):
+                part[y - top, x - left] = light[i, y, x]
+        blur(part, _SMOOTHING * radius, smooth)
+        threshold, peak, place = _ring(smooth, x0 - left, y0 - top, radius, ratio, angle)
         if not np.isfinite(threshold) or peak < threshold:
             continue
-        bright[0] = smooth >= threshold
-        seed[:] = False
-        seed[0, top // width, top % width] = True
+        bright = np.zeros((1, bottom - top, right - left), np.bool_)
+        seed = np.zeros((1, bottom - top, right - left), np.bool_)
+        reach = _LOOKED_AT * radius + 2
+        as_bright = 0
+        for y in range(max(int(y0 - reach), 0), min(int(y0 + reach) + 2, height)):
+            for x in range(max(int(x0 - reach), 0), min(int(x0 + reach) + 2, width)):
+                if smooth[y - top, x - left] >= threshold:
+                    bright[0, y - top, x - left] = True
+                    as_bright += 1
+        seed[0, place // (right - left), place % (right - left)] = True
         flood(seed, bright)
-        found[i] = seed[0] & ~masked[i]
-        noticed[i, 0] = seed.sum() < bright.sum()
-        noticed[i, 1] = (
-            seed[0, 0].any() and seed[0, -1].any() and seed[0, :, 0].any() and seed[0, :, -1].any()
-        )
+        above, below, before, behind = False, False, False, False
+        for y in range(top, bottom):
+            for x in range(left, right):
+                if seed[0, y - top, x - left]:
+                    as_bright -= 1
+                    found[i, y, x] = not masked[i, y, x]
+                    above, below = above or y == 0, below or y == height - 1
+                    before, behind = before or x == 0, behind or x == width - 1
+        noticed[i, 0] = as_bright > 0
+        noticed[i, 1] = above and below and before and behind
 
 
 @compiled

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 
+from kernels.compiled import compiled
 from kernels.elementary import atan2, hypot
 
 __all__ = ["Ellipse", "ellipse"]
@@ -46,22 +49,16 @@ def ellipse(images: torch.Tensor, region: torch.Tensor, centre: torch.Tensor | N
         NaN where the region is empty or its flux is not positive, or where its centroid is outside the stamp, as negative pixels can have it; the ratio and
         the angle are NaN, too, where a second moment is not positive.
     """
-    _, height, width = images.shape
-    light = torch.where(region, images, 0.0).double()
-    columns, rows = light.sum(dim=1), light.sum(dim=2)  # (n, x), (n, y)
-    flux = columns.sum(dim=1)
-    flux = torch.where(flux > 0, flux, torch.nan)
-    x = torch.arange(width, dtype=torch.float64, device=images.device)
-    y = torch.arange(height, dtype=torch.float64, device=images.device)
-    if centre is None:
-        centre = torch.stack([(columns * x).sum(dim=1), (rows * y).sum(dim=1)], dim=1) / flux[:, None]
-        last = torch.tensor([width - 1, height - 1], device=images.device)
-        inside = ((centre >= 0) & (centre <= last)).all(dim=1, keepdim=True)
-        centre = torch.where(inside, centre, torch.nan)
-    away_x, away_y = x - centre[:, :1], y - centre[:, 1:]
-    xx = (columns * away_x**2).sum(dim=1) / flux
-    yy = (rows * away_y**2).sum(dim=1) / flux
-    xy = ((light * away_y[:, :, None]).sum(dim=1) * away_x).sum(dim=1) / flux
+    sums = np.full((len(images), 5), np.nan)
+    about = images.new_zeros((0, 2)) if centre is None else centre
+    _moments(
+        images.float().numpy(force=True),
+        region.numpy(force=True),
+        about.double().numpy(force=True),
+        sums,
+    )
+    x, y, xx, yy, xy = torch.from_numpy(sums).to(images.device).unbind(1)
+    centre = torch.stack([x, y], dim=1)
     thin = xx * yy - xy**2 < _PIXEL**2
     xx, yy = (torch.where(thin, value + _PIXEL, value) for value in (xx, yy))
     apart = hypot((xx - yy) / 2, xy)
@@ -70,3 +67,40 @@ def ellipse(images: torch.Tensor, region: torch.Tensor, centre: torch.Tensor | N
     small = torch.where(small > (1 - _ROUNDING) * torch.where(thin, _PIXEL, 0.0), small, torch.nan)
     ratio = (small / (small + 2 * apart)).sqrt()
     return Ellipse(centre, ratio, atan2(2 * xy, xx - yy) / 2 + 0 * ratio)
+
+
+@compiled
+def _moments(images: Any, region: Any, about: Any, sums: Any) -> None:
+    """Fill in (n, 5): the centres (n, 2), or where there are none the centroids, and second moments about them."""
+    n, height, width = images.shape
+    for i in range(n):
+        flux, x0, y0, left, right, top, bottom = 0.0, 0.0, 0.0, width, 0, height, 0
+        for y in range(height):
+            line = 0.0
+            for x in range(width):
+                if region[i, y, x]:
+                    light = np.float64(images[i, y, x])
+                    line += light
+                    x0 += light * x
+                    left, right, top, bottom = min(left, x), max(right, x + 1), min(top, y), y + 1
+            flux += line
+            y0 += line * y
+        if not flux > 0:
+            continue
+        x0, y0 = x0 / flux, y0 / flux
+        if len(about) > 0:
+            x0, y0 = about[i, 0], about[i, 1]
+        elif not (0 <= x0 <= width - 1 and 0 <= y0 <= height - 1):
+            continue
+        xx, yy, xy = 0.0, 0.0, 0.0
+        for y in range(top, bottom):
+            line, line_x = 0.0, 0.0
+            for x in range(left, right):
+                if region[i, y, x]:
+                    light = np.float64(images[i, y, x])
+                    line += light
+                    line_x += light * (x - x0)
+                    xx += light * (x - x0) * (x - x0)
+            yy += line * (y - y0) * (y - y0)
+            xy += line_x * (y - y0)
+        sums[i, 0], sums[i, 1], sums[i, 2], sums[i, 3], sums[i, 4] = x0, y0, xx / flux, yy / flux, xy / flux

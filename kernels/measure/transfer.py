@@ -10,7 +10,7 @@ import torch
 __all__ = ["FARTHEST", "PIXEL_REACH", "pixel", "reach", "transform", "turns", "waves"]
 
 _PERIOD = 1.3  # light comes back after so many sides
-_NEAR, _FINE = 3.0, 0.2  # within so many steps of k = 0 steps are finer by this
+_NEAR, _FINE = 3.0, 0.2
 _FAINT = 1e-4  # transforms of a PSF below this are not looked at
 _WAVES = 128  # a side of the grid on which a PSF's transform is looked at
 FARTHEST = math.pi + 2 * math.pi / _WAVES
@@ -19,14 +19,16 @@ PIXEL_REACH = 2 * math.pi
 """Where a pixel's own response ends for the first time."""
 
 
-def waves(side: int, reach: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Wave numbers below `reach` and the part of the line that each stands for, float64."""
+def waves(
+    side: int, reach: float, near: float = _NEAR, fine: float = _FINE
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Wave numbers below `reach` and the part of the line that each stands for, float64; within so many steps of k = 0 steps are finer by a factor."""
     step = 2 * math.pi / (_PERIOD * side)
-    near = _NEAR * step
+    near *= step
     places = (np.arange(int(2 * reach / step) + 8) + 0.5) * step
-    k = places - (1 - _FINE) * near * np.tanh(places / near)
+    k = places - (1 - fine) * near * np.tanh(places / near)
     with np.errstate(over="ignore"):  # far out cosh is infinite, and the step whole
-        part = step * (1 - (1 - _FINE) / np.cosh(places / near) ** 2)
+        part = step * (1 - (1 - fine) / np.cosh(places / near) ** 2)
     k, part = torch.from_numpy(k[k < reach]), torch.from_numpy(part[k < reach])
     return torch.cat([-k.flip(0), k]), torch.cat([part.flip(0), part])
 

@@ -366,6 +366,13 @@ def test_window_moves_a_profile_or_cuts_it_off() -> None:
     )
     np.testing.assert_allclose(near.centre, galaxies[:, 4:], atol=0.2)
     np.testing.assert_allclose(near.centre, far.centre, atol=0.05)
-    np.testing.assert_allclose(near.r_e, far.r_e, rtol=0.1)
-    np.testing.assert_allclose(near.n, far.n, rtol=0.1)
+    assert near.converged.all()
+    assert far.converged.all()
+    # by less than the noise leaves open, and most of them by far less
+    for name in ("r_e", "n"):
+        one, other, error = (
+            getattr(fit, name) for fit, name in ((near, name), (far, name), (near, f"{name}_error"))
+        )
+        assert ((one - other).abs() < 1.5 * error).all()
+        assert float((one / other - 1).abs().median()) < 0.02
     assert float((near.r_e / torch.from_numpy(galaxies[:, 1]) - 1).abs().median()) < 0.05

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 from astropy.io import fits
-from examples.detect import detect
 from scipy import ndimage
 
 from benchmarks.galaxies import SHARED
+from benchmarks.plain_detection import detect
 from catalogs.inspect import inspect
 from catalogs.psf import read_psf
 from catalogs.slices import slices_of

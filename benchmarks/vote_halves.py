@@ -11,7 +11,6 @@ colour, whole and as smaller samples, so that one sees what the number of object
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +27,7 @@ from actors.segmenter import Segmenter
 from benchmarks import contestants
 from benchmarks.common import write_csv
 from benchmarks.galaxies import SHARED
+from benchmarks.plain_detection import detect
 from benchmarks.science import write_tables
 from benchmarks.vote_crowded import FIRST_SEED, halves, simulated
 from benchmarks.vote_rules import BRANCHES, apart, drawer, filled, margin
@@ -72,15 +72,10 @@ def example(name: str, codes: Path) -> tuple[NDArray, NDArray]:
 
 
 def _detected(folder: Path) -> Path:
-    """Catalog of the KiDS tile, as examples/detect.py makes it."""
-    spec = importlib.util.spec_from_file_location("detect", EXAMPLES / "detect.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """Catalog of the KiDS tile."""
     with fits.open(SHARED / "kids_viking" / "inst" / "extdata" / "MultiBand" / "r.fits") as hdus:
         image = hdus[1].data
-    module.detect(image).write(folder / "catalog.fits")
+    detect(image).write(folder / "catalog.fits")
     return folder / "catalog.fits"
 
 

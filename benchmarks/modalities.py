@@ -8,7 +8,7 @@ redshift and mass of a tenth of these, which it does not learn from. Then redshi
 - from photometry: by scikit-learn's gradient-boosted trees, which get colours as well, and by that network;
 - from stamps: by a ConvNeXt-atto that learns all of itself.
 
-The network is learned anew with standardised patches and with patches in raster order, for as many steps.
+For the table of patches it is learned anew, half as long, as it is, with standardised patches and with patches in raster order.
 
 Everything is kept in `--folder` and made only once. One thread each; with the defaults about two hours of an idle core.
 """
@@ -58,11 +58,17 @@ if TYPE_CHECKING:
 SHARES = (0.01, 0.1, 1.0)
 METRICS = ("z_nmad", "z_outliers", "z_r2", "mass_nmad", "mass_r2")
 TRAININGS = {
-    "kept": "",
-    "standardised": 'flux = "standardised"',
-    "raster": 'order = "raster"',
+    "long": (8, ""),
+    "short": (4, ""),
+    "standardised": (4, 'flux = "standardised"'),
+    "raster": (4, 'order = "raster"'),
 }
-"""Networks, and what differs in `[train.autoregressive]`."""
+"""Networks: epochs, and what differs in `[train.autoregressive]`."""
+COMPARED = {
+    "short": "spiral, flux kept",
+    "standardised": "spiral, standardised",
+    "raster": "raster, flux kept",
+}
 
 
 def main() -> None:
@@ -72,7 +78,6 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, default=Path("benchmarks/modalities_data"))
     parser.add_argument("--galaxies", type=int, default=20_000)
-    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--supervised-epochs", type=int, default=6, help="of all labels")
     parser.add_argument("--parts", nargs="+", default=["labels", "subsets", "flux", "speed"])
@@ -82,7 +87,7 @@ def main() -> None:
     if not (folder / "survey.toml").exists():
         simulate_cosmic(folder, options.galaxies, shards=8)
     if "speed" in options.parts:
-        speed(_network(folder, "kept", options.epochs))
+        speed(_network(folder, "long"))
     data = survey(folder)
     if "labels" in options.parts:
         for share in SHARES:
@@ -109,7 +114,7 @@ def labels(data: Survey, share: float, options: argparse.Namespace) -> None:
         "galaxy-atto": of_codes(_codes(data, "galaxy-atto", "")),
         "ConvNeXt-atto, supervised": lambda drawn, seed: supervised(data, drawn, seed, epochs=steps),
         **{
-            f"ar-1m, {name}": of_codes(_codes(data, "kept", given, options.epochs))
+            f"ar-1m, {name}": of_codes(_codes(data, "long", given))
             for name, given in GIVEN.items()
             if name in ("images", "images, photometry", "images, photometry, SED", "all")
         },
@@ -121,7 +126,7 @@ def labels(data: Survey, share: float, options: argparse.Namespace) -> None:
 def subsets(data: Survey, options: argparse.Namespace) -> None:
     """One network, whatever part of its modalities it is given, from all labels."""
     for name, given in GIVEN.items():
-        found = _codes(data, "kept", given, options.epochs)
+        found = _codes(data, "long", given)
         _append(
             "modalities_subsets",
             {"given": name},
@@ -134,12 +139,12 @@ def subsets(data: Survey, options: argparse.Namespace) -> None:
 
 def flux(data: Survey, options: argparse.Namespace) -> None:
     """What flux and the spiral are worth: by images, and by images and photometry, from all labels."""
-    for training in TRAININGS:
+    for training, patches in COMPARED.items():
         for name in ("images", "images, photometry"):
-            found = _codes(data, training, GIVEN[name], options.epochs)
+            found = _codes(data, training, GIVEN[name])
             _append(
                 "modalities_flux",
-                {"patches": training, "given": name},
+                {"patches": patches, "given": name},
                 data,
                 1.0,
                 options.seeds,
@@ -208,17 +213,17 @@ class _Bare:
             x.mean(dim=1)
 
 
-def _network(folder: Path, training: str, epochs: int) -> Path:
+def _network(folder: Path, training: str) -> Path:
     """Weights of a training, which goes on where it was left."""
-    out = folder / f"trained-{training}"
-    path = config(folder, f"train-{training}", everything=False, epochs=epochs, options=TRAININGS[training])
+    out, (epochs, options) = folder / f"trained-{training}", TRAININGS[training]
+    path = config(folder, f"train-{training}", everything=False, epochs=epochs, options=options)
     if not (out / "done").exists():
         train("autoregressive", [path], str(out))
         (out / "done").touch()
     return out / "autoregressive.safetensors"
 
 
-def _codes(data: Survey, network: str, given: str, epochs: int = 1) -> NDArray[np.float32]:
+def _codes(data: Survey, network: str, given: str) -> NDArray[np.float32]:
     """Codes of all objects, kept in the folder."""
     name = f"{network}-{'-'.join(k for k, part in (('phot', SCALARS), ('sed', SED), ('spec', SPECTRUM)) if part in given)}"
     kept = data.folder / f"codes-{name}.npy"
@@ -226,7 +231,7 @@ def _codes(data: Survey, network: str, given: str, epochs: int = 1) -> NDArray[n
         if network == "galaxy-atto":
             path = config(data.folder, name, model=network, given="")
         else:
-            checkpoint = _network(data.folder, network, epochs)
+            checkpoint = _network(data.folder, network)
             path = config(data.folder, name, given=given, checkpoint=checkpoint)
         np.save(kept, codes(path))
     return np.asarray(np.load(kept))

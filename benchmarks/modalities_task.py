@@ -181,7 +181,8 @@ def probed(
     features: Floats, known: Floats, drawn: NDArray[np.bool_], test: NDArray[np.bool_], seed: int
 ) -> Floats:
     """Answers (m, targets) for the objects of `test`, learned from the labels of `drawn`: by ridge regression where they are few, else by a network of two hidden layers."""
-    mean, scale = features[drawn].mean(axis=0), features[drawn].std(axis=0) + 1e-6
+    mean, scale = features[drawn].mean(axis=0), features[drawn].std(axis=0)
+    scale[scale < 1e-3] = 1.0  # what is always the same says nothing, and might elsewhere be far off
     x, level, spread = (features - mean) / scale, known[drawn].mean(axis=0), known[drawn].std(axis=0)
     y = (known[drawn] - level) / spread
     if drawn.sum() < FEW:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ import pytest
 from catalogs.errors import Refused
 from catalogs.flags import Flag
 from kernels.autoregressive_model import describe
+from pipeline.simulate.cosmic_release import simulate_cosmic
 from pipeline.training.train import train
 from tests.conftest import TinyRelease
 from tests.survey.conftest import COMMAND, files_of, objects_of, tuningfork, write_toml
@@ -158,6 +160,20 @@ def test_a_network_without_weights_is_planned(told, runner, tmp_path):
         Refused, match=r"has no weights but those that you train.*tuningfork train autoregressive"
     ):
         runner.plan(told.ar(), told.folder, tmp_path)
+
+
+def test_the_pages_config_does_not_fit_the_release_that_it_names(tmp_path):
+    simulate_cosmic(tmp_path / "release", 64, shards=1, workers=1)
+    config = tmp_path / "release" / "survey.toml"
+    page = (Path(__file__).parents[2] / "docs" / "modalities.md").read_text()
+    block = page.split("```toml\n")[1].split("```")[0]
+    quick = block.replace("[train]\n", "[train]\nepochs = 1\nbatch_size = 16\n")
+    config.write_text(config.read_text() + quick)
+    train("autoregressive", [config], str(tmp_path / "out"))
+    about = describe(tmp_path / "out" / "autoregressive.safetensors")
+    assert about.modalities.names == ("stamps", "photometry", "spectrum")
+    assert len(about.modalities.vectors[0].wavelengths) == 256
+    assert about.modalities.scalars[0].units == ("mag",) * 9
 
 
 @pytest.mark.slow

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
-from kernels.nearest import nearest
+from kernels.nearest import direct_distances, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -175,7 +174,7 @@ def _found(items: Features, square: float) -> Features:
 def _pair_radius(items: Features) -> NDArray[np.float64]:
     """Squared radius of the union of each pair, (m, m)."""
     count, other = items.count[:, None], items.count[None, :]
-    distance = cdist(items.centre, items.centre, "sqeuclidean")
+    distance = direct_distances(items.centre, items.centre)
     joint = items.scatter[:, None] + items.scatter[None, :] + count * other / (count + other) * distance
     return joint / (count + other)
 

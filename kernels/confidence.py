@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
-from kernels.nearest import finite_matrix, nearest_in_segments
+from kernels.nearest import direct_distances, finite_matrix, nearest_in_segments
 from kernels.vote import Ballot, Ensemble, count_votes, vote, winner
 from kernels.ward import ward
 
@@ -146,7 +145,7 @@ def calibrate(
         )
     ballot = vote(codes, ensemble)
     labels = ensemble.labels[nearest_in_segments(codes, ensemble.prototypes, ensemble.starts)]
-    squared = cdist(codes.astype(np.float64), ensemble.centres.astype(np.float64), "sqeuclidean")
+    squared = direct_distances(codes.astype(np.float64), ensemble.centres.astype(np.float64))
     cast = [count_votes(labels[:, ensemble.bags == bag], ensemble.groups) for bag in bags]
     draw = np.random.Generator(np.random.PCG64(len(bags)))
     agreed = np.zeros((len(levels), len(codes)), np.int64)

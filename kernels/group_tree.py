@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
-from kernels.nearest import finite_matrix
+from kernels.nearest import direct_distances, finite_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +76,7 @@ def group_tree(centres: NDArray[np.floating], weights: NDArray[np.floating]) -> 
     groups = len(points)
     if groups == 0 or mass.shape != (groups,) or not (mass > 0).all():
         raise ValueError(f"{groups} centres need as many positive weights, got {mass}")
-    apart = cdist(points, points)
+    apart = direct_distances(points, points, squared=False)
     growth = np.array([_growth(points, mass, row) for row in range(groups)])
     alive = np.ones(groups, dtype=np.bool_)
     nodes, leaves = np.arange(groups), [[group] for group in range(groups)]

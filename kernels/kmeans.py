@@ -8,10 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
-from scipy.spatial.distance import cdist
 
-from kernels.nearest import nearest, squared_distances
+from kernels.nearest import direct_distances, nearest, squared_distances
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,7 +92,7 @@ def plus_plus(
     chosen = np.empty(groups, dtype=np.intp)
     chosen[0] = generator.integers(len(codes))
     wide = codes.astype(np.float64)
-    gap = cdist(wide[chosen[:1]], wide, "sqeuclidean")[0]
+    gap = direct_distances(wide[chosen[:1]], wide)[0]
     for position in range(1, groups):
         ladder = np.cumsum(gap)
         if ladder[-1] <= 0.0:
@@ -102,7 +100,7 @@ def plus_plus(
         # side="right" never lands on a row of weight zero, that is on a copy of a seed
         draws = np.searchsorted(ladder, generator.random(trials) * ladder[-1], side="right")
         draws = np.minimum(draws, np.searchsorted(ladder, ladder[-1]))
-        gaps = np.minimum(cdist(wide[draws], wide, "sqeuclidean"), gap)
+        gaps = np.minimum(direct_distances(wide[draws], wide), gap)
         best = int(gaps.sum(axis=1).argmin())
         chosen[position], gap = draws[best], gaps[best]
     return codes[chosen]
@@ -149,6 +147,8 @@ def lloyd(
 
 def _sums(wide: NDArray[np.float64], labels: NDArray[np.int32], groups: int) -> NDArray[np.float64]:
     """Sum of the rows of each label, (groups, d), one row after the other and so in one order always."""
+    from scipy import sparse  # noqa: PLC0415
+
     pointer = np.arange(len(labels) + 1, dtype=np.int32)
     members = sparse.csc_matrix((np.ones(len(labels)), labels, pointer), shape=(groups, len(labels)))
     return members @ wide

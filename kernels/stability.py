@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
 
 from kernels.kmeans import distinct_rows, kmeans, lloyd
-from kernels.nearest import finite_matrix, nearest
+from kernels.nearest import direct_distances, finite_matrix, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,7 +92,7 @@ def stability(
     """
     rows = _own_order(codes, seed)
     splits, sample = list(_splits(rows, seed)), rows[:_SAMPLE].astype(np.float64)
-    apart = cdist(sample, sample)
+    apart = direct_distances(sample, sample, squared=False)
     found = []
     for number in numbers:
         own = fitted if fitted is not None and len(fitted) == number else kmeans(rows, number, seed)

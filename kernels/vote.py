@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from kernels.families import FAMILIES, Family
-from kernels.nearest import finite_matrix, nearest, nearest_in_segments
+from kernels.nearest import direct_distances, finite_matrix, nearest, nearest_in_segments
 from kernels.rules import RULES, Rule
 
 if TYPE_CHECKING:
@@ -218,7 +217,7 @@ def vote(codes: NDArray[np.floating], ensemble: Ensemble) -> Ballot:
     centres = ensemble.centres.astype(np.float64)
     for start in range(0, len(matrix), _ROWS):
         part = slice(start, start + _ROWS)
-        squared = cdist(matrix[part].astype(np.float64), centres, "sqeuclidean")
+        squared = direct_distances(matrix[part].astype(np.float64), centres)
         every = np.arange(len(squared))
         reference[part] = squared.argmin(axis=1)
         counts = np.zeros(squared.shape, dtype=np.int16)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial.distance import cdist
+
+from kernels.nearest import direct_distances
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,6 +44,9 @@ def ward(points: NDArray[np.floating], weights: NDArray[np.floating], groups: in
     BLAS takes part, so the bits depend on no thread count. Between equally near clusters the one with the lowest
     position wins.
     """
+    from scipy.sparse import coo_matrix  # noqa: PLC0415
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
+
     if not 1 <= groups <= len(points):
         raise ValueError(f"{len(points)} points cannot make {groups} groups")
     left, right, heights = _chain(_scatter_growth(points, weights), weights)
@@ -68,7 +70,7 @@ def _scatter_growth(points: NDArray[np.floating], weights: NDArray[np.floating])
         rows = slice(top, top + _TILE)
         for left in range(top, len(wide), _TILE):
             columns = slice(left, left + _TILE)
-            tile = cdist(wide[rows], wide[columns], "sqeuclidean")
+            tile = direct_distances(wide[rows], wide[columns])
             tile *= np.multiply.outer(mass[rows], mass[columns]) / np.add.outer(mass[rows], mass[columns])
             growth[rows, columns] = tile
             if left > top:

@@ -6,8 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import gammaln
 
 from kernels.heads.answers import Calibration, concentrations, moments, probabilities
 
@@ -62,6 +60,8 @@ def calibrate(head: Head, outputs: NDArray[np.float64], targets: NDArray[np.floa
 
 
 def _temperature(outputs: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415
+
     def cost(logarithm: float) -> float:
         share = probabilities(outputs, Calibration(math.exp(logarithm)))
         return -float((targets * np.log(share + 1e-300)).sum()) + 0.5 * (logarithm / _DOUBT) ** 2
@@ -70,6 +70,9 @@ def _temperature(outputs: NDArray[np.float64], targets: NDArray[np.float64]) -> 
 
 
 def _of_votes(outputs: NDArray[np.float64], counts: NDArray[np.float64]) -> Calibration:
+    from scipy.optimize import minimize  # noqa: PLC0415
+    from scipy.special import gammaln  # noqa: PLC0415
+
     votes = counts.sum(axis=1)
 
     def cost(logarithms: NDArray[np.float64]) -> float:

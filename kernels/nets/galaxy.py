@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from kernels.nets.convnext import ConvNeXt
+
 __all__ = ["CHANNELS", "GalaxyAtto", "RoundView", "band_mixture", "round_window"]
 
 CHANNELS = 3
@@ -76,14 +78,9 @@ class GalaxyAtto(nn.Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        from kernels.nets import create  # noqa: PLC0415
-
         self.view = RoundView(bands)
-        # layers take part from the first step on: timm's scale of 1e-6 is meant for long trainings
-        self.backbone = create(
-            "timm:convnext_atto", bands=CHANNELS, ls_init_value=1.0, dims=dims, drop_path_rate=drop_path
-        )
-        self.features = int(self.backbone.num_features)  # type: ignore[arg-type]
+        self.backbone = ConvNeXt(CHANNELS, dims, drop_path)
+        self.features = self.backbone.num_features
 
     def forward(self, stamps: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = self.backbone(self.view(stamps))

@@ -1,6 +1,20 @@
-"""`python -m pipeline.cli`: the command line, where the script `tuningfork` is not on the path."""
+"""The command `tuningfork`; also `python -m pipeline.cli`, where the script is not on the path."""
 
+from pipeline.cli.ending import end_quickly
 from pipeline.cli.main import main
 
+__all__ = ["command"]
+
+
+def command() -> None:
+    """Run the command line as a program of its own."""
+    try:
+        main()
+    except SystemExit as done:
+        if not done.code:
+            end_quickly()
+        raise
+
+
 if __name__ == "__main__":
-    main()
+    command()

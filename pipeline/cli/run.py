@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from catalogs import strict_json
 from catalogs.errors import BadRequest
+from pipeline.cli.loading import loading
 from pipeline.cli.options import Address, ConfigPath, Like, Out
 from pipeline.console import console
 from pipeline.engine.interrupts import resumable
@@ -39,13 +40,14 @@ def plan(
         unseen = ", ".join(check(config))
         console.print(f"{escape(str(config))}: sound. Not looked at: {escape(unseen)}", soft_wrap=True)
         return
-    from pipeline.config.file import load
+    with loading():
+        from pipeline.config.file import load
 
-    load(config)  # what is mistyped is told before all that plans is loaded, which takes seconds
-    from pipeline.cli import printing
-    from pipeline.plan.make_plan import plan_of
-    from pipeline.plan.plan import as_dict
-    from pipeline.plan.run_time import estimate
+        load(config)  # what is mistyped is told before all that plans is loaded, which takes seconds
+        from pipeline.cli import printing
+        from pipeline.plan.make_plan import plan_of
+        from pipeline.plan.plan import as_dict
+        from pipeline.plan.run_time import estimate
 
     planned = plan_of(config, out, address, like)
     planned.run.check(planned.record, remedy=f"{planned.command} --anew")
@@ -65,14 +67,15 @@ def run(
     dashboard: Annotated[bool, typer.Option(help="Start the Ray dashboard.")] = False,
 ) -> None:
     """Run a release through to its catalog. Run it again to continue after any interruption."""
-    from pipeline.config.file import load
+    with loading():
+        from pipeline.config.file import load
 
-    load(config)
-    from pipeline.cli import printing
-    from pipeline.output.lock import locked
-    from pipeline.plan.make_plan import plan_of
-    from pipeline.plan.plan import as_decided
-    from pipeline.plan.run_time import estimate
+        load(config)
+        from pipeline.cli import printing
+        from pipeline.output.lock import locked
+        from pipeline.plan.make_plan import plan_of
+        from pipeline.plan.plan import as_decided
+        from pipeline.plan.run_time import estimate
 
     words = [
         "tuningfork",

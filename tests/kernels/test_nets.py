@@ -17,8 +17,11 @@ from kernels.nets.weights import WeightsError, bundled, fingerprint, load
 SMALL = "timm:test_convnext"
 
 
-def test_importing_nets_drags_timm_in() -> None:
-    code = "import sys, kernels.nets; sys.exit('timm' in sys.modules or 'torchvision' in sys.modules)"
+def test_importing_nets_or_making_the_default_encoder_drags_timm_in() -> None:
+    code = (
+        "import sys, kernels.nets; kernels.nets.create('galaxy-atto')\n"
+        "sys.exit('timm' in sys.modules or 'torchvision' in sys.modules)"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode
         == 0
@@ -38,6 +41,25 @@ def test_declared_features_differ_from_the_networks(name: str, bands: int, size:
     net = create(name, bands=bands, size=size)
     with torch.inference_mode():
         assert net(torch.zeros(2, bands, size, size)).shape == (2, features(name, bands=bands, size=size))
+
+
+def test_trunk_of_galaxy_atto_is_not_timms() -> None:
+    dims = (8, 16, 24, 32)
+    net = create("galaxy-atto", bands=3, dims=dims, drop_path=0.5)
+    options = {"ls_init_value": 1.0, "dims": dims, "drop_path_rate": 0.5}
+    own, timms = net.get_submodule("backbone"), create("timm:convnext_atto", bands=3, **options)
+    assert list(own.state_dict()) == list(timms.state_dict())
+    assert fingerprint(own) == fingerprint(timms)
+    images = torch.rand(5, 3, 64, 64)
+    for precision in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision):
+            assert torch.equal(own(images), timms(images))
+    learned = []
+    for trained in (own.train(), timms.train()):
+        torch.manual_seed(3)
+        trained(images).square().sum().backward()
+        learned.append([weight.grad for weight in trained.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*learned, strict=True))
 
 
 def test_workers_get_different_untrained_weights() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -135,3 +137,20 @@ def test_plan_states_the_time_and_json_has_none(tiny):
 
 def test_cores_are_those_that_this_process_may_use():
     assert 1 <= run_time.usable_cores() <= 4096
+
+
+def test_planning_for_the_default_encoder_loads_what_it_does_not_use(tiny, tmp_path):
+    """Modules that take a second or two of every command; the bundled encoder's trunk is our own."""
+    encode = {"model": "galaxy-atto", "input": 64, "checkpoint": "bundled"}
+    config = write_toml(tiny.config(encode=encode), tiny.folder / "survey.toml")
+    code = (
+        "import sys; from pipeline.cli.main import app\n"
+        "app(standalone_mode=False)\n"
+        "heavy = {'timm', 'torchvision', 'sklearn', 'ray', 'matplotlib', 'scipy.spatial', 'scipy.optimize', 'torch._dynamo', 'sympy'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", code, "plan", str(config), "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "judged by a trial" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"

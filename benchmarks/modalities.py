@@ -75,8 +75,9 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, default=Path("benchmarks/modalities_data"))
     parser.add_argument("--galaxies", type=int, default=20_000)
+    parser.add_argument("--shares", nargs="+", type=float, default=SHARES, help="of the labels")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--supervised-epochs", type=int, default=6, help="of all labels")
+    parser.add_argument("--supervised-epochs", type=int, default=3, help="of all labels")
     parser.add_argument("--parts", nargs="+", default=["labels", "subsets", "flux", "speed"])
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -87,7 +88,7 @@ def main() -> None:
         speed(_network(folder, "long"))
     data = survey(folder)
     if "labels" in options.parts:
-        for share in SHARES:
+        for share in options.shares:
             labels(data, share, options)
     if "subsets" in options.parts:
         subsets(data, options)

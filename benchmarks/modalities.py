@@ -41,6 +41,7 @@ from benchmarks.modalities_task import (
 )
 from benchmarks.science import write_tables
 from kernels.autoregressive_model import Description, describe
+from kernels.networks import network_of
 from kernels.training.autoregressive_objective import AutoregressiveObjective
 from kernels.training.recipe import Recipe
 from kernels.training.trainer import Training
@@ -161,8 +162,8 @@ def speed(checkpoint: Path) -> None:
     images = torch.randn(64, len(description.modalities.stamps.bands), 64, 64)
     recipe = Recipe(precision="bfloat16")
     training = Training(AutoregressiveObjective(net.train(), recipe, 0), description.build(), 0)
-    bare = _Bare(description, tokens)
-    ready = torch.randn(64, tokens, net.features)
+    bare = _Bare(description)
+    ready = torch.randn(64, tokens, network_of(description.model).options["width"])
 
     def encode() -> None:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -184,11 +185,10 @@ def speed(checkpoint: Path) -> None:
 class _Bare:
     """nanoGPT's loop: the same blocks with a linear layer behind them, AdamW, on tokens that lie in memory."""
 
-    def __init__(self, description: Description, tokens: int) -> None:
-        del tokens
-        net = description.build()
-        self.blocks, self.norm = net.blocks, net.norm
-        self.head = torch.nn.Linear(net.features, description.modalities.stamps.patch**2 * 5)
+    def __init__(self, description: Description) -> None:
+        net, width = description.build(), network_of(description.model).options["width"]
+        self.blocks, self.norm, self.passed = net.blocks, net.norm, net.pooling.layer
+        self.head = torch.nn.Linear(width, description.modalities.stamps.patch**2 * 5)
         self.parameters = [*self.blocks.parameters(), *self.norm.parameters(), *self.head.parameters()]
         self.optimiser = torch.optim.AdamW(self.parameters, 1e-3)
 
@@ -205,10 +205,10 @@ class _Bare:
         self.optimiser.step()
 
     def encode(self, tokens: torch.Tensor) -> None:
-        """Half of the blocks, as an embedding takes."""
+        """As many blocks as an embedding takes."""
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             x = tokens
-            for block in self.blocks[: max(1, len(self.blocks) // 2)]:
+            for block in self.blocks[: self.passed]:
                 x = block(x)
             x.mean(dim=1)
 

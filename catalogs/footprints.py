@@ -12,12 +12,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from catalogs.sky import pixel_to_sky, unit_vectors
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
+    from scipy.spatial import cKDTree
 
     from catalogs._types import Array, Bools, Floats, Integers
     from catalogs.image_header import ImageHeader
@@ -174,6 +174,8 @@ class Footprints:
 
     @cached_property
     def _tree(self) -> cKDTree:
+        from scipy.spatial import cKDTree  # noqa: PLC0415 - only globs of tiles need it
+
         return cKDTree(self.axes[:, 2])
 
     def tile_of(self, ra: Floats, dec: Floats, size: int) -> Integers:

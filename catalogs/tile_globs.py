@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from catalogs import headers, images, storage
 from catalogs.errors import Fault, Refused, listed
@@ -164,6 +163,8 @@ def _by_footprint(
 ) -> tuple[list[str | None], list[Fault]]:
     """Of some files, the one on the pixels of each tile."""
     urls = list(others)
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - only globs of tiles need it
+
     tree = cKDTree(np.stack([other.axes[2] for other in others.values()]))
     found, faults = list[str | None](), list[Fault]()
     for shape, name in zip(shapes, names, strict=True):

@@ -11,7 +11,8 @@ import torch
 from kernels.elementary import atan2, hypot
 from kernels.measure.least_squares import Limits, Normal
 from kernels.measure.nested_bins import SIDE, nested, outer_grids
-from kernels.measure.nested_search import CHI2, CONVERGED, FLUX, LEVEL, TOTAL, search
+from kernels.measure.nested_scatter import scatter_room, scatter_within
+from kernels.measure.nested_search import CHI2, CONVERGED, FLUX, FREEDOM, LEVEL, TOTAL, search
 from kernels.measure.profile_points import scales
 from kernels.measure.profile_waves import FAR, IMAGES, coefficients, scratch, waves_to
 from kernels.measure.sersic import SersicFit
@@ -85,9 +86,11 @@ def fit_nested(
         np.concatenate([begin[:, :2] + sign * away, edge], axis=1)
         for sign, edge in zip((-1, 1), edges, strict=True)
     )
-    answer, squares, means = np.full((n, 12), np.nan), np.zeros((n, 7, 7)), np.zeros((n, 7))
-    sigma = noise.double().numpy() / factors
-    electrons = np.zeros(n) if gain is None else gain * factors.astype(float) ** 2
+    answer, squares, means = np.full((n, 13), np.nan), np.zeros((n, 7, 7)), np.zeros((n, 7))
+    within, pixel_noise = np.zeros((n, 2)), noise.double().numpy()
+    sigma = pixel_noise / factors
+    gains = np.full(n, gain or 0.0)
+    electrons = gains * factors.astype(float) ** 2
     known = np.ones((1, 1, 1), np.float32) if weights is None else weights.numpy()
     for reach, alike in _alike(psfs, factors, possible):
         waves = (waves_to(reach), waves_to(FAR))
@@ -100,7 +103,7 @@ def fit_nested(
                 photons = scale / (sigma[rows] ** 2 * electrons[rows])
             photons = np.where(np.isfinite(photons), photons, 0.0)
             found, normal, mean = (
-                np.full((len(rows), 11), np.nan),
+                np.full((len(rows), 12), np.nan),
                 np.zeros((len(rows), 7, 7)),
                 np.zeros((len(rows), 7)),
             )
@@ -126,9 +129,26 @@ def fit_nested(
                 normal,
                 mean,
             )
-            answer[rows, :11], squares[rows], means[rows] = found, normal, mean
-            answer[rows, 11] = scale
-    return _found(answer, squares, means, frames, sigma, low, high)
+            answer[rows, :12], squares[rows], means[rows] = found, normal, mean
+            answer[rows, 12] = scale
+            left = np.zeros((len(rows), 2))
+            scatter_within(
+                images.numpy(),
+                masked.numpy(),
+                known,
+                rows,
+                frames,
+                where,
+                counts,
+                pixel_noise,
+                gains,
+                found,
+                scales(),
+                scatter_room(),
+                left,
+            )
+            within[rows] = left
+    return _found(answer, squares, means, within, frames, sigma, low, high)
 
 
 def _begin(start: torch.Tensor, frames: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -208,6 +228,7 @@ def _found(
     answer: NDArray[np.float64],
     squares: NDArray[np.float64],
     means: NDArray[np.float64],
+    within: NDArray[np.float64],
     frames: NDArray[np.int64],
     sigma: NDArray[np.float64],
     low: NDArray[np.float64],
@@ -215,11 +236,13 @@ def _found(
 ) -> SersicFit:
     """Fits in pixels and image units."""
     values = torch.from_numpy(answer)
-    shape, scale = values[:, :6], values[:, 11]
+    shape, scale = values[:, :6], values[:, 12]
     factor, noise = torch.from_numpy(frames[:, 2]).double(), torch.from_numpy(sigma)
     limits = Limits(torch.from_numpy(low), torch.from_numpy(high))
-    flux, sky, chi2 = values[:, FLUX] * scale, values[:, LEVEL] * scale, values[:, CHI2]
-    lit = (flux > 0) & chi2.isfinite()
+    flux, sky = values[:, FLUX] * scale, values[:, LEVEL] * scale
+    pixels = torch.from_numpy(within)
+    chi2 = (values[:, CHI2] * (scale / noise) ** 2 + pixels[:, 0]) / (values[:, FREEDOM] + pixels[:, 1])
+    lit = (flux > 0) & values[:, CHI2].isfinite()
     e = hypot(shape[:, 4], shape[:, 5])
     at_limit = (limits.touched(shape) | (shape[:, 2] + e / 2 > limits.high[:, 2])) & lit
     converged = (values[:, CONVERGED] > 0) & lit & ~at_limit
@@ -234,7 +257,7 @@ def _found(
         "flux": flux * factor**2,
         "centre": shape[:, :2] * factor[:, None] + torch.from_numpy(frames[:, :2]) - 0.5,
         "sky": sky,
-        "chi2": torch.where(noise > 0, chi2 * (scale / noise) ** 2, torch.nan),
+        "chi2": torch.where(noise > 0, chi2, torch.nan),
         **errors,
     }
     found["r_e_error"] = found["r_e_error"] * factor

@@ -12,10 +12,10 @@ from kernels.measure.nested_bins import SIDE
 from kernels.measure.profile_points import at_points
 from kernels.measure.profile_waves import by_waves, polynomials
 
-__all__ = ["CHI2", "CONVERGED", "FLUX", "LEVEL", "SHAPE", "TOTAL", "search"]
+__all__ = ["CHI2", "CONVERGED", "FLUX", "FREEDOM", "LEVEL", "SHAPE", "TOTAL", "search"]
 
-SHAPE, FLUX, LEVEL, CHI2, TOTAL, CONVERGED = 0, 6, 7, 8, 9, 10
-"""Places in an answer: the six of the shape, flux, sky, reduced chi-squared, weight of all pixels, and whether the search came to rest."""
+SHAPE, FLUX, LEVEL, CHI2, FREEDOM, TOTAL, CONVERGED = 0, 6, 7, 8, 9, 10, 11
+"""Places in an answer: the six of the shape, flux, sky, chi-squared and its degrees of freedom, weight of all pixels, and whether the search came to rest."""
 THIN = -math.log(0.05)
 _STARTS = np.log(np.array([0.7, 1.5, 3.0, 5.0]))  # n
 _LANES = 16
@@ -226,7 +226,7 @@ def search(
     squares: Any,
     means: Any,
 ) -> None:
-    """Fit profiles: fill in the answers (k, 11) and the normal equations where they ended.
+    """Fit profiles: fill in the answers (k, 12) and the normal equations where they ended.
 
     As `kernels.measure.sersic.fit` does it, but for where slopes are from: what pixels and PSF make of a profile is summed up from waves in the middle at every
     step, and around it, where they change little, added to the profile at the bins' middles as it was for a shape close by. One long loop: each function that calls
@@ -429,10 +429,5 @@ def search(
                 break
         for k in range(6):
             answer[i, k] = shape[k]
-        answer[i, FLUX], answer[i, LEVEL], answer[i, CHI2], answer[i, TOTAL] = (
-            flux,
-            sky,
-            chi2 / freedom,
-            total,
-        )
-        answer[i, CONVERGED] = converged
+        answer[i, FLUX], answer[i, LEVEL], answer[i, CHI2] = flux, sky, chi2
+        answer[i, FREEDOM], answer[i, TOTAL], answer[i, CONVERGED] = freedom, total, converged

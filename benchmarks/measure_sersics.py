@@ -95,8 +95,8 @@ def _truth(
     """What the images without noise show about the true centre, and the Petrosian region."""
     nothing = torch.zeros_like(images, dtype=torch.bool)
     circles = grow(images, nothing, centre)
-    circular = circles.petrosian()
-    elliptical = grow(images, nothing, centre, ratio, angle).petrosian()
+    circular = circles.petrosian
+    elliptical = grow(images, nothing, centre, ratio, angle).petrosian
     region = petrosian_region(images, nothing, centre, elliptical, ratio, angle).pixels
     r20, r50, r80 = (circles.radius(share, _EXTENT * circular) for share in (0.2, 0.5, 0.8))
     no_sky = torch.zeros(len(images), dtype=torch.float64)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["bits", "checked", "measure_few"]
 
 _LEAST_SKY = 0.05  # of the stamp
+_ISOPHOTAL = 3.0  # half-light radii, as of the object's area: at its rim errors read a curve of growth, too
 _LEAST_SN = 2.5
 _BLENDED = 0.2  # of the object's ellipse
 _LARGEST_ASYMMETRY, _LARGEST_SMOOTHNESS = 2.0, 1.0
@@ -65,15 +66,19 @@ def measure_few(
     noise, depth = _noise(images, bad, sky, no_sky, known, unit)
 
     centroid = ellipse(images, segments.central).centre
-    first = grow(images, masked, centroid).petrosian()
+    rough = area_radius(segments.central)
+    first = grow(images, masked, centroid, reach=8 * rough).petrosian
     sky_turned = sky_asymmetry(images, sky, depth)
     turned = asymmetry(images, masked, centroid, EXTENT * first, sky_turned, depth)
     centre = torch.where(turned.centre.isfinite(), turned.centre, centroid)
     shape = ellipse(images, segments.central, centre)
-    circles = grow(images, masked, centre)
-    circular = torch.where(first.isfinite(), circles.petrosian(), torch.nan)
-    ellipses = grow(images, masked, centre, shape.ratio, shape.angle)
-    elliptical = ellipses.petrosian()
+    circles = grow(images, masked, centre, reach=_within(first).maximum(_ISOPHOTAL * rough))
+    circular = torch.where(first.isfinite(), circles.petrosian, torch.nan)
+    along = (
+        None if "asymmetries" in quantities else _within(first / shape.ratio.sqrt())
+    )  # they read it anywhere
+    ellipses = grow(images, masked, centre, shape.ratio, shape.angle, along)
+    elliptical = ellipses.petrosian
     r20, r50, r80 = (circles.radius(share, EXTENT * circular) for share in (0.2, 0.5, 0.8))
     region = petrosian_region(images, masked, centre, elliptical, shape.ratio, shape.angle)
     electrons = unit * optics.gain if optics.gain else None
@@ -166,7 +171,7 @@ def measure_few(
     start = {
         "nothing": nothing,
         "centre": torch.where(nothing[:, None], torch.nan, centre),
-        "size": torch.where(r50.isfinite(), r50, area_radius(segments.central)),
+        "size": torch.where(r50.isfinite(), r50, rough),
         "reach": elliptical,
         "ratio": shape.ratio,
         "angle": shape.angle,
@@ -217,6 +222,11 @@ def _unit(images: torch.Tensor) -> torch.Tensor:
     """The power of two (n,) float64 below the largest value: over it no float32 overflows, and no digit changes."""
     _, exponent = np.frexp(images.abs().amax(dim=(1, 2)).numpy(force=True))
     return torch.from_numpy(np.ldexp(1.0, (exponent - 1).clip(min=-126))).to(images.device)
+
+
+def _within(petrosian: torch.Tensor) -> torch.Tensor:
+    """A radius (n,) within which a curve is likely to hold all that is read of it."""
+    return 2 * petrosian + 3
 
 
 def _any_missing(found: Mapping[str, torch.Tensor], no_radius: torch.Tensor) -> torch.Tensor:

@@ -106,7 +106,7 @@ def test_radii_of_an_exponential_disc() -> None:
     u = np.linspace(0.1, 10, 100_000)
     eta = np.exp(-u) * u**2 / (2 * (1 - (1 + u) * np.exp(-u)))
     wanted = u[np.argmax(eta < 0.2)] * scale[:, 0, 0].numpy()
-    np.testing.assert_allclose(curve.petrosian().numpy(), wanted, rtol=0.01)
+    np.testing.assert_allclose(curve.petrosian.numpy(), wanted, rtol=0.01)
 
 
 def test_masked_pixels_count() -> None:
@@ -125,11 +125,11 @@ def test_blank_stamp_has_radii() -> None:
     curve = grow(
         torch.zeros(1, SIDE, SIDE), torch.zeros(1, SIDE, SIDE, dtype=torch.bool), torch.full((1, 2), 20.0)
     )
-    petrosian = curve.petrosian()
+    petrosian = curve.petrosian
     assert petrosian.isnan().all()
     assert curve.radius(0.5, 1.5 * petrosian).isnan().all()
     nowhere = grow(galaxies(2), nothing(galaxies(2)), torch.tensor([[20.0, 20.0], [torch.nan, torch.nan]]))
-    assert nowhere.petrosian().isfinite().tolist() == [True, False]
+    assert nowhere.petrosian.isfinite().tolist() == [True, False]
 
 
 def test_gini_differs_from_its_definition() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import inspect
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from torch.nn import functional
 
 from actors.embedder import Effort, Embedder, EmbeddingError, embedding_field
 from actors.precision import resolve_precision
-from actors.stamps import with_modalities
 from kernels import autoregressive_model, nets
 from kernels.denoise import denoise as remove_noise
 from kernels.modalities import Modalities
@@ -35,6 +35,7 @@ __all__ = ["EmbeddingError", "Encoder", "normalisation"]
 # of the images that timm's pretrained weights were trained on, red, green, blue
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+_TOGETHER = 1 << 22  # numbers of stamps that are prepared together: what memory is not fetched anew for
 _CHOICES = {
     "unwrap": ("moments", "apct", "none"),
     "stretch": ("asinh", "linear", "none"),
@@ -179,16 +180,14 @@ class Encoder(Embedder):
         """Embeddings (rows, features) float32 of these rows of stamps (n, b, y, x) float32, and of other modalities (n, width) where it takes some."""
         began = time.perf_counter()
         answers = [np.zeros((0, self._features), dtype=np.float32)]
-        batch = np.zeros((self._batch_size, *stamps.shape[1:]), dtype=np.float32)
         beside = np.zeros((self._batch_size, self._width), dtype=np.float32)
         for start in range(0, len(rows), self._batch_size):
             part = rows[start : start + self._batch_size]
-            np.take(stamps, part, axis=0, out=batch[: len(part)])
-            batch[len(part) :] = 0
+            images = self._images(stamps, part)
             if others is not None:
                 np.take(others, part, axis=0, out=beside[: len(part)])
-            given = torch.from_numpy(with_modalities(batch, beside if self._width else None))
-            answers.append(self.tensors(given.to(self._device))[: len(part)].cpu().numpy())
+            also = (torch.from_numpy(beside).to(self._device),) if self._width else ()
+            answers.append(self._embed(images, *also)[: len(part)].cpu().numpy())
         before, slots = self._effort, (len(answers) - 1) * self._batch_size
         self._effort = Effort(
             before.device,
@@ -197,6 +196,21 @@ class Encoder(Embedder):
             before.seconds + time.perf_counter() - began,
         )
         return np.concatenate(answers)
+
+    def _images(self, stamps: np.ndarray, rows: np.ndarray) -> torch.Tensor:
+        """What the network sees of some rows of stamps, (batch_size, b, input, input): a few of them are prepared at a time, always as many, and zeros follow."""
+        few = min(max(_TOGETHER // math.prod(stamps.shape[1:]), 1), self._batch_size)
+        if self._device.type != "cpu":
+            few = self._batch_size
+        part, prepared = np.zeros((few, *stamps.shape[1:]), np.float32), []
+        for first in range(0, len(rows), few):
+            some = rows[first : first + few]
+            np.take(stamps, some, axis=0, out=part[: len(some)])
+            part[len(some) :] = 0
+            prepared.append(self._prepare(torch.from_numpy(part).to(self._device)))
+        images = torch.cat(prepared) if len(prepared) > 1 else prepared[0]
+        missing = max(self._batch_size - len(images), 0)
+        return functional.pad(images, (0, 0, 0, 0, 0, 0, 0, missing))[: self._batch_size]
 
     def tensors(self, given: torch.Tensor) -> torch.Tensor:
         """Stamps (n, b, y, x), as `actors.stamps.with_modalities` gives them, to embeddings (n, features), float32 on the encoder's device."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Segmented", "Segmenter"]
 
-_SHARE = 64  # stamps that a thread looks at at a time
+_SHARE, _PIXELS = 64, 1 << 22  # stamps that a thread looks at at a time; fewer of so many pixels
 _SEED = 0x736B79  # "sky" in ASCII: a stream of its own
 
 
@@ -83,9 +83,10 @@ class Segmenter:
         owners = None
         if has_owners(objects):
             owners = torch.from_numpy(owners_of(objects.column("stamp_owners"), self._size)[rows])
-        shares = stamps.split(_SHARE)
+        share = min(max(_PIXELS // max(stamps[0].numel(), 1), 1), _SHARE) if len(stamps) else _SHARE
+        shares = stamps.split(share)
         split = [
-            [None] * len(shares) if planes is None else planes.split(_SHARE)
+            [None] * len(shares) if planes is None else planes.split(share)
             for planes in (bad, noise, owners)
         ]
         with ThreadPoolExecutor(self._threads) as pool:
@@ -93,15 +94,12 @@ class Segmenter:
         known = None if noise is None else NoiseMap.of(noise, segments, bad, photons=self._photons)
         return Segmented(rows, stamps, bad, segments, known)
 
-    def filled_stamps(self, objects: pa.Table, seen: Segmented) -> NDArray[np.float32]:
-        """Stamps (n, b, y, x) of the usable rows with neighbours filled, see `kernels.segmentation.fill`; what is drawn follows from ``object_id``."""
-        ids = objects.column("object_id").to_numpy()[seen.rows]
-        sky = None if seen.noise is None else seen.noise.sky
-        return fill(seen.stamps.numpy(), seen.segments, seen.bad, hash_ids(ids, _SEED), sky)
-
     def filled(self, objects: pa.Table, seen: Segmented) -> pa.Table:
-        """The table with neighbours filled in its stamps."""
-        column, stamps = objects.column("stamp"), self.filled_stamps(objects, seen)
+        """The table with neighbours filled in its stamps, see `kernels.segmentation.fill`; what is drawn follows from ``object_id``. The stamps that were seen are filled, too."""
+        ids = objects.column("object_id").to_numpy()[seen.rows]
+        sky, stamps = None if seen.noise is None else seen.noise.sky, seen.stamps.numpy()
+        fill(stamps, seen.segments, seen.bad, hash_ids(ids, _SEED), sky, out=stamps)
+        column = objects.column("stamp")
         if len(stamps) < len(column):
             every = stamps_of(column, self._bands, self._size).copy()
             every[seen.rows] = stamps

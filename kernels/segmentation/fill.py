@@ -25,6 +25,8 @@ def fill(
     bad: torch.Tensor,
     seeds: NDArray[np.uint64],
     noise: torch.Tensor | None = None,
+    *,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Replace the neighbours in stamps by the object's own light and by the stamp's own sky.
 
@@ -36,7 +38,6 @@ def fill(
     Parameters
     ----------
     stamps : (n, b, y, x) float32 array
-        Is left as it is.
     segments : Segments
         Of these stamps.
     bad : (n, b, y, x) bool tensor
@@ -45,12 +46,14 @@ def fill(
         One for each object, as `kernels.bags.hash_ids` makes them: the same seed draws the same pixels, whatever other stamps there are.
     noise : (n, b, y, x) float32 tensor, optional
         The sky's, in each pixel: `kernels.segmentation.noise_map.NoiseMap.sky`.
+    out : (n, b, y, x) float32 array, optional
+        Where they are filled in: the stamps themselves, to save a copy.
 
     Returns
     -------
     (n, b, y, x) float32 array; a stamp without neighbours is the same as before. Where no pixel is left for sky, neighbours become zero.
     """
-    filled = stamps.copy()
+    filled = stamps.copy() if out is None else out
     _fill(
         filled,
         segments.others.numpy(force=True),
@@ -69,12 +72,13 @@ def _fill(stamps: Any, others: Any, central: Any, bad: Any, peak: Any, seeds: An
     sky, known = np.empty(height * width, np.int32), len(noise) > 0
     level, values = np.zeros(bands, np.float32), np.empty(height * width, np.float32)
     covered, taken = np.empty((height, width), np.bool_), np.empty((height, width), np.bool_)
+    line = np.empty(width, np.bool_)
     for i in range(n):
         if not others[i].any():
             continue
-        _grow(others[i], covered)
-        _grow(central[i], taken)
-        count = _sky(covered, taken, central[i], bad[i], sky)
+        _grow(others[i], covered, line)
+        _grow(central[i], taken, line)
+        count = _sky(covered, taken, central[i], bad[i], line, sky)
         if known and count:
             _levels(stamps[i], sky[:count], values, level)
         for place in np.flatnonzero(covered):
@@ -104,35 +108,39 @@ def _levels(stamp: Any, sky: Any, values: Any, level: Any) -> None:
 
 
 @compiled
-def _sky(covered: Any, taken: Any, central: Any, bad: Any, sky: Any) -> int:
-    """Fill in the places of the sky, and take away what is not to be filled, or not to be shown elsewhere; how many places."""
+def _sky(covered: Any, taken: Any, central: Any, bad: Any, lost: Any, sky: Any) -> int:
+    """Fill in the places of the sky, and take away what is not to be filled, or not to be shown elsewhere; how many places. `lost` (x,) is for work."""
     bands, height, width = bad.shape
     count = 0
     for y in range(height):
+        lost[:] = False
+        for band in range(bands):
+            row = bad[band, y]
+            for x in range(width):
+                lost[x] |= row[x]
         for x in range(width):
-            lost = False
-            for band in range(bands):
-                lost |= bad[band, y, x]
-            if not (covered[y, x] or taken[y, x] or lost):
+            if not (covered[y, x] or taken[y, x] or lost[x]):
                 sky[count] = y * width + x
                 count += 1
             covered[y, x] &= not central[y, x]
-            taken[y, x] = central[y, x] and not lost
+            taken[y, x] = central[y, x] and not lost[x]
     return count
 
 
 @compiled
-def _grow(where: Any, grown: Any) -> None:
-    """Fill in the pixels with one of `where` (y, x) at most so far away in x and in y."""
+def _grow(where: Any, grown: Any, line: Any) -> None:
+    """Fill in the pixels with one of `where` (y, x) at most so far away in x and in y; `line` (x,) is for work."""
     height, width = where.shape
     grown[:] = False
     for y in range(height):
-        for x in range(width):
-            if where[y, x]:
-                grown[
-                    max(y - _REACH, 0) : y + _REACH + 1,
-                    max(x - _REACH, 0) : x + _REACH + 1,
-                ] = True
+        line[:] = False
+        row = where[y]
+        for away in range(-_REACH, _REACH + 1):
+            for x in range(max(-away, 0), min(width - away, width)):
+                line[x] |= row[x + away]
+        for to_y in range(max(y - _REACH, 0), min(y + _REACH + 1, height)):
+            for x in range(width):
+                grown[to_y, x] |= line[x]
 
 
 @compiled

@@ -21,7 +21,11 @@ _STARTS = np.log(np.array([0.7, 1.5, 3.0, 5.0]))  # n
 _LANES = 16
 _FREE = 8  # parameters
 _LONGEST = np.array([2.0, 2.0, 0.7, 0.5, 0.7, 0.7])  # steps
-_STILL, _LEVEL = 5e-4, 1e-3  # a step, and a gain in chi2 over the reduced chi2, that end the search
+_STILL, _LEVEL = 5e-4, 1e-2  # a step, and a gain in chi2 over the reduced chi2, that end the search
+_DAMPED, _UNDAMPED = (
+    1e-2,
+    1e-4,
+)  # at most as a part begins, the first and others: damped steps hardly move along valleys, and seem to rest
 _ROUGH = 100.0  # times as much ends its first part
 _LOOKS, _STEPS = 6, 7
 _MOVED = 0.02  # since the means around were seen through the PSF: farther, and they are seen anew
@@ -318,7 +322,7 @@ def search(
             room,
             models,
         )
-        damping, stale, converged = 1e-2, False, False
+        damping, stale, converged = _DAMPED, False, False
         for look in range(_LOOKS):
             if grids[i] > 0:
                 _render(
@@ -345,7 +349,7 @@ def search(
                 total, level = _level(values, weights, known[i])
             rough = _ROUGH if look == 0 else 1.0
             flux, sky, chi2 = _compare(models[0], values, weights, count, total, level, known[i], left)
-            damping, rests = min(damping, 1e-2), False
+            damping, rests = min(damping, _DAMPED if look == 0 else _UNDAMPED), False
             for _ in range(_STEPS):
                 _normal(
                     models,

@@ -25,31 +25,36 @@ def joined(
     predictions: Sequence[str] = (),
     *,
     with_embeddings: bool,
-    keep: Callable[[pa.Table], pa.Table] = lambda rows: rows,
+    keep: Callable[[pa.Table], tuple[pa.Table, pa.Array]] | None = None,
 ) -> pa.Table:
     """Objects, their votes, their classes and their predictions, part beside part; the ids must agree row by row.
 
-    `predictions` are the folders of the predictors' parts. `keep` filters every part by itself: a partition never holds more than its own
-    rows, however many parts it reads.
+    `predictions` are the folders of the predictors' parts. `keep` gives a part's objects, with columns of its own, and which of them are wanted: at least one
+    of all. It comes first, so that a partition neither holds nor works out more than its own rows, however many parts it reads.
     """
     run, tables = RunDirectory(url), []
     classes, finisher = ObjectClasses.read(run.classes), Finisher.read(run)
     for name in names:
         rows = parts.read(run.objects, name)
-        votes = _beside(rows, run.votes, name)
+        beside = [_beside(rows, folder, name) for folder in (run.votes, *predictions)]
+        if keep is not None:
+            rows, wanted = keep(rows)
+            if not wanted.true_count:
+                continue
+            rows, *beside = (table.filter(wanted) for table in (rows, *beside))
+        votes, *predicted = beside
         decided = classes.columns(rows, votes)
         added = _voted(rows, votes, decided)
         if finisher is not None:
             columns = finisher.columns(rows["embedding"], decided["class"].combine_chunks())
             added += zip(FINISHED_FIELDS, columns, strict=True)
-        for folder in predictions:
-            predicted = _beside(rows, folder, name)
-            added += [(field, predicted[field.name]) for field in list(predicted.schema)[1:]]
+        for table in predicted:
+            added += [(field, table[field.name]) for field in list(table.schema)[1:]]
         if not with_embeddings:
             rows = rows.drop_columns("embedding")
         for field, column in added:
             rows = rows.append_column(field, column)
-        tables.append(keep(rows.replace_schema_metadata(None)))
+        tables.append(rows.replace_schema_metadata(None))
     return pa.concat_tables(tables)
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from kernels.polar_window import DIRECTION, STEPS, WIDEST
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -23,13 +25,6 @@ _Pole = tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]
 __all__ = ["find_pole", "unwrap"]
 
 POLES = ("moments", "apct")
-# Chosen on rotated synthetic galaxies with neighbours at the edge, S/N 15 to 10000.
-STEPS = 5
-"""Of the adaptive window."""
-WIDEST = 0.35
-"""Largest window, standard deviation in half sides."""
-DIRECTION = 2.5
-"""Window of the direction, in windows of the pole."""
 
 
 def unwrap(

@@ -24,7 +24,8 @@ _LARGEST = np.float32(np.finfo(np.float32).max)
 def poles(stamps: NDArray[np.float32], pole: str) -> NDArray[np.float32]:
     """X and y of each stamp's pole, and of its direction, (n, 4), for stamps (n, b, y, x): see `kernels.polar.find_pole`."""
     found = np.empty((len(stamps), 4), np.float32)
-    _poles(stamps, pole == "moments", *_rooms(stamps), found)
+    padded, image, cells, windows, room = _rooms(stamps)
+    _poles(stamps, pole == "moments", padded, image, cells, windows, room, found)
     return found
 
 
@@ -37,12 +38,15 @@ def unwrapped(
     turns = np.stack([np.cos(turn), np.sin(turn)]).astype(np.float32)
     radius = ((np.arange(radii) + 0.5) * (min(height, width) / 2 / radii)).astype(np.float32)
     polar = np.empty((n, bands, angles, 2 * radii if mirror else radii), np.float32)
-    padded, image, *rooms = _rooms(stamps)
+    padded, image, cells, windows, room = _rooms(stamps)
     # every pixel beside the one below it: four neighbours lie in a row, and are loaded at once
     columns = np.empty((bands, len(image), 2 * image.shape[1]), np.float32)
     fours = np.ndarray(columns.size // 2 - 1, np.complex128, buffer=columns, strides=(2 * columns.itemsize,))
-    ray = np.empty(radii, np.uint32), np.empty((2, radii), np.float32), np.empty(radii, np.complex128)
-    _unwrap(stamps, pole == "moments", padded, image, *rooms, turns, radius, columns, fours, *ray, polar)
+    places, offs = np.empty(radii, np.uint32), np.empty((2, radii), np.float32)
+    _unwrap(
+        stamps, pole == "moments", padded, image, cells, windows, room,
+        turns, radius, columns, fours, places, offs, np.empty(radii, np.complex128), polar,
+    )  # fmt: skip
     return polar
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernels.compiled import compiled
-from kernels.polar import DIRECTION, STEPS, WIDEST
+from kernels.polar_window import DIRECTION, STEPS, WIDEST
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -101,6 +101,14 @@ SECTIONS = (
         ["--objects", "60"],
     ),
     Section(
+        "cpu_profile",
+        "Where the CPU goes",
+        "Shares of CPU seconds in whole runs in one process, by py-spy: what `make demo` runs, everything measured, and stamps cut from FITS tiles, nothing measured.",
+        "each other.",
+        "reading, writing and passing on cost less than what is computed.",
+        ["--scale", "0.05"],
+    ),
+    Section(
         "after_encoding",
         "After encoding",
         "Seconds of `tuningfork run` from encoded objects (96 features) to the published catalog, 24 members, with each engine on two cores: by the clock, and CPU seconds of all processes. "

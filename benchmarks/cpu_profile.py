@@ -33,16 +33,16 @@ PARTS = {
     "segmenting and filling": r"actors/segmenter",
     "measuring": r"actors/measurer",
     "encoding": r"actors/(encoder|embedder|extents)",
-    "plan, with its trial": r"pipeline/plan/",
+    "plan, with its trial": r"pipeline/plan/|catalogs/inspect|_checked \(catalogs/tables",
     "reduce": r"pipeline/stages/reduce",
     "fit": r"pipeline/stages/fit",
     "vote": r"actors/voter|pipeline/stages/vote",
     "classify": r"pipeline/stages/classify",
     "publish": r"pipeline/stages/publish",
-    "progress, receipts, threads": r"pipeline/engine/|pipeline/rundir/|concurrent/futures",
+    "progress, threads": r"pipeline/engine/|pipeline/rundir/|concurrent/futures",
 }
 """Parts, and what their stacks hold; the trial of a plan measures and encodes as a run does, and counts there."""
-WAITING = r"(_worker \(concurrent/futures/thread|_Workers\.(written|_next)|\.wait \(threading)[^;]*$"
+WAITING = r"(_worker \(concurrent/futures/thread|_Workers\.(written|_next)|\.wait \(threading|silenced \(catalogs/silence)[^;]*$"
 """Where threads wait: not all of it is seen as idle."""
 
 

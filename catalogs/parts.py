@@ -55,8 +55,12 @@ class Receipt:
 def write(folder: str, piece: Slice, rows: pa.Table, receipt: Receipt) -> None:
     """Write a slice's part, whole or not at all; writing it again gives the same bytes."""
     metadata = {**(rows.schema.metadata or {}), RECEIPT: json.dumps(asdict(receipt), sort_keys=True).encode()}
+    # numbers of vectors hardly repeat: a dictionary of them makes a part larger, and takes most of the time of reading it
+    repeating = [field.name for field in rows.schema if not pa.types.is_fixed_size_list(field.type)]
     buffer = io.BytesIO()
-    pq.write_table(rows.replace_schema_metadata(metadata), buffer, compression="zstd")
+    pq.write_table(
+        rows.replace_schema_metadata(metadata), buffer, compression="zstd", use_dictionary=repeating
+    )
     storage.write(url(folder, piece.name), buffer.getvalue())
 
 

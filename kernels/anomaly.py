@@ -39,8 +39,8 @@ _GRID = 16.0
 """Steps in a standard deviation."""
 _REACH = 64.0, 250.0
 """Standard deviations beyond which codes of the sample, and of other objects, are drawn in towards the middle. Their product, on the grid, is below 2**22."""
-_TABLE = 1 << 20
-"""Distances in memory at once, 4 MiB."""
+_TABLE = 1 << 18
+"""Distances in memory at once, 1 MiB: what a core's cache holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +133,8 @@ def _kth(rows: NDArray[np.float32], codes: NDArray[np.float32]) -> NDArray[np.fl
     All are whole numbers. Of |x - c|^2 = |x|^2 + (|c|^2 - 2 x.c), no partial sum of the product exceeds |x| |c| < 2**22 by Cauchy and Schwarz, and the bracket is below
     2**24: float32 holds them exactly, whatever the order of summation.
     """
+    from kernels.smallest import smallest  # noqa: PLC0415 - loads a compiler
+
     place = min(NEIGHBOUR, len(codes) - 1)
     lengths = (codes.astype(np.float64) ** 2).sum(axis=1)
     table = np.ascontiguousarray(-2.0 * codes.T)
@@ -143,9 +145,8 @@ def _kth(rows: NDArray[np.float32], codes: NDArray[np.float32]) -> NDArray[np.fl
         block = rows[start : start + step]
         scores = block @ table
         scores += norms
-        scores.partition((place - 1, place), axis=1)
+        least = smallest(scores, place + 1)
         own = (block.astype(np.float64) ** 2).sum(axis=1)
-        nearest = scores[:, :place].min(axis=1) + own
-        chosen = np.where(nearest == 0, scores[:, place], scores[:, place - 1])
+        chosen = np.where(least[:, 0] + own == 0, least[:, place], least[:, place - 1])
         found[start : start + step] = np.sqrt(np.maximum(chosen + own, 0))
     return found

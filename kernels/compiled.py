@@ -21,6 +21,8 @@ _SOURCES = [
     Path(__file__),
     *sorted(Path(__file__).parent.glob("measure/*.py")),
     *sorted(Path(__file__).parent.glob("segmentation/*.py")),
+    *sorted(Path(__file__).parent.glob("polar*.py")),
+    *(Path(__file__).parent / name for name in ("nearest_loops.py", "smallest.py")),
 ]
 _DIGEST = hashlib.sha256(b"".join(file.read_bytes() for file in _SOURCES)).hexdigest()[:12]
 

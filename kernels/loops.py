@@ -13,10 +13,12 @@ import torch
 from kernels.measure.morphology import measure
 from kernels.measure.multimode import multimode
 from kernels.measure.quantities import USUAL
+from kernels.nearest import nearest
 from kernels.segmentation.fill import fill
 from kernels.segmentation.given import given
 from kernels.segmentation.no_data import no_data
 from kernels.segmentation.segments import segment
+from kernels.smallest import smallest
 
 __all__ = ["PARTS", "compile_part"]
 
@@ -38,12 +40,15 @@ def _stamps() -> torch.Tensor:
 
 
 def _found_and_filled() -> None:
-    """Segments, filling, and what needs nothing but them."""
+    """Segments, filling, what needs nothing but them, and what votes are counted with."""
     stamps = _stamps()
     bad = no_data(stamps, torch.zeros(2, dtype=torch.bool))
     segments = segment(stamps, bad)
     fill(stamps.numpy(), segments, bad, np.arange(2, dtype=np.uint64))
     multimode(stamps[:, 0], segments.central)
+    codes = np.zeros((4, 2), np.float32)
+    nearest(codes, codes)
+    smallest(codes, 1)
 
 
 def _measured() -> None:

@@ -5,8 +5,7 @@ number of threads and the shape of the batch. Here it is only a filter. Its roun
 the two best scores are closer than that bound, every candidate within it is measured again by direct float64
 differences. The winner is therefore a function of the row and the points alone.
 
-NumPy and not torch: NumPy's ``argmin`` along contiguous rows is vectorised (about 10 G elements/s a core), ten times
-as fast as torch's, and its products cannot be switched to TF32 or bfloat16 by a global setting elsewhere.
+NumPy and not torch: its products cannot be switched to TF32 or bfloat16 by a global setting elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["direct_distances", "finite_matrix", "nearest", "nearest_in_segments", "squared_distances"]
 
-_TABLE = 1 << 17  # float32 scores in flight: half a MiB stays inside a core's L2 cache
+_TABLE = 1 << 18  # float32 scores in flight: a MiB, which a core's caches hold
 _COLUMNS = 512  # columns of one product; narrow segments share one
 _ROUNDING = 2.0**-24  # unit roundoff of float32
 
@@ -151,14 +150,13 @@ def nearest_in_segments(
                 low, high = edges[first], edges[last]
                 view = scores[: len(block) * (high - low)].reshape(len(block), high - low)
                 np.matmul(seen, table[:, low:high], out=view)
-                for segment in range(first, last):
-                    start, stop = edges[segment], edges[segment + 1]
-                    slack = margin * radii[segment] * (radii[segment] + 2.0 * lengths) + 1e-30
-                    # So far out float64 itself sees ties; then all candidates must be compared, not some.
-                    slack[lengths > 1e6 * radii[segment]] = np.inf
-                    winners[begin : begin + step, segment] = start + _decide(
-                        view[:, start - low : stop - low], slack.astype(np.float32), block, points[start:stop]
-                    )
+                reach = radii[None, first:last]
+                slack = margin * reach * (reach + 2.0 * lengths[:, None]) + 1e-30
+                # So far out float64 itself sees ties; then all candidates must be compared, not some.
+                slack[lengths[:, None] > 1e6 * reach] = np.inf
+                inner = np.array(edges[first : last + 1]) - low
+                found = _decide(view, inner, slack.astype(np.float32), block, points[low:high])
+                winners[begin : begin + step, first:last] = low + found
     return winners
 
 
@@ -174,22 +172,25 @@ def _products(edges: list[int]) -> list[tuple[int, int]]:
 
 def _decide(
     scores: NDArray[np.float32],
+    edges: NDArray[np.int64],
     slack: NDArray[np.float32],
     rows: NDArray[np.floating],
     points: NDArray[np.floating],
-) -> NDArray[np.intp]:
-    """Nearest point of each row, given scores (n, p) that are right within `slack` (n,)/2. Overwrites `scores`."""
-    every = np.arange(len(scores))
-    best = scores.argmin(axis=1)
-    lowest = scores[every, best]
-    scores[every, best] = np.inf
-    close = np.flatnonzero(~(scores.min(axis=1) - lowest > slack))
-    if len(close) == 0:
+) -> NDArray[np.int32]:
+    """Nearest point of each row in each of m segments, (n, m), given scores (n, p) that are right within `slack` (n, m)/2."""
+    from kernels.nearest_loops import list_close, lowest  # noqa: PLC0415 - loads a compiler
+
+    best, count = np.empty(slack.shape, np.int32), np.empty(slack.shape, np.int32)
+    lowest(scores, edges, slack, best, count)
+    pairs = int(count[count > 1].sum())
+    if not pairs:
         return best
-    scores[close, best[close]] = lowest[close]
-    row, point = np.nonzero(~(scores[close] - lowest[close, None] > slack[close, None]))
-    distance = squared_distances(rows[close[row]], points[point])
-    order = np.lexsort((point, distance, row))  # within a row: the smallest distance, then the lowest index
-    chosen = order[np.unique(row[order], return_index=True)[1]]
-    best[close[row[chosen]]] = point[chosen]
+    place, row, point = np.empty((3, pairs), np.int64)
+    list_close(scores, edges, slack, count, place, row, point)
+    distance = squared_distances(rows[row], points[point])
+    order = np.lexsort(
+        (point, distance, place)
+    )  # for a row in a segment: the smallest distance, then the lowest index
+    chosen = order[np.unique(place[order], return_index=True)[1]]
+    best.ravel()[place[chosen]] = point[chosen]
     return best

@@ -1,26 +1,30 @@
 """Adaptive polar coordinate unwrapping: a stamp becomes an image of angle against radius that does not turn with the galaxy.
 
 After the adaptive polar coordinate transformation (APCT) of arXiv 2501.00380: the polar image starts at a direction that
-the galaxy itself sets, so a turned galaxy gives the same polar image.
+the galaxy itself sets, so a turned galaxy gives the same polar image. On a CPU it is computed by the loops of `kernels.polar_loops`; here it is
+in tensors, for other devices and for export.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
+
+from kernels.polar_window import DIRECTION, STEPS, WIDEST
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # centre (n, 2), and x and y of the direction, (n,) each
 _Pole = tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]
 
 __all__ = ["find_pole", "unwrap"]
 
-_CACHED = 2**18  # sampled positions that fit a core's cache
-# Chosen on rotated synthetic galaxies with neighbours at the edge, S/N 15 to 10000.
-_STEPS = 5  # of the adaptive window
-_WIDEST = 0.35  # largest window, standard deviation in half sides
-_DIRECTION = 2.5  # window of the direction, in windows of the pole
+POLES = ("moments", "apct")
 
 
 def unwrap(
@@ -50,36 +54,13 @@ def unwrap(
     stamp it is exactly zero: nothing is wrapped or repeated. Within one pixel beyond the centres of the outermost
     pixels the value fades linearly to zero. Non-finite pixels count as zero. Blank stamps give zeros.
     """
-    n, b, height, width = stamps.shape
-    pixels = stamps.float().nan_to_num(0.0, 0.0, 0.0)
-    centre, (c, s) = _find(pixels.mean(dim=1), pole)
-    turn = torch.arange(angles, device=stamps.device) * (2 * math.pi / angles)  # (angles,)
-    radius = (torch.arange(radii, device=stamps.device) + 0.5) * (min(height, width) / 2 / radii)  # (radii,)
-    # the direction turned, in plain products: atan2 rounds differently at the end of a batch
-    ray_x = c[:, None] * turn.cos() - s[:, None] * turn.sin()  # (n, angles)
-    ray_y = s[:, None] * turn.cos() + c[:, None] * turn.sin()
-    # align_corners=False: -1 and 1 are the outer borders of the outermost pixels, the centre of pixel i is (2 i + 1) / side - 1
-    side = torch.tensor([width, height], dtype=torch.float32, device=stamps.device)
-    if torch.compiler.is_exporting():  # ONNX knows neither complex numbers nor chunks
-        start, ray = (2 * centre + 1) / side - 1, torch.stack([ray_x, ray_y], dim=-1) * (2 / side)
-        grid = start[:, None, None] + ray[:, :, None] * radius[:, None]
-        half = functional.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
-        return torch.cat([half.flip(-1), half], dim=-1) if mirror else half
-    start = torch.view_as_complex((2 * centre + 1) / side - 1)  # (n,)
-    ray = torch.view_as_complex(torch.stack([ray_x, ray_y], dim=-1) * (2 / side))  # (n, angles)
-    # on a CPU a chunk's positions stay in its cache: 1.7 times as fast; complex numbers hold x and y side by side: 15 times
-    chunk = max(1, _CACHED // (angles * radii)) if stamps.device.type == "cpu" else n or 1
-    polar = pixels.new_empty((n, b, angles, 2 * radii if mirror else radii))
-    for first in range(0, n, chunk):
-        rows = slice(first, first + chunk)
-        grid = torch.addcmul(start[rows, None, None], ray[rows, :, None], radius.to(torch.complex64))
-        half = functional.grid_sample(  # grid: (n, angles, radii, 2)
-            pixels[rows], torch.view_as_real(grid), mode="bilinear", padding_mode="zeros", align_corners=False
-        )
-        polar[rows, ..., -radii:] = half
-        if mirror:
-            polar[rows, ..., :radii] = half.flip(-1)
-    return polar
+    _check(pole)
+    if _on_cpu(stamps):
+        from kernels.polar_loops import unwrapped  # noqa: PLC0415 - loads a compiler, which nobody needs who unwraps nothing
+
+        return torch.from_numpy(unwrapped(_numpy(stamps), angles, radii, pole, mirror=mirror))
+    half = _sampled(stamps, angles, radii, pole)
+    return torch.cat([half.flip(-1), half], dim=-1) if mirror else half
 
 
 def find_pole(stamps: torch.Tensor, pole: str = "moments") -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,16 +87,53 @@ def find_pole(stamps: torch.Tensor, pole: str = "moments") -> tuple[torch.Tensor
         x and y of a unit vector.
         Blank stamps (constant, or without positive light) get the stamp's centre and +x. Non-finite pixels count as zero.
     """
-    centre, direction = _find(stamps.float().nan_to_num(0.0, 0.0, 0.0).mean(dim=1), pole)
+    _check(pole)
+    if _on_cpu(stamps):
+        from kernels.polar_loops import poles  # noqa: PLC0415 - as above
+
+        found = torch.from_numpy(poles(_numpy(stamps), pole))
+        return found[:, :2], found[:, 2:]
+    centre, direction = _find(_finite(stamps), pole)
     return centre, torch.stack(direction, dim=-1)
 
 
-def _find(image: torch.Tensor, pole: str) -> _Pole:
-    if pole == "moments":
-        return _moments(image)
-    if pole == "apct":
-        return _extremes(image)
-    raise ValueError(f'pole is "moments" or "apct", not "{pole}"')
+def _check(pole: str) -> None:
+    if pole not in POLES:
+        raise ValueError(f'pole is "moments" or "apct", not "{pole}"')
+
+
+def _on_cpu(stamps: torch.Tensor) -> bool:
+    return stamps.device.type == "cpu" and not torch.compiler.is_exporting()
+
+
+def _numpy(stamps: torch.Tensor) -> NDArray[np.float32]:
+    return stamps.float().contiguous().numpy(force=True)
+
+
+def _finite(stamps: torch.Tensor) -> torch.Tensor:
+    return stamps.float().nan_to_num(0.0, 0.0, 0.0)
+
+
+def _sampled(stamps: torch.Tensor, angles: int, radii: int, pole: str) -> torch.Tensor:
+    """The polar image without its mirror image, in tensors: (n, b, angles, radii)."""
+    height, width = stamps.shape[2:]
+    pixels = _finite(stamps)
+    centre, (c, s) = _find(pixels, pole)
+    turn = torch.arange(angles, device=stamps.device) * (2 * math.pi / angles)  # (angles,)
+    radius = (torch.arange(radii, device=stamps.device) + 0.5) * (min(height, width) / 2 / radii)  # (radii,)
+    # the direction turned, in plain products: atan2 rounds differently at the end of a batch
+    ray_x = c[:, None] * turn.cos() - s[:, None] * turn.sin()  # (n, angles)
+    ray_y = s[:, None] * turn.cos() + c[:, None] * turn.sin()
+    # align_corners=False: -1 and 1 are the outer borders of the outermost pixels, the centre of pixel i is (2 i + 1) / side - 1
+    side = torch.tensor([width, height], dtype=torch.float32, device=stamps.device)
+    start, ray = (2 * centre + 1) / side - 1, torch.stack([ray_x, ray_y], dim=-1) * (2 / side)
+    grid = start[:, None, None] + ray[:, :, None] * radius[:, None]  # (n, angles, radii, 2)
+    return functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _find(pixels: torch.Tensor, pole: str) -> _Pole:
+    image = pixels.mean(dim=1)
+    return _moments(image) if pole == "moments" else _extremes(image)
 
 
 def _extremes(image: torch.Tensor) -> _Pole:
@@ -152,9 +170,9 @@ def _moments(image: torch.Tensor) -> _Pole:
     light, x, y = _light(image, cell)
 
     centre = torch.zeros(n, 2, device=image.device)  # x, y from the stamp's middle
-    largest = (_WIDEST * half) ** 2
+    largest = (WIDEST * half) ** 2
     spread = torch.full((n,), largest, device=image.device)  # the window's variance
-    for _ in range(_STEPS):
+    for _ in range(STEPS):
         moment = _weighted(light, x, y, centre, spread, 2)
         shift = torch.stack([moment[1][0], moment[0][1]], dim=-1)
         measured = (moment[2][0] + moment[0][2] - shift.square().sum(-1)) / 2
@@ -167,7 +185,7 @@ def _moments(image: torch.Tensor) -> _Pole:
         spread = (measured / shrunk.clamp(min=0.1)).clamp(min=float(cell**2), max=largest)
 
     # arms and discs turn more reliably than cores: a wider window for the direction
-    spread = (spread * _DIRECTION**2).clamp(max=(half / 2) ** 2)
+    spread = (spread * DIRECTION**2).clamp(max=(half / 2) ** 2)
     m = _weighted(light, x, y, centre, spread, 2)
     xx, yy, xy = m[2][0] - m[1][0] ** 2, m[0][2] - m[0][1] ** 2, m[1][1] - m[1][0] * m[0][1]
     # tan 2 theta = 2 xy / (xx - yy), halved without trigonometry: the larger of cosine and sine first, then the other

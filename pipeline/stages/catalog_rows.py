@@ -14,9 +14,12 @@ from pipeline.stages.finish import Finisher
 from pipeline.stages.object_classes import ObjectClasses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["joined"]
+
+ROWS = 16_384
+"""Parts are worked on together until they have so many."""
 
 
 def joined(
@@ -25,32 +28,55 @@ def joined(
     predictions: Sequence[str] = (),
     *,
     with_embeddings: bool,
-    keep: Callable[[pa.Table], pa.Table] = lambda rows: rows,
+    keep: Callable[[pa.Table], tuple[pa.Table, pa.Array]] | None = None,
 ) -> pa.Table:
     """Objects, their votes, their classes and their predictions, part beside part; the ids must agree row by row.
 
-    `predictions` are the folders of the predictors' parts. `keep` filters every part by itself: a partition never holds more than its own
-    rows, however many parts it reads.
+    `predictions` are the folders of the predictors' parts. `keep` gives a part's objects, with columns of its own, and which of them are wanted: at least one
+    of all. It comes first, so that a partition neither holds nor works out more than its own rows, however many parts it reads.
     """
-    run, tables = RunDirectory(url), []
+    run, made = RunDirectory(url), []
     classes, finisher = ObjectClasses.read(run.classes), Finisher.read(run)
-    for name in names:
-        rows = parts.read(run.objects, name)
-        votes = _beside(rows, run.votes, name)
+    for tables in _read(run.objects, names, (run.votes, *predictions)):
+        objects, wanted = (tables[0], None) if keep is None else keep(tables[0])
+        if wanted is not None and not wanted.true_count:
+            continue
+        rows, votes, *predicted = (
+            table if wanted is None else table.filter(wanted) for table in (objects, *tables[1:])
+        )
         decided = classes.columns(rows, votes)
         added = _voted(rows, votes, decided)
         if finisher is not None:
             columns = finisher.columns(rows["embedding"], decided["class"].combine_chunks())
             added += zip(FINISHED_FIELDS, columns, strict=True)
-        for folder in predictions:
-            predicted = _beside(rows, folder, name)
-            added += [(field, predicted[field.name]) for field in list(predicted.schema)[1:]]
-        if not with_embeddings:
-            rows = rows.drop_columns("embedding")
-        for field, column in added:
-            rows = rows.append_column(field, column)
-        tables.append(keep(rows.replace_schema_metadata(None)))
-    return pa.concat_tables(tables)
+        for table in predicted:
+            added += [(field, table[field.name]) for field in list(table.schema)[1:]]
+        made.append(_with(rows if with_embeddings else rows.drop_columns("embedding"), added))
+    return pa.concat_tables(made)
+
+
+def _with(rows: pa.Table, added: Sequence[tuple[pa.Field, pa.ChunkedArray]]) -> pa.Table:
+    for field, column in added:
+        rows = rows.append_column(field, column)
+    return rows
+
+
+def _read(objects: str, names: Sequence[str], folders: Sequence[str]) -> Iterator[list[pa.Table]]:
+    """Objects and what lies beside them in other folders, of a few parts at once: what is done to a table costs as much for two thousand rows as for ten."""
+    few: list[list[pa.Table]] = []
+    for name in names:
+        rows = parts.read(objects, name)
+        tables = [rows, *(_beside(rows, folder, name) for folder in folders)]
+        few.append([table.replace_schema_metadata(None) for table in tables])
+        if sum(each[0].num_rows for each in few) >= ROWS:
+            yield _together(few)
+            few = []
+    if few:
+        yield _together(few)
+
+
+def _together(few: list[list[pa.Table]]) -> list[pa.Table]:
+    return [pa.concat_tables(tables).combine_chunks() for tables in zip(*few, strict=True)]
 
 
 def _beside(objects: pa.Table, folder: str, name: str) -> pa.Table:

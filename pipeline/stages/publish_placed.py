@@ -109,10 +109,12 @@ def _write_partition(
     """Write a partition, and set aside what belongs to margins of others: objects of each shard, and those rows."""
     run = RunDirectory(url)
 
-    def held(rows: pa.Table) -> pa.Table:
-        rows = rows.filter(pc.equal(_astray(rows), 0))
-        index = hats_catalog.spatial_index(rows["ra"].to_numpy(), rows["dec"].to_numpy())
-        return rows.add_column(0, INDEX_FIELD, pa.array(index)).filter(pa.array(partition.holds(index)))
+    def held(rows: pa.Table) -> tuple[pa.Table, pa.Array]:
+        placed = pc.equal(_astray(rows), 0).to_numpy()
+        index = np.full(len(placed), -1)
+        columns = [rows[name].to_numpy()[placed] for name in ("ra", "dec")]
+        index[placed] = hats_catalog.spatial_index(*columns)
+        return rows.add_column(0, INDEX_FIELD, pa.array(index)), pa.array(partition.holds(index))
 
     rows = joined(url, names, folders, with_embeddings=embeddings, keep=held)
     if embeddings:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from kernels import polar as in_tensors
 from kernels.polar import find_pole, unwrap
 
 SIDE = 64
@@ -202,6 +203,23 @@ def test_flux_unit_changes_the_pole(unit: float) -> None:
     other = find_pole(stamps * unit)
     torch.testing.assert_close(other[0], centre, atol=1e-3, rtol=0)
     torch.testing.assert_close(other[1], direction, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("pole", ["moments", "apct"])
+@pytest.mark.parametrize(
+    "shape", [(9, 1, 64, 64), (4, 3, 47, 47), (4, 2, 80, 61), (3, 1, 424, 424), (2, 1, 1, 5), (5, 1, 20, 300)]
+)
+def test_other_devices_unwrap_to_another_image(pole: str, shape: tuple[int, ...]) -> None:
+    """What graphics processors and exported networks compute in tensors is what the loops compute."""
+    stamps = torch.randn(shape, generator=torch.Generator().manual_seed(5))
+    stamps[..., shape[2] // 3 : shape[2] // 2 + 1, shape[3] // 3 : shape[3] // 2] += 9.0
+    stamps[0, :, 0, 0] = torch.nan
+    centre, (c, s) = in_tensors._find(in_tensors._finite(stamps), pole)
+    ours = find_pole(stamps, pole)
+    torch.testing.assert_close(ours[0], centre, atol=1e-4, rtol=0)
+    torch.testing.assert_close(ours[1], torch.stack([c, s], dim=-1), atol=1e-4, rtol=0)
+    half = in_tensors._sampled(stamps, 24, 10, pole)
+    torch.testing.assert_close(unwrap(stamps, 24, 10, pole, mirror=False), half, atol=3e-3, rtol=0)
 
 
 def test_unknown_pole_is_taken_for_another() -> None:

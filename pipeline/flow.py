@@ -37,6 +37,9 @@ from pipeline.stages.reduce import reduce
 from pipeline.stages.vote import vote
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from pipeline.engine.engine import Engine
     from pipeline.engine.start import Name
     from pipeline.output.lock import Lock
     from pipeline.plan.plan import Plan
@@ -61,7 +64,7 @@ def run(
     address : str, optional
         Ray cluster to join; by default Ray is started on this machine, or not at all.
     engine : {"local", "ray"}, optional
-        Who works; by default the one that `pipeline.plan.engine_choice` chooses.
+        Who works; by default the one that `pipeline.plan.engine_choice` chooses, anew once all is encoded.
     dashboard : bool
         Start the Ray dashboard.
     lock : Lock, optional
@@ -71,20 +74,36 @@ def run(
         return
     if plan.like is not None:
         take_over(plan.like, plan.run)
-    name = engine or run_time.engine_for(plan, address, dashboard=dashboard)
-    with started(name, plan.config.run, address, dashboard=dashboard, run=plan.run_id) as workers:
+
+    def chosen() -> Name:
+        return engine or run_time.engine_for(plan, address, dashboard=dashboard)
+
+    def starting(name: Name) -> AbstractContextManager[Engine]:
+        return started(name, plan.config.run, address, dashboard=dashboard, run=plan.run_id)
+
+    first = chosen()
+    with starting(first) as workers:
         encode(plan, workers)
-        if plan.like is None:
-            reduce(plan, workers)
-            if plan.config.augment.balance:
-                fit(plan, workers, first=True)
-                vote(plan, workers, first=True)
-                augment(plan, workers)
-            fit(plan, workers)
-        vote(plan, workers)
-        classify(plan, workers)
-        finish(plan, workers)
-        predict(plan, workers)
-        if lock is not None:
-            lock.check()
-        publish(plan, workers)
+        then = chosen()  # by what is left: it may be too little for Ray
+        if then == first:
+            _after_encoding(plan, workers, lock)
+    if then != first:
+        with starting(then) as workers:
+            _after_encoding(plan, workers, lock)
+
+
+def _after_encoding(plan: Plan, workers: Engine, lock: Lock | None) -> None:
+    if plan.like is None:
+        reduce(plan, workers)
+        if plan.config.augment.balance:
+            fit(plan, workers, first=True)
+            vote(plan, workers, first=True)
+            augment(plan, workers)
+        fit(plan, workers)
+    vote(plan, workers)
+    classify(plan, workers)
+    finish(plan, workers)
+    predict(plan, workers)
+    if lock is not None:
+        lock.check()
+    publish(plan, workers)

@@ -1,7 +1,8 @@
 """How long a run will take: its first stamps are read, encoded and measured, and what that took is reckoned up.
 
-The trial works on stamps of the release, for what measuring costs depends on what there is to measure, and takes a few seconds. What is
-compiled or loaded at first use is not counted. `COSTS` holds what a run needs beside its stamps.
+The trial works on stamps of the release, for what measuring costs depends on what there is to measure, and takes a few seconds, once:
+`pipeline.plan.kept_trial` keeps what it found. What is compiled or loaded at first use is not counted. `COSTS` holds what a run needs
+beside its stamps.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from catalogs.slices import Slice
 from kernels.bags import FRACTION
 from pipeline.engine.cluster import is_own
 from pipeline.engine.cores import usable_cores
-from pipeline.engine.warm_up import compile_loops_once
-from pipeline.plan import trial
+from pipeline.plan import kept_trial
 from pipeline.plan.engine_choice import chosen, decided
+from pipeline.plan.timing import seconds
 
 if TYPE_CHECKING:
     from pipeline.engine.start import Name
@@ -220,13 +221,25 @@ def _tried(plan: Plan, left: list[Slice], selected: float) -> tuple[Rates, str]:
     if not left:
         return UNKNOWN, ""
     try:
-        rates = _rates(plan, left, selected)
+        rates = _kept_rates(plan, left, selected)
     except (TuningforkError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return UNKNOWN, f"not known, for a trial of the first stamps failed: {reason}"
     if math.isnan(rates.encode):
         return rates, "as the servers go" if plan.servers_unseen else "as the GPU goes"
     return rates, ""
+
+
+def _kept_rates(plan: Plan, left: list[Slice], selected: float) -> Rates:
+    """As a trial found them before, or finds them now; what servers and GPUs do is nothing of this machine, and is not kept."""
+    key = kept_trial.trial_key(plan, left, selected)
+    numbers = kept_trial.kept(key, Rates._fields)
+    if numbers is not None:
+        return Rates(*numbers)
+    rates = _rates(plan, left, selected)
+    if plan.config.encode.served_by is None and not any(map(math.isnan, rates)):
+        kept_trial.keep(key, rates._asdict())
+    return rates
 
 
 def _rates(plan: Plan, left: list[Slice], selected: float) -> Rates:
@@ -237,8 +250,12 @@ def _rates(plan: Plan, left: list[Slice], selected: float) -> Rates:
     elsewhere = bool(plan.config.encode.gpus) or plan.servers_unseen
     if not found.num_rows:
         return Rates(per_slice, per_row, math.nan if elsewhere else 0.0, 0.0, 0.0, share)
+    from pipeline.plan import trial  # noqa: PLC0415 - loads all that measures
+
     options = plan.measurer_options
     if options is not None or plan.segmenter_options is not None:
+        from pipeline.engine.warm_up import compile_loops_once  # noqa: PLC0415
+
         compile_loops_once()
     call, measure = (0.0, 0.0) if options is None else trial.measuring(plan, options, found)
     encode = math.nan if elsewhere else trial.encoding(plan, found)
@@ -257,7 +274,7 @@ def _read(plan: Plan, left: list[Slice], selected: float) -> tuple[float, float,
         some = Slice(piece.shard, piece.start, min(piece.start + rows, piece.stop))
         one = Slice(piece.shard, piece.start, piece.start + 1)
         plan.release.read(some)  # what later slices find decoded already
-        short = trial.seconds(plan.release.read, one)
+        short = seconds(plan.release.read, one)
         start = time.perf_counter()
         found.append(plan.release.read(some))
         long = time.perf_counter() - start

@@ -189,6 +189,7 @@ class Encoder(Embedder):
                 np.take(others, part, axis=0, out=beside[: len(part)])
             given = torch.from_numpy(with_modalities(batch, beside if self._width else None))
             answers.append(self.tensors(given.to(self._device))[: len(part)].cpu().numpy())
+            self.progress(len(part))
         before, slots = self._effort, (len(answers) - 1) * self._batch_size
         self._effort = Effort(
             before.device,

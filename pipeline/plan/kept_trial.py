@@ -36,7 +36,13 @@ CODE = ("kernels", "actors", "catalogs")
 
 
 def folder() -> Path:
-    """Where trials are kept: in the user's folder for what may be thrown away at any time."""
+    """Where trials are kept: in the user's folder for what may be thrown away at any time.
+
+    Raises
+    ------
+    RuntimeError
+        If the user has no home.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "tuningfork" / "trials"
 
@@ -60,14 +66,14 @@ def kept(key: str, names: Sequence[str]) -> list[float] | None:
     try:
         found = json.loads((folder() / f"{key}.json").read_text(encoding="utf-8"))
         return [float(found[name]) for name in names]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
         return None
 
 
 def keep(key: str, numbers: dict[str, float]) -> None:
     """Keep numbers, where there is a place to."""
-    place = folder()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):
+        place = folder()
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=place, delete=False, encoding="utf-8") as file:
             json.dump(numbers, file)

@@ -90,6 +90,16 @@ def test_a_plan_fails_where_nothing_can_be_kept(tried, judge, tmp_path):
     assert len(tried) == 2
 
 
+def test_a_plan_fails_where_a_user_has_no_home(tried, judge, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("pipeline.plan.kept_trial.Path.home", no_home)
+    assert judge().objects == judge().objects == 64
+    assert len(tried) == 2
+
+
 def test_trials_pile_up(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(kept_trial, "MOST", 2)

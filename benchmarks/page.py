@@ -111,11 +111,11 @@ SECTIONS = (
     Section(
         "engines",
         "In one process, or on Ray",
-        "A whole `tuningfork run` of simulated galaxies (64 px, everything measured, what `make demo` runs) with `[run] engine` `local` and `ray`, one after the other: "
-        "seconds by the clock, CPU seconds of all its processes, peak memory (PSS). `auto` takes `local` for up to two minutes of work for one core. These numbers are from a machine "
-        "that others used at the same time, with a load of 15 to 25 on two cores: there the clock says little, and CPU seconds are higher than on an idle one.",
+        "A whole `tuningfork run` with `[run] engine` `local` and `ray`, one after the other: seconds by the clock, CPU seconds of all its processes, peak memory (PSS), and the engine that `auto` takes. "
+        "Dear objects are simulated galaxies (64 px, everything measured, what `make demo` runs), cheap ones blobs that are not measured. "
+        "These numbers are from a machine of two cores that others used at the same time, with a load of 4 to 8: there the clock says little, and CPU seconds are higher than on an idle one.",
         "each other.",
-        "2,000 galaxies in 15 s by the clock on two idle cores, 20 CPU seconds and 1 GiB; 100 galaxies in 6 s.",
+        "`auto` takes the engine that is done first.",
         ["--objects", "60"],
     ),
     Section(

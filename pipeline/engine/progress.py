@@ -76,8 +76,9 @@ class StageProgress:
         """That so many are through; never fewer than before, for slices that begin anew."""
         self._seen = min(max(self._seen, objects), self.total)
         if console.is_terminal:
-            count = f"{self._seen:,}/{self.total:,}"
-            self._bar.update(self._task, completed=self._seen, count=count, rate=f"{self.rate:,.3g}/s")
+            count, rate = f"{self._seen:,}/{self.total:,}", self.rate
+            shown = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
+            self._bar.update(self._task, completed=self._seen, count=count, rate=shown)
         elif time.monotonic() - self._spoke >= self.interval:
             self._say("running")
 

@@ -4,8 +4,8 @@ BIN := .venv/bin
 DEMO ?= demo
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-# Tests wait for Ray more than they compute: two workers, a file of tests each at a time.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Tests wait for Ray and for other processes: three workers for two cores, a file of tests each at a time, all that is on Ray in one of them.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-all lint format bench encoders bench-encoder bench-denoiser bench-diffusion bench-measure bench-modalities bench-served tritonserver chromium prometheus clean
 

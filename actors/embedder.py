@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from actors.progress import nobody
 from actors.stamps import modalities_of, planes_in, stamps_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Effort", "Embedder", "EmbeddingError", "embedding_field"]
 
@@ -45,6 +50,8 @@ class Embedder(ABC):
 
     def __init__(self, bands: int, size: int, features: int, width: int = 0) -> None:
         self._bands, self._size, self._features, self._width = bands, size, features, width
+        self.progress: Callable[[float], None] = nobody
+        """Called with how many more stamps are encoded, while a call goes on."""
 
     @property
     def bands(self) -> int:

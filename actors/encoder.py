@@ -188,6 +188,7 @@ class Encoder(Embedder):
                 np.take(others, part, axis=0, out=beside[: len(part)])
             also = (torch.from_numpy(beside).to(self._device),) if self._width else ()
             answers.append(self._embed(images, *also)[: len(part)].cpu().numpy())
+            self.progress(len(part))
         before, slots = self._effort, (len(answers) - 1) * self._batch_size
         self._effort = Effort(
             before.device,

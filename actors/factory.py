@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
+
 from actors.extents import of_one_size
+from actors.progress import TwoSteps, nobody
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from actors.embedder import Effort, Embedder
@@ -50,17 +55,30 @@ class EncodeAndMeasure:
         self._shape = self._encoder.bands, self._encoder.size
         self._options = segmenter, measurer
         self._of_side: dict[int, tuple[Segmenter | None, Measurer | None]] = {}
+        self.progress: Callable[[float], None] = nobody
+        """Called with the share of the table that is done, while a call goes on."""
+        # As if each step had taken a second already.
+        self._seconds = [0.0 if measurer is None and segmenter is None else 1.0, 1.0]
+        self._steps = TwoSteps(nobody, self._seconds, 0)
         self._prepare(self._encoder.size)
 
     def __call__(self, objects: pa.Table) -> pa.Table:
         """See `actors.measurer.Measurer`, `actors.segmenter.Segmenter` and `actors.embedder.Embedder`."""
-        return self._encoder(of_one_size(objects, *self._shape, self._looked_at))
+        usable = pc.sum(objects["usable"]).as_py() or 0
+        steps = self._steps = TwoSteps(self.progress, self._seconds, usable)
+        looked_at = of_one_size(objects, *self._shape, self._looked_at)
+        steps.between()
+        self._encoder.progress = steps.second
+        encoded = self._encoder(looked_at)
+        steps.over()
+        return encoded
 
     def _looked_at(self, objects: pa.Table, side: int) -> pa.Table:
         """Stamps of one side, measured and filled."""
         segmenter, measurer = self._prepare(side)
         seen = None if segmenter is None else segmenter(objects)
         if measurer is not None:
+            measurer.progress = self._steps.first
             objects = measurer(objects, seen)
         return objects if segmenter is None or seen is None else segmenter.filled(objects, seen)
 

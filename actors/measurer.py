@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 
 from actors.bands import POGSON, band_fields, colour_values, in_band, measured_fields
+from actors.progress import nobody
 from actors.segmenter import Segmenter
 from kernels.bags import hash_ids
 from kernels.measure.colours import matched
@@ -23,7 +24,7 @@ from kernels.measure.surroundings import EXTENT
 from kernels.segmentation.noise_map import NoiseMap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from actors.segmenter import Segmented
     from kernels.measure.quantities import Errors
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["Measurer"]
 
 _SHARE = 64  # stamps that a thread measures at a time
+_PIXELS = (
+    64 * 424**2
+)  # of stamps that one thread measures at a time: some seconds, beside which a call takes nothing
 _SEED = 0x6E6F697365  # "noise" in ASCII: a stream of its own
 
 
@@ -108,6 +112,8 @@ class Measurer:
         ]
         self._segmenter = Segmenter(bands=bands, size=size, holes=holes, photons=photons, threads=threads)
         self._threads = threads
+        self.progress: Callable[[float], None] = nobody
+        """Called with how many more stamps are measured, while a call goes on."""
 
     @classmethod
     def columns(
@@ -198,16 +204,27 @@ class Measurer:
         seeds: np.ndarray | None,
     ) -> dict[str, torch.Tensor]:
         """See `kernels.measure.morphology.measure`; each thread takes a few stamps at a time."""
-        if self._threads == 1 or len(images) <= _SHARE:
+        share = _SHARE if self._threads > 1 else max(1, _PIXELS // images[0].numel()) if len(images) else 1
+        if len(images) <= share:
             return measure(images, bad, optics, self._quantities, segments, noise, self._errors, seeds)
-        split = [values.split(_SHARE) for values in (images, bad)]
-        firsts = range(0, len(images), _SHARE)
-        each = [optics.part(first, _SHARE) for first in firsts]
-        noises = [None] * len(each) if noise is None else noise.split(_SHARE)
-        drawn = [None if seeds is None else seeds[first : first + _SHARE] for first in firsts]
-        with ThreadPoolExecutor(self._threads) as pool:
-            parts = list(pool.map(self._measure, *split, segments.split(_SHARE), each, noises, drawn))
+        split = [values.split(share) for values in (images, bad)]
+        firsts = range(0, len(images), share)
+        each = [optics.part(first, share) for first in firsts]
+        noises = [None] * len(each) if noise is None else noise.split(share)
+        drawn = [None if seeds is None else seeds[first : first + share] for first in firsts]
+        parts = []
+        for part in self._side_by_side(*split, segments.split(share), each, noises, drawn):
+            parts.append(part)
+            self.progress(len(part["measure_flags"]) / (1 + len(self._others)))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _side_by_side(self, *arguments: Iterable[Any]) -> Iterator[dict[str, torch.Tensor]]:
+        """What `_measure` says of each, in order."""
+        if self._threads == 1:
+            yield from map(self._measure, *arguments)
+        else:
+            with ThreadPoolExecutor(self._threads) as pool:
+                yield from pool.map(self._measure, *arguments)
 
     def _optics_of(self, objects: pa.Table, rows: np.ndarray) -> Optics:
         """What is known of the camera for some rows; those with equal PSFs share one."""

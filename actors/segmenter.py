@@ -86,8 +86,7 @@ class Segmenter:
         share = min(max(_PIXELS // max(stamps[0].numel(), 1), 1), _SHARE) if len(stamps) else _SHARE
         shares = stamps.split(share)
         split = [
-            [None] * len(shares) if planes is None else planes.split(share)
-            for planes in (bad, noise, owners)
+            [None] * len(shares) if planes is None else planes.split(share) for planes in (bad, noise, owners)
         ]
         with ThreadPoolExecutor(self._threads) as pool:
             segments = Segments.joined(list(pool.map(_segment, shares, *split)))

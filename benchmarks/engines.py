@@ -1,15 +1,16 @@
-"""What a whole `tuningfork run` costs in this process and on Ray, by its number of galaxies.
+"""What a whole `tuningfork run` costs in this process and on Ray, by the number of objects and by what each of them takes; and which of them `auto` chooses.
 
-    python -m benchmarks.engines [--objects 100 500 2000 8000]
+    python -m benchmarks.engines [--objects 100 2000 20000]
 
-Every row is one run with a warm cache of compiled functions, on simulated galaxies of 64 pixels, everything measured, with the defaults:
-what `make demo` runs. `cpu_s` are the CPU seconds of the command and of all processes that it started, `peak_mib` their memory (PSS,
+Every row is one run with a warm cache of compiled functions and with the defaults. Dear objects are simulated galaxies of 64 pixels,
+everything measured: what `make demo` runs. Cheap ones are blobs of 64 pixels, which are only encoded. `cpu_s` are the CPU seconds of the command and of all processes that it started, `peak_mib` their memory (PSS,
 looked at twice a second), `processes` how many there were. CPU seconds say more than the clock where others use the machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -24,10 +25,14 @@ import psutil
 from benchmarks.common import write_csv
 from benchmarks.memory import sample
 from benchmarks.pipeline import quiet
+from benchmarks.releases import write_release
+from pipeline.plan.make_plan import plan_of
+from pipeline.plan.run_time import estimate
 
 ENGINES = ("local", "ray")
 INTERVAL = 0.5
 SHARDS = 4
+CHEAP = "[measure]\nquantities = []\n"
 
 
 @dataclass
@@ -87,38 +92,52 @@ def cost(config: Path, out: Path) -> Cost:
     return seen
 
 
+def simulated(folder: Path, galaxies: int) -> Path:
+    """The demo's release, of so many galaxies; its config."""
+    words = ["simulate", str(folder), "--galaxies", str(galaxies), "--shards", str(SHARDS), "--bands", "i"]
+    subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *words], check=True, capture_output=True, env=quiet()
+    )
+    return folder / "survey.toml"
+
+
 def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--objects", type=int, nargs="+", default=[100, 500, 2000, 8000])
+    parser.add_argument("--objects", type=int, nargs="+", default=[100, 2000, 20_000])
     options = parser.parse_args()
     rows = []
     with TemporaryDirectory() as scratch:
-        for objects in options.objects:
-            release = Path(scratch) / f"release-{objects}"
-            made = [
-                "simulate",
-                str(release),
-                "--galaxies",
-                str(objects),
-                "--shards",
-                str(SHARDS),
-                "--bands",
-                "i",
-            ]
-            subprocess.run([sys.executable, "-m", "pipeline.cli", *made], check=True, capture_output=True)
-            own, costs = (release / "survey.toml").read_text(), {}
+        for kind, objects in itertools.product(("cheap", "dear"), options.objects):
+            release = Path(scratch) / f"{kind}-{objects}"
+            made = (
+                simulated(release, objects)
+                if kind == "dear"
+                else write_release(release, objects, SHARDS, config=CHEAP)
+            )
+            own, costs = made.read_text(), {}
+            auto = estimate(plan_of(made, str(Path(scratch) / "nowhere"))).engine
             for engine in ENGINES:
                 config = release / f"{engine}.toml"
                 config.write_text(f'{own}\n[run]\nengine = "{engine}"\n')
-                found = costs[engine] = cost(config, Path(scratch) / f"{engine}-{objects}")
+                found = costs[engine] = cost(config, Path(scratch) / f"{engine}-{kind}-{objects}")
                 ratio = found.cpu_seconds / costs["local"].cpu_seconds
                 numbers = (f"{found.wall:.1f}", f"{found.cpu_seconds:.1f}", f"{found.pss:.0f}")
-                rows.append((objects, engine, *numbers, found.processes, f"{ratio:.2f}"))
+                rows.append((kind, objects, engine, *numbers, found.processes, f"{ratio:.2f}", auto))
                 print(*rows[-1], flush=True)
-    columns = ("objects", "engine", "wall_s", "cpu_s", "peak_mib", "processes", "cpu_over_local")
+    columns = (
+        "kind",
+        "objects",
+        "engine",
+        "wall_s",
+        "cpu_s",
+        "peak_mib",
+        "processes",
+        "cpu_over_local",
+        "auto",
+    )
     write_csv("engines", columns, rows)
 
 

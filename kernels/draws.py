@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import betainc
 
 from kernels.bags import Strata, bag_masks, in_pilot, inclusion
 
@@ -49,6 +48,11 @@ def least_of_binomial(objects: int, rate: float, draws: int, most: int) -> int:
     """
     if rate >= 1.0:
         return min(objects, most)
-    fewer = np.arange(min(most, objects), dtype=np.float64)
-    chance = betainc(objects - fewer, fewer + 1.0, 1.0 - rate)  # of a draw that holds so many or fewer
-    return int(np.searchsorted(chance, _RISK / draws))
+    if rate <= 0.0:
+        return 0
+    counts = np.arange(1.0, min(most, objects))
+    # Logarithms of the chances of 0, 1, 2 ... objects, each from the one before it: the chances themselves may be too small for a number.
+    ratios = np.log((objects - counts + 1.0) / counts) + np.log(rate) - np.log1p(-rate)
+    logs = objects * np.log1p(-rate) + np.concatenate([np.zeros(1), np.cumsum(ratios)])
+    so_few = np.cumsum(np.exp(logs))  # the chance of a draw that holds so many or fewer
+    return int(np.searchsorted(so_few[:most], _RISK / draws))

@@ -32,7 +32,6 @@ from pipeline.stages.encode import encode
 from pipeline.stages.finish import finish
 from pipeline.stages.fit import fit
 from pipeline.stages.predict import predict
-from pipeline.stages.publish import publish
 from pipeline.stages.reduce import reduce
 from pipeline.stages.vote import vote
 
@@ -106,4 +105,6 @@ def _after_encoding(plan: Plan, workers: Engine, lock: Lock | None) -> None:
     predict(plan, workers)
     if lock is not None:
         lock.check()
+    from pipeline.stages.publish import publish  # noqa: PLC0415 - hats takes memory beside encoders otherwise
+
     publish(plan, workers)

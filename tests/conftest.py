@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
+import re
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -16,6 +19,9 @@ from astropy.wcs import WCS
 
 # As in a run: threads that spin while they wait would starve whatever else shares the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Modules stay: looking for garbage among them while they are loaded takes a fifth of the time. See `pytest_collection_finish`.
+gc.disable()
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -40,6 +46,30 @@ def _files(value: object) -> TypeGuard[dict[str, bytes]]:
 
 def _size(content: bytes | None) -> str:
     return "absent" if content is None else f"{len(content)} bytes, sha256 {sha256(content).hexdigest()[:8]}"
+
+
+def pytest_collection_finish() -> None:
+    """All tests are loaded."""
+    gc.enable()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file of tests goes to one worker, and those with tests on Ray all to the same: each Ray takes as much as a hundred tests."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneRay(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "on Ray" if _is_on_ray(file) else file
+
+    return OneRay(config, log)
+
+
+@functools.cache
+def _is_on_ray(file: str) -> bool:
+    text = (Path(__file__).resolve().parents[1] / file).read_text(encoding="utf-8")
+    return "ray_cluster" in text or re.search(r"^def test.*\bengine\b", text, re.MULTILINE) is not None
 
 
 @pytest.fixture(scope="session")

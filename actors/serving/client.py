@@ -101,8 +101,11 @@ class ServedEncoder(Embedder):
         def ask(part: np.ndarray) -> np.ndarray:
             return self._request(with_modalities(stamps[part], None if others is None else others[part]))
 
-        found = self._pool.map(ask, parts)
-        return np.concatenate([np.zeros((0, self._features), np.float32), *found])
+        found = [np.zeros((0, self._features), np.float32)]
+        for answer in self._pool.map(ask, parts):
+            found.append(answer)
+            self.progress(len(answer))
+        return np.concatenate(found)
 
     def close(self) -> None:
         """Let go of all servers and of shared memory."""

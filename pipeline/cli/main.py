@@ -82,6 +82,9 @@ def main() -> None:
     """Run the command line; errors that we raise on purpose are printed plainly and end with their exit code."""
     # Before torch is loaded: threads that spin while they wait starve whatever else shares the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from catalogs.arrow_alone import arrow_alone
+
+    arrow_alone()
     from pipeline.cli import printing
 
     try:

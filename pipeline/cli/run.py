@@ -31,7 +31,7 @@ def plan(
         bool, typer.Option(help="Check the config alone, where the release is out of reach.")
     ] = False,
 ) -> None:
-    """Check a release and its config, and say what a run would do. Nothing is written."""
+    """Check a release and its config, and say what a run would do. Nothing is written but what the trial took."""
     if offline:
         if like is not None:
             raise BadRequest("--offline looks at no run: leave out --like")

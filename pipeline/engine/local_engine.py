@@ -21,6 +21,7 @@ from pipeline.engine.cluster import WorkLost
 from pipeline.engine.cores import usable_cores
 from pipeline.engine.slice_tasks import Read
 from pipeline.engine.streams import follow
+from pipeline.engine.under_way import LocalUnderWay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -58,7 +59,7 @@ class LocalEngine:
         """See `pipeline.engine.engine.Engine`."""
         number = min(actors.most, len(stream.missing), self._cores)
         with _Workers(stream, reader, actors, writer, number) as workers:
-            follow(stream, workers.written())
+            follow(stream, workers.written(), workers.under_way.total)
 
     def map(
         self,
@@ -84,7 +85,7 @@ class _Workers:
         self._readers = ThreadPoolExecutor(number, "reader", _one_thread)
         self._read = self._ahead(Read(reader.read, stream.metrics), stream.missing, number)
         self._making, self._taking = threading.Lock(), threading.Lock()
-        self._over = threading.Event()
+        self._over, self.under_way = threading.Event(), LocalUnderWay()
         self._told: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._run, name="actor", daemon=True) for _ in range(number)]
 
@@ -138,11 +139,12 @@ class _Workers:
         try:
             with self._making:
                 made: OnSlices = self._make()
-                return made
         except Exception as error:
             raise WorkLost(
                 f"an actor cannot start: {type(error).__name__}: {str(error).rstrip('.')}. Nothing is lost: run the same command again."
             ) from error
+        made.tell = self.under_way.tell
+        return made
 
     def _next(self) -> pa.Table | None:
         with self._taking:

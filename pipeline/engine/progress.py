@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -37,7 +38,8 @@ class StageProgress:
     ) -> None:
         self.stage, self.total, self.done, self.interval = stage, total, done, interval
         self._named: dict[str, object] = {} if run is None else {"run": run}
-        self._before = done
+        self._before = self._seen = done
+        self._lock = threading.Lock()
         self._bar = Progress(
             TextColumn("{task.description:8}"),
             BarColumn(),
@@ -61,10 +63,22 @@ class StageProgress:
 
     def advance(self, objects: int) -> None:
         """Count objects as done."""
-        self.done += objects
+        with self._lock:
+            self.done += objects
+            self._show(self.done)
+
+    def under_way(self, objects: int) -> None:
+        """Show so many objects beside those that are done: actors are through with them, but not with their slices. Called from any thread."""
+        with self._lock:
+            self._show(self.done + objects)
+
+    def _show(self, objects: int) -> None:
+        """That so many are through; never fewer than before, for slices that begin anew."""
+        self._seen = min(max(self._seen, objects), self.total)
         if console.is_terminal:
-            count = f"{self.done:,}/{self.total:,}"
-            self._bar.update(self._task, completed=self.done, count=count, rate=f"{self.rate:,.0f}/s")
+            count, rate = f"{self._seen:,}/{self.total:,}", self.rate
+            shown = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
+            self._bar.update(self._task, completed=self._seen, count=count, rate=shown)
         elif time.monotonic() - self._spoke >= self.interval:
             self._say("running")
 
@@ -80,7 +94,7 @@ class StageProgress:
     @property
     def rate(self) -> float:
         """Objects per second since this start."""
-        return (self.done - self._before) / max(time.monotonic() - self._start, 1e-9)
+        return (self._seen - self._before) / max(time.monotonic() - self._start, 1e-9)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -98,8 +112,8 @@ class StageProgress:
         line["seconds"] = round(self._spoke - self._start, 1)
         if self.total:
             rate = self.rate
-            line |= {"objects": self.done, "total": self.total, "objects_per_second": round(rate, 1)}
-            line["eta_seconds"] = round((self.total - self.done) / rate, 1) if rate else None
+            line |= {"objects": self._seen, "total": self.total, "objects_per_second": round(rate, 1)}
+            line["eta_seconds"] = round((self.total - self._seen) / rate, 1) if rate else None
         _write_line(line)
 
 

@@ -13,6 +13,7 @@ from pipeline.console import console
 from pipeline.engine.cluster import OWN_STORE
 from pipeline.engine.slice_tasks import Read
 from pipeline.engine.streams import follow
+from pipeline.engine.under_way import RayUnderWay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,10 +36,11 @@ class RayEngine:
 
     def stream(self, stream: Stream, reader: Reader, actors: Actors, writer: Writer) -> None:
         """See `pipeline.engine.engine.Engine`."""
+        under_way = RayUnderWay(f"{stream.run} {stream.stage}")
         written = (
             _slices(stream, reader)
             .map_batches(
-                _on_workers(actors.kind),
+                _on_workers(actors.kind, under_way),
                 # They travel once, and lie in a node's store once.
                 fn_constructor_args=(ray.put((*actors.arguments, stream.metrics)),),
                 compute=_pool(actors, reader, len(stream.missing)),
@@ -50,7 +52,7 @@ class RayEngine:
         )
         # The dashboard lists datasets by their names.
         written.set_name(f"{stream.run} {stream.stage}")
-        follow(stream, written.iter_rows())
+        follow(stream, written.iter_rows(), under_way.total)
 
     def map(
         self,
@@ -115,11 +117,12 @@ def _pool(actors: Actors, reader: Reader, slices: int) -> ray.data.ActorPoolStra
     )
 
 
-def _on_workers(kind: type[OnSlices]) -> type[OnSlices]:
+def _on_workers(kind: type[OnSlices], under_way: RayUnderWay) -> type[OnSlices]:
     """An actor whose arguments come out of Ray's store; the dashboard lists it by its name."""
 
     def start(self: OnSlices, arguments: ray.ObjectRef) -> None:
         kind.__init__(self, *ray.get(arguments))
+        self.tell = under_way.tell
 
     return type(kind.__name__, (kind,), {"__init__": start})
 

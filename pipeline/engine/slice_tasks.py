@@ -56,17 +56,22 @@ class OnSlices:
         effort: Callable[[], Effort | None] = lambda: None,
     ) -> None:
         self._work, self._step, self._metrics, self._effort = work, step, metrics, effort
+        self.tell: Callable[[str, int], None] = _nobody
+        """Who hears how many objects of a slice are through, by its name; 0 when it is done with."""
 
     def __call__(self, row: pa.Table) -> pa.Table:
         if row["fault"][0].is_valid:
             return row
         piece, before = slice_of(row), self._effort()
+        if hasattr(self._work, "progress"):
+            self._work.progress = lambda share: self.tell(piece.name, int(share * piece.rows))
         try:
             with self._metrics.step(self._step):
                 return pack(piece, self._work(unpack(row)))
         except ValueError as error:
             return pack(piece, None, str(error), stop_run=isinstance(error, ServingError))
         finally:
+            self.tell(piece.name, 0)
             now = self._effort()
             if before is not None and now is not None:
                 self._metrics.computed(before, now)
@@ -75,6 +80,10 @@ class OnSlices:
         """Let go of what lies outside of this process."""
         if close := getattr(self._work, "close", None):
             close()
+
+
+def _nobody(piece: str, objects: int) -> None:
+    """Nobody hears it."""
 
 
 def slice_of(row: pa.Table) -> Slice:

@@ -13,6 +13,7 @@ from catalogs.errors import TuningforkError
 from catalogs.slices import Slice
 from pipeline.engine.metrics import RunMetrics
 from pipeline.engine.progress import StageProgress
+from pipeline.engine.under_way import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,7 +52,9 @@ class Stream:
         return RunMetrics(self.run)
 
 
-def follow(stream: Stream, written: Iterable[dict[str, Any]]) -> None:
+def follow(
+    stream: Stream, written: Iterable[dict[str, Any]], under_way: Callable[[], int] = lambda: 0
+) -> None:
     """Let slices be worked on to their end, and show how far that is.
 
     Parameters
@@ -59,6 +62,8 @@ def follow(stream: Stream, written: Iterable[dict[str, Any]]) -> None:
     stream : Stream
     written : iterable of dict
         Rows of `pipeline.engine.slice_tasks.WRITTEN`, one a slice.
+    under_way : callable, optional
+        How many objects actors are through with, of slices that are not written yet.
 
     Raises
     ------
@@ -69,7 +74,10 @@ def follow(stream: Stream, written: Iterable[dict[str, Any]]) -> None:
     done, waiting = stream.done, len(stream.missing)
     left = sum(piece.rows for piece in stream.missing)
     metrics.slices(stage, done=done, waiting=waiting, failed=0)
-    with StageProgress(stage, stream.rows, stream.rows - left, stream.interval, stream.run) as progress:
+    with (
+        StageProgress(stage, stream.rows, stream.rows - left, stream.interval, stream.run) as progress,
+        shown(progress, under_way),
+    ):
         for row in written:
             piece, fault = Slice(row["shard"], row["start"], row["stop"]), row["fault"]
             waiting -= 1

@@ -36,5 +36,5 @@ def compile_loops() -> None:
 def compile_loops_once() -> None:
     """The same, with a word about it, where no process has compiled any yet."""
     if are_missing():
-        console.print("Compiling what measures stamps: once on a machine, about half a minute.")
+        console.print("Compiling what measures stamps: once on a machine, about a minute.")
         compile_loops()

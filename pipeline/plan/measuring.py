@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from actors.bands import band_fields
-from actors.measurer import Measurer
+from actors.bands import band_fields, measured_fields
 from catalogs import path_template, storage
 from catalogs.errors import Fault
 from catalogs.psf import BadPSF, read_psf
@@ -53,11 +52,12 @@ def measured_columns(config: Config, release: Release) -> pa.Schema:
     settings = config.measure
     bands = {band: settings.magnitude_zero(band) for band in measured_bands(config)}
     zeropoint = bands[measured_band(config)]
-    schema = Measurer.columns(settings.quantities, release.pixel_scale, zeropoint, settings.errors).schema
-    if len(bands) == 1 or not settings.quantities:
-        return schema
-    more = band_fields(bands, settings.quantities, release.pixel_scale, settings.errors)
-    return pa.schema([*schema, *more])
+    if not settings.quantities:
+        return pa.schema([])
+    fields = measured_fields(settings.quantities, release.pixel_scale, zeropoint, settings.errors)
+    if len(bands) > 1:
+        fields += band_fields(bands, settings.quantities, release.pixel_scale, settings.errors)
+    return pa.schema(fields)
 
 
 def psf_source(config: Config, folder: str) -> PSFSource | None:

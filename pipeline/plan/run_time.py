@@ -1,7 +1,8 @@
 """How long a run will take: its first stamps are read, encoded and measured, and what that took is reckoned up.
 
-The trial works on stamps of the release, for what measuring costs depends on what there is to measure, and takes a few seconds. What is
-compiled or loaded at first use is not counted. `COSTS` holds what a run needs beside its stamps.
+The trial works on stamps of the release, for what measuring costs depends on what there is to measure, and takes a few seconds, once:
+`pipeline.plan.kept_trial` keeps what it found. What is compiled or loaded at first use is not counted. `COSTS` holds what a run needs
+beside its stamps.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from catalogs.slices import Slice
 from kernels.bags import FRACTION
 from pipeline.engine.cluster import is_own
 from pipeline.engine.cores import usable_cores
-from pipeline.engine.warm_up import compile_loops_once
-from pipeline.plan import trial
+from pipeline.plan import kept_trial
 from pipeline.plan.engine_choice import chosen, decided
+from pipeline.plan.timing import seconds
 
 if TYPE_CHECKING:
     from pipeline.engine.start import Name
@@ -54,8 +55,8 @@ COSTS = Costs()
 """From `benchmarks/results/memory.csv` (10,000 to 1,000,000 objects, two cores), where starting and barriers took 24 s together; they took about
 44 s on another machine of two cores, and these lie between the two. `byte` is a rough one, from a single run of 3,000 stamps of 424 pixels.
 `python -m benchmarks plan_time` holds them all against runs."""
-LOCAL = COSTS._replace(start=1.0, barriers=3.0)
-"""In this process."""
+LOCAL = COSTS._replace(start=1.0, barriers=3.0, vote=5.5e-5)
+"""In this process; `vote` by `python -m benchmarks.after_encoding`."""
 SAMPLE = 16
 """Objects that are read at each of two places of the release."""
 SAMPLE_BYTES = 32 << 20
@@ -128,7 +129,7 @@ def estimate(plan: Plan, address: str | None = None, *, dashboard: bool = False)
     selected = 1.0 if release.selected is None else release.selected / release.rows
     objects = round(selected * sum(piece.rows for piece in left))
     rates, unknown = _tried(plan, left, selected)
-    work = _rest_work(plan) + (sum(_stamp_work(plan, left, rates, selected)) if left else 0.0)
+    work = _rest_work(plan, LOCAL) + (sum(_stamp_work(plan, left, rates, selected)) if left else 0.0)
     engine, why = chosen(plan.config, work, address, dashboard=dashboard)
     rest = _rest(plan, cores, COSTS if engine == "ray" else LOCAL)
     if not left:
@@ -167,12 +168,12 @@ def _members(plan: Plan) -> int:
     return plan.config.fit.bags * len(plan.config.fit.families)
 
 
-def _rest_work(plan: Plan) -> float:
+def _rest_work(plan: Plan, costs: Costs) -> float:
     """Seconds on one core: fitting, voting and publishing."""
     settings, release = plan.config.fit, plan.release
     objects = release.rows if release.selected is None else release.selected
     bag = objects if settings.resample == "none" else min(FRACTION * objects, settings.bag_rows)
-    return objects * COSTS.vote + _fitting(plan, bag)
+    return objects * costs.vote + _fitting(plan, bag)
 
 
 def _fitting(plan: Plan, bag: float) -> float:
@@ -182,7 +183,7 @@ def _fitting(plan: Plan, bag: float) -> float:
 
 def _rest(plan: Plan, cores: float, costs: Costs) -> float:
     """Seconds for all but the stamps. On somebody's cluster members and slices are spread further, but not without end."""
-    return costs.start + costs.barriers + _rest_work(plan) / min(cores, _members(plan))
+    return costs.start + costs.barriers + _rest_work(plan, costs) / min(cores, _members(plan))
 
 
 def _stamp_work(plan: Plan, left: list[Slice], rates: Rates, selected: float) -> tuple[float, float, float]:
@@ -220,13 +221,25 @@ def _tried(plan: Plan, left: list[Slice], selected: float) -> tuple[Rates, str]:
     if not left:
         return UNKNOWN, ""
     try:
-        rates = _rates(plan, left, selected)
+        rates = _kept_rates(plan, left, selected)
     except (TuningforkError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return UNKNOWN, f"not known, for a trial of the first stamps failed: {reason}"
     if math.isnan(rates.encode):
         return rates, "as the servers go" if plan.servers_unseen else "as the GPU goes"
     return rates, ""
+
+
+def _kept_rates(plan: Plan, left: list[Slice], selected: float) -> Rates:
+    """As a trial found them before, or finds them now; what servers and GPUs do is nothing of this machine, and is not kept."""
+    key = kept_trial.trial_key(plan, left, selected)
+    numbers = kept_trial.kept(key, Rates._fields)
+    if numbers is not None:
+        return Rates(*numbers)
+    rates = _rates(plan, left, selected)
+    if plan.config.encode.served_by is None and not any(map(math.isnan, rates)):
+        kept_trial.keep(key, rates._asdict())
+    return rates
 
 
 def _rates(plan: Plan, left: list[Slice], selected: float) -> Rates:
@@ -237,8 +250,12 @@ def _rates(plan: Plan, left: list[Slice], selected: float) -> Rates:
     elsewhere = bool(plan.config.encode.gpus) or plan.servers_unseen
     if not found.num_rows:
         return Rates(per_slice, per_row, math.nan if elsewhere else 0.0, 0.0, 0.0, share)
+    from pipeline.plan import trial  # noqa: PLC0415 - loads all that measures
+
     options = plan.measurer_options
     if options is not None or plan.segmenter_options is not None:
+        from pipeline.engine.warm_up import compile_loops_once  # noqa: PLC0415
+
         compile_loops_once()
     call, measure = (0.0, 0.0) if options is None else trial.measuring(plan, options, found)
     encode = math.nan if elsewhere else trial.encoding(plan, found)
@@ -257,7 +274,7 @@ def _read(plan: Plan, left: list[Slice], selected: float) -> tuple[float, float,
         some = Slice(piece.shard, piece.start, min(piece.start + rows, piece.stop))
         one = Slice(piece.shard, piece.start, piece.start + 1)
         plan.release.read(some)  # what later slices find decoded already
-        short = trial.seconds(plan.release.read, one)
+        short = seconds(plan.release.read, one)
         start = time.perf_counter()
         found.append(plan.release.read(some))
         long = time.perf_counter() - start

@@ -11,19 +11,18 @@ import torch
 from actors.extents import of_one_size
 from actors.factory import EncodeAndMeasure
 from actors.measurer import Measurer
+from pipeline.plan.timing import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pyarrow as pa
 
     from pipeline.plan.plan import Plan
 
-__all__ = ["encoding", "measuring", "seconds"]
+__all__ = ["encoding", "measuring"]
 
 LONGEST_BATCH, MEASURING = 0.5, 1.0
 """Seconds: no batch that would take longer is tried, and as long stamps are measured."""
-LARGEST_BATCH = 64
+LARGEST_BATCH = 32
 BATCH_BYTES = 256 << 20
 SEVERAL, FEW = 8, 4
 """Stamps of one side that there are at least, and as many in the first call of several; two, where stamps are slow."""
@@ -57,18 +56,17 @@ def _calls(measurer: Measurer, objects: pa.Table, budget: float) -> tuple[float,
     objects = objects.take(np.arange(max(objects.num_rows, SEVERAL)) % objects.num_rows)
     measurer(objects.slice(0, 1))
     begun = time.perf_counter()
-    one, number = seconds(measurer, objects.slice(0, 1), time.process_time), 1
-    each = one
-    while number < objects.num_rows:
-        # One alone says little: a call takes time that does not depend on how many stamps are in it.
-        few = FEW if FEW * one < budget else 2
-        number = min(max(few, 2 * number), objects.num_rows)
+    one = seconds(measurer, objects.slice(0, 1), time.process_time)
+    # One alone says little: a call takes time that does not depend on how many stamps are in it.
+    number = FEW if FEW * one < budget else 2
+    while True:
         several = seconds(measurer, objects.slice(0, number), time.process_time)
         each = (several - one) / (number - 1)
         each = each if each > 0 else several / number
-        if 2 * several > budget - (time.perf_counter() - begun):
-            break
-    return max(0.0, one - each), each
+        fit = int(number * (budget - (time.perf_counter() - begun)) / several)
+        if number == objects.num_rows or fit < 2 * number:
+            return max(0.0, one - each), each
+        number = min(fit, objects.num_rows)
 
 
 def encoding(plan: Plan, objects: pa.Table) -> float:
@@ -76,12 +74,10 @@ def encoding(plan: Plan, objects: pa.Table) -> float:
     options, segmenter = plan.encoder_options, plan.segmenter_options
     fit = max(1, BATCH_BYTES * objects.num_rows // max(1, objects.nbytes))
     most = min(LARGEST_BATCH, options["batch_size"], fit)
-    size = 1
-    while True:
-        each = _batch(options, segmenter, objects, size)
-        if size == most or size * each > LONGEST_BATCH / 8:
-            return each
-        size = min(most, 8 * size)
+    alone = _batch(options, segmenter, objects, 1)
+    # One alone takes longer than each of several, so no batch takes longer than was meant.
+    several = min(most, int(LONGEST_BATCH / alone))
+    return _batch(options, segmenter, objects, several) if several > 1 else alone
 
 
 def _batch(options: dict[str, Any], segmenter: dict[str, Any] | None, objects: pa.Table, size: int) -> float:
@@ -92,16 +88,6 @@ def _batch(options: dict[str, Any], segmenter: dict[str, Any] | None, objects: p
     some = objects.take(np.arange(size) % objects.num_rows)
     clock = time.perf_counter if served else time.process_time
     try:
-        encoder(some)
         return min(seconds(encoder, some, clock), seconds(encoder, some, clock)) / size
     finally:
         encoder.close()
-
-
-def seconds(
-    work: Callable[[Any], object], on: object, clock: Callable[[], float] = time.perf_counter
-) -> float:
-    """What work takes; by the process's clock, of one core, whatever else the machine does: a few seconds of another program say nothing about a run."""
-    start = clock()
-    work(on)
-    return clock() - start

@@ -8,6 +8,7 @@ from actors.factory import EncodeAndMeasure
 from catalogs import storage
 from pipeline.engine.engine import Actors, Reader
 from pipeline.engine.slice_tasks import OnSlices
+from pipeline.engine.warm_up import compile_loops_once
 from pipeline.stages import image_versions
 from pipeline.stages.part_writer import part_writer, slices_left
 
@@ -22,6 +23,8 @@ def encode(plan: Plan, engine: Engine) -> None:
     run, config = plan.run, plan.config
     stream = slices_left(plan, "encode", run.objects)
     if stream.missing:
+        if plan.measurer_options is not None or plan.segmenter_options is not None:
+            compile_loops_once()
         image_versions.look_again(plan, engine)
         storage.remove(run.images)
         options = plan.encoder_options, plan.measurer_options, plan.segmenter_options

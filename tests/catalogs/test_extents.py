@@ -133,11 +133,9 @@ def test_no_bit_depends_on_the_slice(look, sized):
     release = look(images={**PIXEL, "extent": "8 * RADIUS"}, survey={"where": "NUMBER % 3 > 0"})
     whole = everything(release, 64)
     for rows in (1, 5, 32):
-        assert (
-            everything(release, rows).drop_columns("stamp").combine_chunks()
-            == whole.drop_columns("stamp").combine_chunks()
-        )
-        assert everything(release, rows)["stamp"].to_pylist() == whole["stamp"].to_pylist()
+        some = everything(release, rows)
+        assert some.drop_columns("stamp").combine_chunks() == whole.drop_columns("stamp").combine_chunks()
+        assert some["stamp"].combine_chunks().equals(whole["stamp"].combine_chunks())
 
 
 @pytest.mark.parametrize("layout", ["column", "extensions"])

@@ -179,7 +179,7 @@ def test_interrupt_waits_for_slices_that_take_long(monkeypatch):
         leave.wait(30)
         return rows
 
-    def interrupted(_: Stream, rows) -> None:
+    def interrupted(_: Stream, *rest) -> None:
         begun.wait(30)
         raise KeyboardInterrupt
 

@@ -52,3 +52,13 @@ def test_fault_is_readable_on_a_terminal(terminal, capsys):
         shown.fault("s00.fits", 4, 8, "no [such] file")
     assert "encode: s00.fits, rows 4 to 8: no [such] file\n" in terminal.export_text()
     assert "{" not in capsys.readouterr().out
+
+
+def test_rate_of_many_or_few_objects_cannot_be_read(terminal, monkeypatch):
+    monkeypatch.setattr(StageProgress, "rate", 1234.5)
+    with StageProgress("encode", 10_000) as shown:
+        shown.advance(2000)
+        assert shown._bar.tasks[0].fields["rate"] == "1,234/s"
+        monkeypatch.setattr(StageProgress, "rate", 0.51)
+        shown.under_way(3)
+        assert shown._bar.tasks[0].fields == {"count": "2,003/10,000", "rate": "0.51/s"}

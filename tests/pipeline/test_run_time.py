@@ -139,18 +139,22 @@ def test_cores_are_those_that_this_process_may_use():
     assert 1 <= run_time.usable_cores() <= 4096
 
 
-def test_planning_for_the_default_encoder_loads_what_it_does_not_use(tiny, tmp_path):
-    """Modules that take a second or two of every command; the bundled encoder's trunk is our own."""
+def test_planning_for_the_default_encoder_loads_what_it_does_not_use(tiny, tmp_path, monkeypatch):
+    """Modules that take a second or two of every command; the bundled encoder's trunk is our own, and a trial that was made is not made again."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     encode = {"model": "galaxy-atto", "input": 64, "checkpoint": "bundled"}
     config = write_toml(tiny.config(encode=encode), tiny.folder / "survey.toml")
     code = (
-        "import sys; from pipeline.cli.main import app\n"
-        "app(standalone_mode=False)\n"
-        "heavy = {'timm', 'torchvision', 'sklearn', 'ray', 'matplotlib', 'scipy.spatial', 'scipy.optimize', 'torch._dynamo', 'sympy'}\n"
-        "print(sorted(heavy & sys.modules.keys()))"
+        "import atexit, sys; from pipeline.cli.main import main\n"
+        "atexit.register(lambda: print(*(set(sys.argv[-1].split(',')) & sys.modules.keys())))\n"
+        "loaded, sys.argv[-1:] = sys.argv[-1], []\n"
+        "atexit.register(lambda: sys.argv.append(loaded))\n"
+        "main()"
     )
-    command = [sys.executable, "-c", code, "plan", str(config), "--out", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "judged by a trial" in done.stdout
-    assert done.stdout.splitlines()[-1] == "[]"
+    heavy = "timm,torchvision,sklearn,ray,matplotlib,pandas,scipy.spatial,scipy.optimize,torch._dynamo,sympy"
+    for unwanted in (heavy, f"{heavy},numba,scipy.special,pipeline.plan.trial"):
+        command = [sys.executable, "-c", code, "plan", str(config), "--out", str(tmp_path / "run"), unwanted]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "judged by a trial" in done.stdout
+        assert done.stdout.splitlines()[-1] == ""

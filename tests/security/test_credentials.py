@@ -9,7 +9,7 @@ from catalogs.storage import carries_credentials
 from pipeline.config.check import read_toml
 from pipeline.config.file import parse
 from pipeline.validation.validate import validate
-from tests.survey.conftest import tuningfork, write_toml
+from tests.survey.conftest import typed, write_toml
 
 SECRET = "pLaNtEd/SeCrEt+0"
 URL = f"s3://AKIAPLANTED:{SECRET}@bucket/catalogs/*.fits"
@@ -77,7 +77,7 @@ def test_a_map_of_a_published_catalog_is_too(tmp_path):
 
 @pytest.mark.parametrize("command", [["run", "survey.toml", "--out"], ["status"], ["report"], ["query"]])
 def test_a_command_with_a_secret_in_a_url_is_refused_without_showing_it(command):
-    done = tuningfork(*command, URL)
+    done = typed(*command, URL)
     assert done.returncode == 2
     assert "credentials" in done.stdout + done.stderr
     assert "PLANTED" not in (done.stdout + done.stderr).upper()

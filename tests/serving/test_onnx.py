@@ -14,7 +14,7 @@ from actors.serving.repository import Serving, export
 from actors.stamps import with_modalities
 from tests.actors.test_encoder import stamps
 from tests.serving.conftest import OPTIONS
-from tests.survey.conftest import tuningfork
+from tests.survey.conftest import tuningfork, typed
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_graph_loses_other_modalities(tmp_path, multimodal):
 
 
 def test_graph_in_bfloat16_is_written(tmp_path):
-    done = tuningfork(
+    done = typed(
         "export-encoder", "galaxy-atto", tmp_path, "--flavour", "onnxruntime", "--precision", "bfloat16"
     )
     assert done.returncode == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 
 from catalogs import views
 from pipeline import flow
+from pipeline.cli.main import main
 from pipeline.config.file import parse
 from pipeline.plan.make_plan import make_plan
 from pipeline.plan.plan import Plan
@@ -69,6 +72,22 @@ def tuningfork(*arguments: str | Path, timeout: float = 300) -> subprocess.Compl
     """Type a command, in a process group of its own."""
     command = [COMMAND, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, start_new_session=True)
+
+
+def typed(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The same without the process: what a command says that is refused, or does a little; one that stops with faults takes its process along."""
+    words, said, code = ["tuningfork", *map(str, arguments)], io.StringIO(), 0
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+    ):
+        patch.setattr(sys, "argv", words)
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return subprocess.CompletedProcess(words, code, said.getvalue(), "")
 
 
 def objects_of(out: Path) -> pa.Table:

@@ -16,7 +16,7 @@ from catalogs.errors import FileChanged, Refused
 from pipeline import flow
 from pipeline.engine.streams import SlicesFailed
 from tests.conftest import TinyRelease
-from tests.survey.conftest import Runner, files_of, tuningfork, write_toml
+from tests.survey.conftest import Runner, files_of, typed, write_toml
 
 
 def brighter(path: Path) -> None:
@@ -212,10 +212,10 @@ def test_a_command_says_which_file_changed(ended):
     config = write_toml(tiny.config(), tiny.folder / "survey.toml")
     brighter(tile(tiny))
     for command in ("plan", "run"):
-        done = tuningfork(command, config, "--out", out)
+        done = typed(command, config, "--out", out)
         assert done.returncode == 2, done.stdout + done.stderr
         assert f"{tile(tiny)} has changed" in done.stdout
-        assert "Traceback" not in done.stderr
+        assert "Traceback" not in done.stdout
 
 
 def test_a_tile_that_is_new_at_a_glob_is_mixed_in(tiny, runner, tmp_path):

@@ -17,7 +17,7 @@ from catalogs.errors import TuningforkError
 from catalogs.flags import Flag
 from pipeline import flow
 from pipeline.engine.streams import SlicesFailed
-from tests.survey.conftest import objects_of, tuningfork, write_toml
+from tests.survey.conftest import objects_of, tuningfork, typed, write_toml
 
 
 class Disk:
@@ -73,7 +73,7 @@ def test_refusal_lists_what_is_wrong_and_writes_nothing(tiny, tmp_path):
 
 def test_refused_release_is_told_with_file_column_and_remedy(tiny, tmp_path):
     config = written(tiny, survey={"id": "Number", "ra": "MAG", "where": "FLUX > 3"})
-    said = plainly(tuningfork("run", config, "--out", tmp_path / "run"), 2)
+    said = plainly(typed("run", config, "--out", tmp_path / "run"), 2)
     assert "2 things are wrong" in said
     assert f"{tiny.folder}/catalogs/s00.fits, column 'Number': no such column" in said
     assert "Did you mean 'NUMBER'?" in said

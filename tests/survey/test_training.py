@@ -20,7 +20,7 @@ from kernels.nets.weights import half_precision, load
 from pipeline.training import history
 from pipeline.training.train import train
 from tests.conftest import TinyRelease
-from tests.survey.conftest import COMMAND, objects_of, tuningfork, write_toml
+from tests.survey.conftest import COMMAND, objects_of, tuningfork, typed, write_toml
 
 EPOCHS = 4
 
@@ -158,7 +158,7 @@ def test_relative_folder_is_below_where_it_was_typed(labelled, trained, tmp_path
 def test_another_training_is_not_mixed_in(labelled, trained, tmp_path):
     tiny, _ = labelled
     other = write_toml(tiny.config(train={"seed": 1, "batch_size": 16}), tiny.folder / "other.toml")
-    done = tuningfork("train", "encoder", other, "--out", trained[0])
+    done = typed("train", "encoder", other, "--out", trained[0])
     assert done.returncode == 2
     assert "holds another training" in done.stdout
 
@@ -220,7 +220,7 @@ def test_training_goes_on_with_another_teacher(labelled, tmp_path):
 
 def test_folder_with_something_in_it_is_left_alone(labelled, tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
-    done = tuningfork("train", "encoder", labelled[1], "--out", tmp_path, "--anew")
+    done = typed("train", "encoder", labelled[1], "--out", tmp_path, "--anew")
     assert done.returncode == 2
     assert "neither empty nor a training" in done.stdout
     assert (tmp_path / "thesis.tex").exists()

@@ -60,9 +60,11 @@ def release(folder: Path, seed: int, most: int | None) -> None:
     pack(folder / "labels.csv", folder / "release", size=SIZE)
 
 
-def run(folder: Path) -> pd.DataFrame:
-    """The catalog of the release, with its embeddings."""
+def run(folder: Path, encode: str = "") -> pd.DataFrame:
+    """The catalog of the release, with its embeddings; `encode` takes the place of the config's last section, of that name."""
     config = folder / "release" / "survey.toml"
+    if encode:
+        config.write_text(config.read_text().split("[encode]")[0] + encode)
     with config.open("a") as file:
         file.write('\n[measure]\nquantities = ["shape"]\n')  # flags need no more
     plan = plan_of(config, str(folder / "run"))

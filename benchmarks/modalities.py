@@ -4,8 +4,8 @@
 them, by their ids, is scored on: nothing is learned from or chosen on them. `tuningfork train autoregressive` learns an ar-1m of all the others, and chooses its embedding by
 redshift and mass of a tenth of these, which it does not learn from. Then redshift and mass are learned from the labels of 1 %, 10 % and all of the others, three draws each:
 
-- from codes, frozen: by ridge regression below 1,000 labels, else by a network of two layers of 256, for all kinds of codes the same;
-- from photometry: by scikit-learn's gradient-boosted trees, which get colours as well, and by that network;
+- from codes, frozen: by ridge regression below 1,000 labels, else by a network of two layers of 256, which leaves out a twentieth of its inputs in each step where these are more than 100;
+- from photometry and colours: by scikit-learn's gradient-boosted trees, by that network, and by a Gaussian process unless all labels are known;
 - from stamps: by a ConvNeXt-atto that learns all of itself.
 
 For the table of patches it is learned anew, half as long, as it is, with standardised patches and with patches in raster order.
@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from benchmarks.common import RESULTS, best, read_csv, write_csv
-from benchmarks.modalities_peers import colours, filled, supervised, trees
+from benchmarks.common import RESULTS, read_csv
+from benchmarks.modalities_peers import colours, filled, gaussian_process, supervised, trees
+from benchmarks.modalities_speed import speed
 from benchmarks.modalities_task import (
     GIVEN,
     SCALARS,
@@ -40,11 +41,6 @@ from benchmarks.modalities_task import (
     survey,
 )
 from benchmarks.science import write_tables
-from kernels.autoregressive_model import Description, describe
-from kernels.networks import network_of
-from kernels.training.autoregressive_objective import AutoregressiveObjective
-from kernels.training.recipe import Recipe
-from kernels.training.trainer import Training
 from pipeline.simulate.cosmic_release import simulate_cosmic
 from pipeline.training.train import train
 
@@ -110,6 +106,9 @@ def labels(data: Survey, share: float, options: argparse.Namespace) -> None:
             colours(data.photometry), data.labels, drawn, data.test, seed
         ),
         "a network on photometry": of_codes(filled(data.photometry)),
+        "a Gaussian process on photometry": lambda drawn, _: gaussian_process(
+            filled(data.photometry), data.labels, drawn, data.test
+        ),
         "galaxy-atto": of_codes(_codes(data, "galaxy-atto", "")),
         "ConvNeXt-atto, supervised": lambda drawn, seed: supervised(data, drawn, seed, epochs=steps),
         **{
@@ -118,6 +117,8 @@ def labels(data: Survey, share: float, options: argparse.Namespace) -> None:
             if name in ("images", "images, photometry", "images, photometry, SED", "all")
         },
     }
+    if share == 1:  # it would take the cube of the labels
+        del contestants["a Gaussian process on photometry"]
     for name, answers in contestants.items():
         # all labels are the same in each draw, and this one takes long
         seeds = 1 if "supervised" in name and share == 1 else options.seeds
@@ -151,66 +152,6 @@ def flux(data: Survey, options: argparse.Namespace) -> None:
                 options.seeds,
                 lambda drawn, seed, found=found: probed(found, data.labels, drawn, data.test, seed),  # type: ignore[misc]
             )
-
-
-def speed(checkpoint: Path) -> None:
-    """Objects a second of training and encoding beside the same blocks in a bare loop on tokens that are made already."""
-    description = describe(checkpoint)
-    net = description.build()
-    rows, tokens = torch.randn(64, description.modalities.width), len(description.modalities.names)
-    tokens += description.modalities.tokens
-    images = torch.randn(64, len(description.modalities.stamps.bands), 64, 64)
-    recipe = Recipe(precision="bfloat16")
-    training = Training(AutoregressiveObjective(net.train(), recipe, 0), description.build(), 0)
-    bare = _Bare(description)
-    ready = torch.randn(64, tokens, network_of(description.model).options["width"])
-
-    def encode() -> None:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            net(images, rows)
-
-    found = {
-        "training": (lambda: training.step(images, rows, 0.5), lambda: bare.step(ready)),
-        "encoding": (encode, lambda: bare.encode(ready)),
-    }
-    lines = []
-    for what, (ours, theirs) in found.items():
-        ours(), theirs()
-        pairs = [(best(ours, 1), best(theirs, 1)) for _ in range(15)]
-        own, other = (64 / min(each) for each in zip(*pairs, strict=True))
-        lines.append((what, f"{own:.0f}", f"{other:.0f}", f"{own / other:.2f}"))
-    write_csv("modalities_speed", ("work", "objects_s", "bare_s", "ratio"), lines)
-
-
-class _Bare:
-    """nanoGPT's loop: the same blocks with a linear layer behind them, AdamW, on tokens that lie in memory."""
-
-    def __init__(self, description: Description) -> None:
-        net, width = description.build(), network_of(description.model).options["width"]
-        self.blocks, self.norm, self.passed = net.blocks, net.norm, net.pooling.layer
-        self.head = torch.nn.Linear(width, description.modalities.stamps.patch**2 * 5)
-        self.parameters = [*self.blocks.parameters(), *self.norm.parameters(), *self.head.parameters()]
-        self.optimiser = torch.optim.AdamW(self.parameters, 1e-3)
-
-    def step(self, tokens: torch.Tensor) -> None:
-        """Learn from one batch."""
-        with torch.autocast("cpu", torch.bfloat16):
-            x = tokens
-            for block in self.blocks:
-                x = block(x)
-            loss = self.head(self.norm(x)).float().square().mean()
-        self.optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimiser.step()
-
-    def encode(self, tokens: torch.Tensor) -> None:
-        """As many blocks as an embedding takes."""
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            x = tokens
-            for block in self.blocks[: self.passed]:
-                x = block(x)
-            x.mean(dim=1)
 
 
 def _network(folder: Path, training: str) -> Path:

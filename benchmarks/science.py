@@ -66,7 +66,7 @@ def tables() -> dict[Path, dict[str, str]]:
             "modalities": _plain("modalities"),
             **{
                 f"modalities {name}": _plain(f"modalities_{name}")
-                for name in ("subsets", "flux", "efigi", "speed")
+                for name in ("real", "subsets", "flux", "efigi", "speed")
             },
         },
         "detect": {

@@ -51,8 +51,8 @@ class Description:
     @property
     def features(self) -> int:
         """Length of an embedding."""
-        means = len(self.modalities.names) if self.pooling is not None and self.pooling.over == "each" else 1
-        return means * int(NETWORKS[self.model].options["width"])
+        parts = 1 if self.pooling is None else self.pooling.parts(self.modalities)
+        return parts * int(NETWORKS[self.model].options["width"])
 
     @property
     def metadata(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kernels.elementary import sinh
+from kernels.elementary import asinh, sinh
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ def brightness_of(stamps: torch.Tensor, noise: torch.Tensor, how: str) -> Bright
 def _stretched(stamps: torch.Tensor, how: str, softening: Sequence[float]) -> torch.Tensor:
     if how not in ("asinh", "linear"):
         raise ValueError(f'a stretch is "asinh" or "linear", not "{how}"')
-    return (stamps / _column(softening, stamps)).asinh() if how == "asinh" else stamps
+    return asinh(stamps / _column(softening, stamps)) if how == "asinh" else stamps
 
 
 def _column(numbers: Sequence[float], stamps: torch.Tensor) -> torch.Tensor:

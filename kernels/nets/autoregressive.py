@@ -16,12 +16,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from kernels.modalities import STAMPS, Modalities
+from kernels.modalities import STAMPS, Modalities, Scalars
 from kernels.nets.modality_tokens import PatchTokens, ScalarTokens, Tokens, VectorTokens, embedding
 
-Over = Literal["tokens", "modalities", "each"]
+Over = Literal["tokens", "modalities", "each", "scalars"]
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     Tokeniser = PatchTokens | ScalarTokens | VectorTokens
 
 __all__ = ["Autoregressive", "Over", "Pooling", "Predicted"]
@@ -36,7 +38,15 @@ class Pooling:
     patches: int
     """Tokens of a stamp that count, those that come first."""
     over: Over
-    """One mean over all tokens; over the modalities' means; or the mean of each modality, one after the other, zeros for those that an object lacks."""
+    """`tokens`: one mean over all tokens; `modalities`: over the modalities' means; `each`: the mean of each modality, one after the other, zeros for those that an
+    object lacks; `scalars`: the same, but the token of each scalar by itself, for a mean of them blurs their values."""
+
+    def parts(self, modalities: Modalities) -> int:
+        """Means that are joined to an embedding."""
+        if self.over in ("tokens", "modalities"):
+            return 1
+        alone = sum(each.tokens - 1 for each in modalities.scalars) if self.over == "scalars" else 0
+        return len(modalities.names) + alone
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ class Autoregressive(nn.Module):
         super().__init__()
         self.modalities, self.given = modalities, given or modalities
         self.pooling = pooling or Pooling(layers // 2, modalities.stamps.tokens, "tokens")
-        self.features = width * (len(modalities.names) if self.pooling.over == "each" else 1)
+        self.features = width * self.pooling.parts(modalities)
         self.tokenisers = nn.ModuleDict({_key(STAMPS): PatchTokens(modalities.stamps, width, components)})
         for scalars in modalities.scalars:
             self.tokenisers[_key(scalars.name)] = ScalarTokens(scalars, width, components)
@@ -99,7 +109,8 @@ class Autoregressive(nn.Module):
     def forward(self, stamps: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
         """Embeddings (n, features) of stamps (n, bands given, side, side) and rows (n, width of what is given)."""
         tokens = self.tokens(self.images(stamps), rows)
-        return self.pooled(self.states(tokens, None, self.pooling.layer)[-1], tokens, self.pooling)
+        (state,) = self.states(tokens, None, [self.pooling.layer])
+        return self.pooled(state, tokens, self.pooling)
 
     def images(self, stamps: torch.Tensor) -> torch.Tensor:
         """Images (n, bands, side, side) of stamps (n, bands given, side, side): all bands, on the network's scale; NaN in those that are missing."""
@@ -118,40 +129,40 @@ class Autoregressive(nn.Module):
         return found
 
     def states(
-        self, tokens: dict[str, Tokens], order: torch.Tensor | None, layers: int | None = None
+        self, tokens: dict[str, Tokens], order: torch.Tensor | None, layers: Sequence[int]
     ) -> list[dict[str, torch.Tensor]]:
-        """What stands in the place of each modality's marker and tokens (n, 1 + tokens, width) after each block.
+        """What stands in the place of each modality's marker and tokens (n, 1 + tokens, width) after some blocks.
 
         Parameters
         ----------
         tokens : dict
         order : (n, modalities) tensor, optional
             The modalities of an object come by rising numbers, but for those that it lacks; default: as in `tokens`.
-        layers : int, optional
-            Blocks to pass; default: all.
+        layers : sequence of int
+            After how many blocks, ascending.
         """
-        sequence = torch.cat(
-            [
-                part
-                for name, each in tokens.items()
-                for part in (self.markers[_key(name)].expand(len(each.read), -1, -1).to(each.read), each.read)
-            ],
-            dim=1,
-        )
-        there, back = _orders(tokens, order)
-        states, x = [], _taken(sequence, there)
-        for block in self.blocks[:layers]:
+        parts = [
+            part
+            for name, each in tokens.items()
+            for part in (self.markers[_key(name)].expand(len(each.read), -1, -1), each.read)
+        ]
+        places = _orders(tokens, order)
+        states, x = [], torch.cat([part.float() for part in parts], dim=1)
+        if places is not None:
+            x = _taken(x, places[0])
+        for number, block in enumerate(self.blocks[: layers[-1]], 1):
             x = block(x)
-            states.append(x)
+            if number in layers:
+                states.append(x if places is None else _taken(x, places[1]))
         lengths = [1 + each.read.shape[1] for each in tokens.values()]
-        return [dict(zip(tokens, _taken(state, back).split(lengths, dim=1), strict=True)) for state in states]
+        return [dict(zip(tokens, state.split(lengths, dim=1), strict=True)) for state in states]
 
     def predicted(
         self, images: torch.Tensor, rows: torch.Tensor | None, order: torch.Tensor
     ) -> list[Predicted]:
         """Every token of every modality, from those before it; `order` as of `states`."""
         tokens = self.tokens(images, rows)
-        last = self.states(tokens, order)[-1]
+        (last,) = self.states(tokens, order, [len(self.blocks)])
         return [
             Predicted(name, each, self._tokeniser(name).answer(self.norm(last[name][:, :-1])))
             for name, each in tokens.items()
@@ -164,18 +175,20 @@ class Autoregressive(nn.Module):
         self, state: dict[str, torch.Tensor], tokens: dict[str, Tokens], pooling: Pooling
     ) -> torch.Tensor:
         """Embeddings (n, features) of what stands in a layer."""
+        modalities, (objects, _, width) = self.modalities, state[STAMPS].shape
         means, counts = [], []
-        for name in self.modalities.names:
+        for name, each in zip(modalities.names, (modalities.stamps, *modalities.others), strict=True):
+            apart = each.tokens if pooling.over == "scalars" and isinstance(each, Scalars) else 1
             if name not in state:
-                means.append(torch.zeros_like(state[STAMPS][:, 0], dtype=torch.float32))
+                means.append(state[STAMPS].new_zeros(objects, apart * width, dtype=torch.float32))
                 counts.append(means[-1][:, :1])
                 continue
             own = state[name][:, 1:].float()
             own = own[:, : pooling.patches] if name == STAMPS else own
             present = tokens[name].present.float()[:, None]
-            means.append(own.mean(dim=1) * present)
+            means.append(own.unflatten(1, (apart, -1)).mean(dim=2).flatten(1) * present)
             counts.append(present * (own.shape[1] if pooling.over == "tokens" else 1))
-        if pooling.over == "each":
+        if pooling.over in ("each", "scalars"):
             return torch.cat(means, dim=1)
         total = torch.stack([mean * count for mean, count in zip(means, counts, strict=True)]).sum(dim=0)
         return total / torch.stack(counts).sum(dim=0).clamp(min=1.0)
@@ -196,9 +209,19 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         parts = self.attended(self.before_attention(x)).unflatten(2, (3, self.heads, -1))
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # (n, heads, tokens, width / heads) each
-        seen = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        x = x + self.joined(seen.transpose(1, 2).flatten(2))
+        x = x + self.joined(_attended(query, key, value).transpose(1, 2).flatten(2))
         return x + self.narrowed(functional.gelu(self.widened(self.before_mlp(x))))
+
+
+def _attended(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Causal attention; learned on a CPU in float32, where torch goes back through bfloat16 four times as slowly."""
+    kind = query.device.type
+    if kind != "cpu" or not query.requires_grad:
+        return functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    with torch.autocast(kind, enabled=False):
+        return functional.scaled_dot_product_attention(
+            query.float(), key.float(), value.float(), is_causal=True
+        )
 
 
 def _begin(net: Autoregressive) -> None:
@@ -214,10 +237,14 @@ def _key(name: str) -> str:
     return "of_" + name.replace(".", "-")
 
 
-def _orders(tokens: dict[str, Tokens], order: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where each place (n, length) of a sequence is taken from, and the way back."""
+def _orders(
+    tokens: dict[str, Tokens], order: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Where each place (n, length) of a sequence is taken from, and the way back; None where all stay where they are."""
     present = torch.stack([each.present for each in tokens.values()], dim=1)
     if order is None:
+        if not torch.compiler.is_exporting() and present.all():
+            return None
         order = torch.arange(len(tokens), device=present.device).expand_as(present)
     turn = torch.where(present, order, order + len(tokens))
     modality = [i for i, each in enumerate(tokens.values()) for _ in range(1 + each.read.shape[1])]
@@ -227,4 +254,7 @@ def _orders(tokens: dict[str, Tokens], order: torch.Tensor | None) -> tuple[torc
 
 
 def _taken(sequence: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    return sequence.gather(1, places[:, :, None].expand_as(sequence))
+    """What stands in the places (n, length) of a sequence (n, length, width)."""
+    objects = torch.arange(len(places), device=places.device)[:, None]
+    rows = places + objects * places.shape[1]
+    return functional.embedding(rows, sequence.flatten(0, 1))  # gathers alike, and learns faster

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from kernels.training.draws import draws
 from kernels.training.objectives import Objective
 from kernels.training.token_loss import token_loss
-from kernels.training.turns import turned
+from kernels.training.turns import CHANCES, turned
 
 if TYPE_CHECKING:
     from kernels.nets.autoregressive import Autoregressive
@@ -26,26 +27,31 @@ class AutoregressiveObjective(Objective):
     recipe : Recipe
     components : int
         See `kernels.training.token_loss.token_loss`.
+    seed : int
+        Of what an object's id and the epoch decide.
     """
 
-    def __init__(self, net: Autoregressive, recipe: Recipe, components: int) -> None:
+    def __init__(self, net: Autoregressive, recipe: Recipe, components: int, seed: int = 0) -> None:
         super().__init__()
         self.net: Autoregressive = net
-        self.recipe, self.components = recipe, components
+        self.recipe, self.components, self.seed = recipe, components, seed
 
     def forward(
         self, stamps: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Loss of images (n, b, y, x), as `Autoregressive.images` gives them, and rows of other modalities (n, width); and that of each modality.
+        """Loss of images (n, b, y, x), as `Autoregressive.images` gives them, and that of each modality.
 
-        Stamps are turned and mirrored, and each object's modalities come in an order of their own.
+        The other modalities (n, width), and behind them the objects' `kernels.training.draws.keys`, are the targets. How a stamp is turned and mirrored, and in which
+        order an object's modalities come, follows from its id and the epoch.
         """
-        names = self.net.modalities.names
-        order = torch.rand(len(stamps), len(names), generator=generator, device=stamps.device).argsort(dim=1)
-        images, _ = turned(stamps.float(), generator)
-        rows = targets if targets.shape[1] else None
+        del generator
+        rows, objects = targets[:, :-1], targets[:, -1]
+        modalities = len(self.net.modalities.names)
+        drawn = draws(objects, self.epoch, self.seed, CHANCES + modalities)
+        order = drawn[:, CHANCES:].argsort(dim=1)
+        images, _ = turned(stamps.float(), drawn[:, :CHANCES].T)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            predicted = self.net.predicted(images, rows, order)
+            predicted = self.net.predicted(images, rows if rows.shape[1] else None, order)
         losses = {
             each.name: token_loss(each.outputs, each.tokens.values, each.tokens.weights, self.components)
             for each in predicted

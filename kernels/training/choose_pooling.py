@@ -18,11 +18,13 @@ _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 def candidates(net: Autoregressive) -> list[Pooling]:
-    """Each layer from the middle on; all patches, or the central quarter; tokens or modalities counted the same, or each modality by itself."""
+    """Each layer from the middle on; all patches, or the central quarter; tokens or modalities counted the same, each modality by itself, or each scalar too."""
     layers, patches = len(net.blocks), net.modalities.stamps.tokens
-    over: tuple[Over, ...] = (
-        ("tokens", "modalities", "each") if len(net.modalities.names) > 1 else ("tokens",)
-    )
+    over: tuple[Over, ...] = ("tokens",)
+    if net.modalities.others:
+        over = ("tokens", "modalities", "each")
+    if any(each.tokens > 1 for each in net.modalities.scalars):
+        over = (*over, "scalars")
     return [
         Pooling(layer, count, each)
         for layer in range(max(1, layers // 2), layers + 1)
@@ -37,8 +39,9 @@ def embeddings(
 ) -> list[torch.Tensor]:
     """Embeddings (n, features), one for each pooling, of images (n, b, y, x) and rows of other modalities (n, width)."""
     tokens = net.tokens(images.float(), rows if rows.shape[1] else None)
-    states = net.states(tokens, None)
-    return [net.pooled(states[each.layer - 1], tokens, each) for each in poolings]
+    layers = sorted({each.layer for each in poolings})
+    states = dict(zip(layers, net.states(tokens, None, layers), strict=True))
+    return [net.pooled(states[each.layer], tokens, each) for each in poolings]
 
 
 def choose(codes: Sequence[torch.Tensor], labels: torch.Tensor) -> tuple[int, float]:

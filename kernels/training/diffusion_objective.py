@@ -11,7 +11,7 @@ from kernels.diffusion import diffusion_loss
 from kernels.stretch import noise_level
 from kernels.training.degrade import degraded
 from kernels.training.objectives import Objective
-from kernels.training.turns import turned
+from kernels.training.turns import CHANCES, turned
 
 if TYPE_CHECKING:
     from kernels.diffusion_model import Description
@@ -58,7 +58,8 @@ class DiffusionObjective(Objective):
         psf = (attributes[-1].low ** 2 + blur[:, None].square()).sqrt()
         values = scaled(torch.cat([labels, noise_level(fluxes), psf], dim=1), attributes)
         confidence = torch.cat([sure, torch.ones_like(values[:, sure.shape[1] :])], dim=1)
-        stamps, mirrored = turned(brightness.forward(fluxes), generator)
+        drawn = torch.rand(CHANCES, len(fluxes), generator=generator, device=fluxes.device)
+        stamps, mirrored = turned(brightness.forward(fluxes), drawn)
         values = torch.where(mirrored[:, None], mirror_image(values, attributes), values)
         values, confidence = _withheld(values, confidence, generator)
         half = self.recipe.precision == "bfloat16"

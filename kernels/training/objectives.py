@@ -41,6 +41,8 @@ class Objective(nn.Module):
 
     net: nn.Module
     recipe: Recipe
+    epoch: int = 0
+    """How often the data have been gone through, for random numbers that are each object's own."""
 
     def optimiser(self) -> Steps:
         """What moves its weights."""

@@ -27,7 +27,11 @@ def ridge(x: torch.Tensor, y: torch.Tensor, strengths: Sequence[float]) -> tuple
     """
     middle, level = x.mean(dim=0), y.mean()
     centred = x - middle
-    size, axes = torch.linalg.eigh(centred.T @ centred / len(x))
-    slope = axes.T @ (centred.T @ (y - level) / len(x))
+    if x.shape[1] > len(x):  # the same weights, from products of objects instead of features
+        size, axes = torch.linalg.eigh(centred @ centred.T / len(x))
+        slope, axes = axes.T @ (y - level) / len(x), centred.T @ axes
+    else:
+        size, axes = torch.linalg.eigh(centred.T @ centred / len(x))
+        slope = axes.T @ (centred.T @ (y - level) / len(x))
     weights = torch.stack([axes @ (slope / (size.clamp(min=0) + strength)) for strength in strengths])
     return weights, level - weights @ middle

@@ -35,10 +35,10 @@ class Training:
         self.optimiser = self.core.optimiser()
 
     def step(
-        self, stamps: torch.Tensor, targets: torch.Tensor, progress: float, rank: int = 0
+        self, stamps: torch.Tensor, targets: torch.Tensor, progress: float, rank: int = 0, epoch: int = 0
     ) -> dict[str, torch.Tensor]:
         """Learn from one batch: stamps (n, b, y, x), targets (n, answers); `progress` from 0 to 1 sets the rate."""
-        recipe = self.core.recipe
+        recipe, self.core.epoch = self.core.recipe, epoch
         # Views depend on the step alone, so that a resumed training draws the same ones.
         generator = torch.Generator(stamps.device).manual_seed(
             hash((self.seed, self.step_number, rank)) & (2**62 - 1)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["turned"]
+__all__ = ["CHANCES", "turned"]
+
+CHANCES = 3
+"""Random numbers that decide on a stamp."""
 
 
-def turned(stamps: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each stamp (n, b, y, x) turned at random, and mirrored or not; and which ones are mirrored, (n,) bool."""
-    chance = torch.rand(3, len(stamps), generator=generator, device=stamps.device) < 0.5
+def turned(stamps: torch.Tensor, drawn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each stamp (n, b, y, x) turned, and mirrored or not, as random numbers (CHANCES, n) from 0 to 1 have it; and which ones are mirrored, (n,) bool."""
+    chance = drawn < 0.5
     flip_x, flip_y, swap = chance[:, :, None, None, None]
     stamps = torch.where(flip_x, stamps.flip(3), stamps)
     stamps = torch.where(flip_y, stamps.flip(2), stamps)

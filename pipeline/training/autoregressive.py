@@ -67,7 +67,8 @@ class AutoregressiveTraining(Trainable):
         """Every token from those before it."""
         del teacher_features
         description = _dataset(job).description
-        return AutoregressiveObjective(description.build().train(), job.recipe, description.components)
+        net = description.build().train()
+        return AutoregressiveObjective(net, job.recipe, description.components, job.settings.seed)
 
     def weights(self, job: TrainingJob, net: nn.Module) -> bytes:
         """With the description in it."""
@@ -113,7 +114,9 @@ def _held_out(
         rows, stamps = aside.usable(piece)
         images, others = aside.learned(rows, stamps)
         labels = torch.stack([target.targets(rows)[:, 0] for target in targets], dim=1)
-        for batch in zip(images.split(_BATCH), others.split(_BATCH), labels.split(_BATCH), strict=True):
+        for batch in zip(
+            images.split(_BATCH), others[:, :-1].split(_BATCH), labels.split(_BATCH), strict=True
+        ):
             yield batch
             count += len(batch[0])
             if count >= _MOST:

@@ -17,6 +17,7 @@ from kernels.autoregressive_model import Description
 from kernels.brightness import Brightness, brightness_of
 from kernels.modalities import Modalities, Scalars, Stamps, Vector
 from kernels.stretch import noise_level
+from kernels.training.draws import keys
 from kernels.transforms import transformed
 from pipeline.plan.encoding import segmenter_options
 from pipeline.plan.modalities import source_of
@@ -61,8 +62,8 @@ class AutoregressiveDataset(Dataset):
 
     @property
     def answers(self) -> int:
-        """The other modalities take the place of labels."""
-        return self.description.modalities.width
+        """The other modalities, and what random numbers follow from, take the place of labels."""
+        return self.description.modalities.width + 1
 
     @property
     def heads(self) -> list[Head]:
@@ -88,14 +89,17 @@ class AutoregressiveDataset(Dataset):
         return segmenter.filled(rows, segmenter(rows))
 
     def learned(self, rows: pa.Table, stamps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images as `Autoregressive.images` gives them, and rows of the other modalities."""
-        return self.description.modalities.stamps.brightness.forward(stamps).half(), self.others(rows)
+        """Images as `Autoregressive.images` gives them, and rows of the other modalities, with the objects' keys behind them."""
+        objects = torch.from_numpy(keys(rows["object_id"].to_numpy()))
+        images = self.description.modalities.stamps.brightness.forward(stamps).half()
+        return images, torch.cat([self.others(rows), objects[:, None]], dim=1)
 
     def others(self, rows: pa.Table) -> torch.Tensor:
         """Rows of the other modalities (n, width) float32."""
-        if not self.answers:
+        width = self.description.modalities.width
+        if not width:
             return torch.empty(len(rows), 0)
-        return torch.tensor(modalities_of(rows[MODALITIES], self.answers))
+        return torch.tensor(modalities_of(rows[MODALITIES], width))
 
 
 def autoregressive_dataset(config: Config, folder: str, source: str) -> AutoregressiveDataset:

@@ -57,7 +57,8 @@ def learn(job: TrainingJob, group: Group) -> None:
             steps = _agreed(len(batches), group)
             for step, part in enumerate(batches[:steps]):
                 progress = (epoch + (window + step / steps) / windows.count) / settings.epochs
-                found = training.step(stamps[part].to(device), targets[part].to(device), progress, group.rank)
+                batch = stamps[part].to(device), targets[part].to(device)
+                found = training.step(*batch, progress, group.rank, epoch)
                 for name, value in found.items():
                     sums[name] = sums.get(name, 0.0) + float(value) / steps
             window, seen = window + 1, seen + sum(map(len, batches[:steps])) * group.world

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from kernels.nets.modality_tokens import spiral
 from kernels.nets.weights import WeightsError
 from kernels.training.autoregressive_objective import AutoregressiveObjective
 from kernels.training.choose_pooling import candidates, choose
+from kernels.training.draws import draws, keys
 from kernels.training.recipe import Recipe
 from kernels.training.token_loss import token_loss
 from kernels.training.trainer import Training
@@ -207,8 +209,8 @@ def test_it_learns_what_one_modality_says_of_another(components: int) -> None:
     net = Autoregressive(modalities(), layers=2, heads=2, width=32, components=components)
     objective = AutoregressiveObjective(net, Recipe(rate=3e-3, precision="float32"), components)
     training = Training(objective, net, 0)
-    images = net.images(stamps)
-    losses = [float(training.step(images, rows, 0.3)["phot"]) for _ in range(120)]
+    images, targets = net.images(stamps), torch.cat([rows, torch.arange(64.0)[:, None]], dim=1)
+    losses = [float(training.step(images, targets, 0.3, epoch=epoch)["phot"]) for epoch in range(120)]
     assert np.mean(losses[-10:]) < np.mean(losses[:5]) - 0.1
     in_turn = torch.arange(3).expand(64, 3)
     with torch.inference_mode():
@@ -250,4 +252,45 @@ def test_the_embedding_is_chosen_by_what_follows_from_it() -> None:
     assert score > 0.8
     poolings = candidates(net_of())
     assert {each.layer for each in poolings} == {1, 2, 3}
-    assert {each.over for each in poolings} == {"tokens", "modalities", "each"}
+    assert {each.over for each in poolings} == {"tokens", "modalities", "each", "scalars"}
+
+
+def test_scalars_by_themselves_are_the_tokens_of_which_each_is_the_mean() -> None:
+    stamps, rows = batch()
+    rows[1, :6] = torch.nan
+    means = net_of(pooling=Pooling(2, 4, "each"))(stamps, rows).unflatten(1, (3, 16))
+    apart = net_of(pooling=Pooling(2, 4, "scalars"))(stamps, rows).unflatten(1, (5, 16))
+    torch.testing.assert_close(apart[:, 1:4].mean(dim=1), means[:, 1])
+    torch.testing.assert_close(apart[:, [0, 4]], means[:, [0, 2]])
+    assert not apart[1, 1:4].any(), "what an object lacks is not zero"
+    assert (apart[0, 1] != apart[0, 2]).all()
+    about = Description("ar-1m", modalities(), 0, Pooling(2, 4, "scalars"))
+    assert about.features == about.build().features == 5 * 128
+
+
+def test_what_is_random_of_an_object_follows_from_its_id_and_the_epoch() -> None:
+    objects = torch.from_numpy(keys(np.arange(1000, 1064)))
+    whole = draws(objects, 3, 7, 6)
+    torch.testing.assert_close(draws(objects[10:20].flip(0), 3, 7, 6), whole[10:20].flip(0))
+    assert whole.unique().numel() == whole.numel(), "two numbers follow from one another"
+    for other in (draws(objects, 4, 7, 6), draws(objects, 3, 8, 6)):
+        assert not (other == whole).any()
+    many = draws(torch.from_numpy(keys(np.arange(4000))), 0, 0, 3)
+    first = many.argmin(dim=1).bincount() / 4000
+    np.testing.assert_allclose(first, 1 / 3, atol=0.04)
+    assert {tuple(each) for each in many.argsort(dim=1).tolist()} == set(permutations(range(3)))
+
+
+def test_the_loss_of_an_object_depends_on_what_it_is_learned_beside() -> None:
+    stamps, rows = batch()
+    net = net_of()
+    objective = AutoregressiveObjective(net, Recipe(precision="float32"), 0)
+    images, targets = net.images(stamps), torch.cat([rows, torch.arange(5.0)[:, None]], dim=1)
+
+    def loss(which: list[int], epoch: int) -> float:
+        objective.epoch = epoch
+        return objective(images[which], targets[which], torch.Generator().manual_seed(len(which)))[0].item()
+
+    together = loss([0, 1, 2, 3, 4], 1)
+    assert loss([4, 2, 0, 1, 3], 1) == pytest.approx(together, rel=1e-5)
+    assert loss([0, 1, 2, 3, 4], 2) != pytest.approx(together, rel=1e-5)

@@ -15,7 +15,7 @@ KERNELS = Path(elementary.__file__).parent
 PLACED = re.compile(
     r"torch\.(hypot|atan2|sinh|cosh|sigmoid|logaddexp|exp2)\b|\.(hypot|atan2|sinh|cosh|sigmoid|atanh|exp2)\(\)"
 )
-ONE = {"sinh": np.sinh, "cosh": np.cosh, "sigmoid": lambda x: 1 / (1 + np.exp(-x))}
+ONE = {"asinh": np.arcsinh, "sinh": np.sinh, "cosh": np.cosh, "sigmoid": lambda x: 1 / (1 + np.exp(-x))}
 TWO = {"hypot": np.hypot, "atan2": np.arctan2}
 
 

@@ -100,7 +100,8 @@ def _code() -> str:
 
 @functools.cache
 def _machine() -> list[str]:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((line for line in lines if line.startswith("model name")), platform.machine())
+    cpus = Path("/proc/cpuinfo")  # of Linux
+    lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else []
+    model = next((line for line in lines if line.startswith("model name")), platform.processor())
     libraries = [f"{name} {version(name)}" for name in LIBRARIES]
     return [platform.node(), model, str(usable_cores()), platform.python_version(), *libraries]

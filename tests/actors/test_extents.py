@@ -12,6 +12,7 @@ from actors.extents import of_one_size
 from actors.factory import EncodeAndMeasure
 from actors.measurer import Measurer
 from actors.segmenter import Segmenter
+from actors.stamps import stamps_of
 from kernels.resample import resample
 from tests.actors.test_encoder import table
 
@@ -102,7 +103,7 @@ def test_neighbours_are_filled_before_stamps_are_brought_to_size():
     found = EncodeAndMeasure(ENCODER, None, SEGMENTER)(objects)
     alone = table(stamps[2][None], ids=np.array([2]))
     segmenter = Segmenter(bands=2, size=64)
-    filled = segmenter.filled_stamps(alone, segmenter(alone))
+    filled = stamps_of(segmenter.filled(alone, segmenter(alone))["stamp"], 2, 64)
     shown = resample(filled, objects["stamp_extent"].to_numpy()[2:], SIZE)
     assert not np.array_equal(filled, stamps[2][None])
     expected = EncodeAndMeasure(ENCODER, None, None)(table(shown))

@@ -78,10 +78,11 @@ def test_estimate_and_run_choose_apart(tiny, config, monkeypatch):
     quick = estimate(plan)
     assert (quick.engine, run_time.engine_for(plan)) == ("local", "local")
     slow = Rates(slice=0.0, read=0.0, encode=0.01, measure=2.0, call=0.0, usable=1.0)
-    monkeypatch.setattr(run_time, "_rates", lambda *_: slow)
+    monkeypatch.setattr(run_time, "_kept_rates", lambda *_: slow)
     large = estimate(plan)
     assert (large.engine, run_time.engine_for(plan)) == ("ray", "ray")
     assert "more than 120" in large.why
     assert large.rest - quick.rest == pytest.approx(
-        run_time.COSTS.start + run_time.COSTS.barriers - run_time.LOCAL.start - run_time.LOCAL.barriers
+        run_time.COSTS.start + run_time.COSTS.barriers - run_time.LOCAL.start - run_time.LOCAL.barriers,
+        abs=64 * run_time.COSTS.vote,
     )

@@ -92,7 +92,7 @@ def test_encoder_learns_from_what_would_be_encoded(sized):
     pixels = np.asarray(rows["stamp"][row].as_py(), np.float32).reshape(1, 1, 96, 96)
     alone = table(pixels, ids=rows["object_id"].to_numpy()[row : row + 1])
     segmenter = Segmenter(bands=1, size=96)
-    filled = segmenter.filled_stamps(alone, segmenter(alone))
+    filled = stamps_of(segmenter.filled(alone, segmenter(alone))["stamp"], 1, 96)
     assert not np.array_equal(filled, pixels)
     expected = prepare(torch.from_numpy(resample(filled, np.array([72.0]), 32)), 32, "asinh")
     assert np.array_equal(learned[row], expected.numpy().ravel())

@@ -46,8 +46,8 @@ def test_a_run_interrupted_between_slices_goes_on_to_the_same_bytes(
     runner(values, release.folder, tmp_path / "undisturbed")
     real = local_engine.follow
 
-    def interrupted(stream: Any, rows: Iterable[Any]) -> None:
-        real(stream, islice(rows, 3))
+    def interrupted(stream: Any, rows: Iterable[Any], under_way: Any) -> None:
+        real(stream, islice(rows, 3), under_way)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(local_engine, "follow", interrupted)

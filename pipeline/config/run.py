@@ -16,7 +16,7 @@ class Run(Section):
 
     engine: Literal["auto", "local", "ray"] = "auto"
     """Who does the work: `local`, this process alone; `ray`, Ray, on this machine or at `--address`; `auto`: `local` where the plan judges that no more
-    than two minutes of work for one core are left and nothing asks for Ray (`--address`, a Ray job, GPUs, the dashboard, balanced bags). The bytes are the same."""
+    than two minutes of work for one core are left and nothing asks for Ray (`--address`, a Ray job, GPUs, the dashboard, balanced bags); it looks again once all is encoded. The bytes are the same."""
     slice_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
     """Catalog rows in a slice: the unit of work, of commit and of retry. The default is less where the stamps of 1,024 rows would take more than 256 MiB."""
     read_cpus: Annotated[float, Field(gt=0, le=1024)] = 0.5

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SETS: dict[str, Callable[[int], StampSet | None]] = {
     "sersics": sersics,
+    "large_sersics": lambda objects: sersics(objects // 8, seed=1, size=256, radii=(8.0, 32.0)),
     "survey": survey,
     "cosmos": lambda _: cosmos(),
     **{f"candels_{band}": (lambda _, band=band: candels(band)) for band in "hjvz"},
@@ -73,10 +74,11 @@ def main() -> None:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         sets = {name: values_of(name, options.objects, folder) for name in SETS}
+        large = sets.pop("large_sersics")
         known = [values for values in sets.values() if values is not None]
         everything = pd.concat(known, ignore_index=True)
         write_csv("measure_statmorph", *measure_tables.differences(everything))
-        write_csv("measure_truth", *measure_tables.errors(sets["sersics"]))
+        write_csv("measure_truth", *measure_tables.errors(sets["sersics"], large))
         write_csv("measure_speed", *measure_speed.timings())
         measure_figures.draw(everything, sets["sersics"])
     write_tables()

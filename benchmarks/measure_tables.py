@@ -78,12 +78,18 @@ def differences(values: pd.DataFrame) -> Table:
     return head, rows
 
 
-def errors(values: pd.DataFrame) -> Table:
-    """Median error and median absolute error of both, by true S/N per pixel."""
+def errors(values: pd.DataFrame, large: pd.DataFrame) -> Table:
+    """Median error and median absolute error of both, by true S/N per pixel; and of galaxies in stamps of 256 pixels."""
     rows: list[list[object]] = []
-    for low, high, flagged in (*((low, high, False) for low, high in BINS), (5, 50, False), (5, 50, True)):
-        sn = values["truth.sn"].to_numpy()
-        part = values[(sn >= low) & (sn < high)]
+    parts = [
+        *((values, f"{low:g}-{high:g}", low, high, False) for low, high in BINS),
+        (values, "5-50", 5, 50, False),
+        (values, "5-50, all", 5, 50, True),
+        (large, "256 px, 5-50", 5, 50, False),
+    ]
+    for some, label, low, high, flagged in parts:
+        sn = some["truth.sn"].to_numpy()
+        part = some[(sn >= low) & (sn < high)]
         for quantity in TRUE:
             chosen = part[valued(part, quantity) if flagged else clean(part, quantity)]
             numbers = []
@@ -91,9 +97,7 @@ def errors(values: pd.DataFrame) -> Table:
                 off = _off(chosen, quantity, who, "truth")
                 numbers += _shown(quantity, np.median(off), np.median(np.abs(off)))
             unit = "%" if quantity in RELATIVE else ""
-            rows.append(
-                [f"{low:g}-{high:g}{', all' if flagged else ''}", quantity, unit, len(chosen), *numbers]
-            )
+            rows.append([label, quantity, unit, len(chosen), *numbers])
     head = (
         *("S/N", "quantity", "unit", "objects", "median_error", "median_absolute_error"),
         *("statmorph_median_error", "statmorph_median_absolute_error"),

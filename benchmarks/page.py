@@ -103,7 +103,7 @@ SECTIONS = (
         "whole_runs",
         "Whole runs of everyday size",
         "A whole `tuningfork run` with its defaults: seconds by the clock, CPU seconds of all its processes, peak memory (PSS). Simulated galaxies of `make demo`, "
-        "cutouts that are encoded alone (`timm:convnext_atto`), and the first run ever, whose caches are empty. Measured while others used the machine: the clock says little there.",
+        "cutouts that are encoded alone (`timm:convnext_atto`), and the first run ever, whose caches are empty.",
         "Hyrax's `infer` on the same cutouts with the same network and nothing else, measured on 27 November 2026 on such a machine.",
         "2,000 galaxies in 15 s by the clock on two idle cores, 20 CPU seconds and 1 GiB; 100 galaxies in 6 s; 3,000 cutouts in half of Hyrax's CPU seconds; 15 s more the first time.",
         ["--scale", "0.03"],

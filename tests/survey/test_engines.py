@@ -13,9 +13,12 @@ from astropy.io import fits
 from typer.testing import CliRunner
 
 from catalogs.errors import Refused
+from pipeline import flow
 from pipeline.cli.main import app
 from pipeline.config.file import parse
+from pipeline.plan import run_time
 from pipeline.plan.make_plan import make_plan
+from pipeline.plan.run_time import Rates
 from tests.conftest import TinyRelease
 from tests.survey.conftest import Runner, write_toml
 
@@ -76,6 +79,19 @@ def local(release, tmp_path_factory) -> Path:
 def test_ray_writes_other_bytes(release, local, ray_cluster, tmp_path):
     Runner()(values(release, "ray"), release.folder, tmp_path / "run")
     assert len(everything(local)) > 30
+    assert everything(tmp_path / "run") == everything(local)
+
+
+def test_ray_keeps_what_one_process_ends_sooner(release, local, ray_cluster, tmp_path, monkeypatch):
+    """Much to measure is Ray's; what is left once all is encoded is little, and has the same bytes."""
+    slow = Rates(slice=0.0, read=0.0, encode=0.01, measure=9.0, call=0.0, usable=1.0)
+    started, real = [], flow.started
+    monkeypatch.setattr(run_time, "_kept_rates", lambda *_: slow)
+    monkeypatch.setattr(
+        flow, "started", lambda name, *rest, **more: started.append(name) or real(name, *rest, **more)
+    )
+    Runner()(values(release, "auto"), release.folder, tmp_path / "run")
+    assert started == ["ray", "local"]
     assert everything(tmp_path / "run") == everything(local)
 
 

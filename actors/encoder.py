@@ -23,6 +23,7 @@ from kernels.denoise import denoise as remove_noise
 from kernels.modalities import Modalities
 from kernels.nets import weights
 from kernels.networks import network_of
+from kernels.normalisation import normalisation
 from kernels.polar import unwrap as unwrap_stamps
 from kernels.stretch import noise_level
 from kernels.stretch import stretch as stretch_stamps
@@ -30,11 +31,8 @@ from kernels.stretch import stretch as stretch_stamps
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["EmbeddingError", "Encoder", "normalisation"]
+__all__ = ["EmbeddingError", "Encoder"]
 
-# of the images that timm's pretrained weights were trained on, red, green, blue
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 _TOGETHER = 1 << 22  # numbers of stamps that are prepared together: what memory is not fetched anew for
 _CHOICES = {
     "unwrap": ("moments", "apct", "none"),
@@ -297,13 +295,3 @@ def _denoiser(path: str) -> nn.Module:
     net = nets.create("denoiser")
     weights.load(net, weights.bundled("denoiser") if path == "bundled" else path)
     return net
-
-
-def normalisation(normalise: str, bands: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Mean and deviation that are taken out of images, (1, bands, 1, 1) each; None where nothing is."""
-    if normalise == "none":
-        return None, None
-    mean, std = torch.tensor(_IMAGENET_MEAN), torch.tensor(_IMAGENET_STD)
-    if bands != len(mean):
-        mean, std = mean.mean().expand(bands), std.mean().expand(bands)
-    return mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from actors.encoder import Encoder, normalisation
+from actors.encoder import Encoder
 from catalogs import storage
 from catalogs.errors import Fault, Refused
 from catalogs.inspect import inspect
 from kernels.networks import network_of
+from kernels.normalisation import normalisation
 from kernels.training.gentle_views import ViewSettings
 from kernels.training.predictor_objective import (
     PredictorNet,

@@ -82,6 +82,19 @@ def test_real_network_depends_on_the_batch() -> None:
         np.testing.assert_array_equal(bits(encoder(table(images[rows[:7]]))), whole[rows[:7]])
 
 
+def test_large_stamp_depends_on_those_that_are_prepared_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few of them at a time, and the last of a batch beside zeros: the bits are those of all together."""
+    images = stamps(20, 2, 96)
+    options = {"model": "galaxy-atto", "bands": 2, "size": 96, "unwrap": "none", "batch_size": 16}
+    together = bits(Encoder(**options)(table(images)))
+    for numbers in (1, 3 * images[0].size, 5 * images[0].size):
+        monkeypatch.setattr(encoder, "_TOGETHER", numbers)
+        few = Encoder(**options)
+        np.testing.assert_array_equal(bits(few(table(images))), together)
+        for rows in ([19], [5, 0, 12, 19]):
+            np.testing.assert_array_equal(bits(few(table(images[rows]))), together[rows])
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     "model", ["galaxy-d4", "astroformer-atto", pytest.param("viewpoints", marks=pytest.mark.slow)]

@@ -109,6 +109,23 @@ def test_radii_of_an_exponential_disc() -> None:
     np.testing.assert_allclose(curve.petrosian.numpy(), wanted, rtol=0.01)
 
 
+@pytest.mark.parametrize("guess", [0.0, 6.0, 13.0, 1000.0])
+def test_guess_of_the_reach_changes_a_curve_where_it_is_read(guess: float) -> None:
+    """Too small, about right, or beyond the stamp: up to 1.75 Petrosian radii, where there is one, each bit is that of the whole curve."""
+    images = galaxies(12, noise=2.0)
+    images[0] = 0  # no radius: looked at whole
+    centre, ratio, angle = torch.full((12, 2), 23.2), torch.linspace(0.3, 1, 12), torch.linspace(-1, 1, 12)
+    whole = grow(images, nothing(images), centre, ratio, angle)
+    part = grow(images, nothing(images), centre, ratio, angle, torch.full((12,), guess))
+    assert whole.petrosian.isfinite().sum() > 6
+    assert torch.equal(part.petrosian.nan_to_num(-1), whole.petrosian.nan_to_num(-1))
+    for times in (0.3, 1.0, 1.75):
+        for one, other in zip(
+            part.within(times * whole.petrosian), whole.within(times * whole.petrosian), strict=True
+        ):
+            assert torch.equal(one.nan_to_num(-1), other.nan_to_num(-1))
+
+
 def test_masked_pixels_count() -> None:
     images = galaxies(5)
     masked = torch.rand(images.shape, generator=draw()) < 0.2

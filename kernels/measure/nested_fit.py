@@ -12,9 +12,9 @@ from kernels.elementary import atan2, hypot
 from kernels.measure.least_squares import Limits, Normal
 from kernels.measure.nested_bins import SIDE, nested, outer_grids
 from kernels.measure.nested_scatter import scatter_room, scatter_within
-from kernels.measure.nested_search import CHI2, CONVERGED, FLUX, FREEDOM, LEVEL, TOTAL, search
+from kernels.measure.nested_search import CHI2, CONVERGED, FLUX, FREEDOM, LANES, LEVEL, TOTAL, search
 from kernels.measure.profile_points import scales
-from kernels.measure.profile_waves import FAR, IMAGES, coefficients, scratch, waves_to
+from kernels.measure.profile_waves import FAR, coefficients, scratch, waves_to
 from kernels.measure.sersic import SersicFit
 from kernels.measure.sersic_errors import errors_of
 from kernels.measure.sersic_transform import LARGEST_N, SMALLEST_N, TERMS
@@ -32,7 +32,7 @@ __all__ = ["fit_nested"]
 
 _SMALLEST = 0.1  # radius in innermost bins
 _SHRINK = 0.8  # of the first radius, which the PSF has widened
-_LANES, _BATCH = 16, 64  # numbers that are added up side by side; stamps at a time
+_BATCH = 64  # stamps at a time
 _LADDER = 0.8  # from one reach of waves to the next
 
 
@@ -210,7 +210,7 @@ def _response(psf: PSF | None, factor: int, reach: float, far: bool) -> NDArray[
 
 def _bins(count: int, grids: int) -> tuple[NDArray[Any], ...]:
     """What `nested` fills in for so many stamps."""
-    most = -(-SIDE * SIDE * (1 + grids) // _LANES) * _LANES
+    most = -(-SIDE * SIDE * (1 + grids) // LANES) * LANES
     light, weight = np.zeros((2, count, most), np.float32)
     place, where = np.zeros((count, 2, most), np.float32), np.zeros((count, most, 2), np.int64)
     return light, weight, place, where, np.zeros((count, 2))
@@ -220,7 +220,7 @@ def _room(most: int, *waves: Waves) -> tuple[Any, ...]:
     """Where models of so many bins are made."""
     work = np.zeros((4, most), np.float32)
     points = work, work.view(np.int32), np.zeros(most, np.int32)
-    images = np.zeros((IMAGES, SIDE, SIDE), np.float32)
+    images = np.zeros((1, SIDE * SIDE), np.float32)
     return np.zeros((2, TERMS)), images, *(scratch(one) for one in waves), points
 
 

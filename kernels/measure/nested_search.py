@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from kernels.compiled import compiled
-from kernels.measure.nested_bins import SIDE
 from kernels.measure.profile_points import at_points
 from kernels.measure.profile_waves import by_waves, polynomials
 
-__all__ = ["CHI2", "CONVERGED", "FLUX", "FREEDOM", "LEVEL", "SHAPE", "TOTAL", "search"]
+__all__ = ["CHI2", "CONVERGED", "FLUX", "FREEDOM", "LANES", "LEVEL", "SHAPE", "TOTAL", "search"]
 
 SHAPE, FLUX, LEVEL, CHI2, FREEDOM, TOTAL, CONVERGED = 0, 6, 7, 8, 9, 10, 11
 """Places in an answer: the six of the shape, flux, sky, chi-squared and its degrees of freedom, weight of all pixels, and whether the search came to rest."""
 THIN = -math.log(0.05)
 _STARTS = np.log(np.array([0.7, 1.5, 3.0, 5.0]))  # n
-_LANES = 16
+LANES = 64
+"""Numbers that are added up side by side: fewer, and each waits for the sum before."""
 _FREE = 8  # parameters
 _LONGEST = np.array([2.0, 2.0, 0.7, 0.5, 0.7, 0.7])  # steps
 _STILL, _LEVEL = 5e-4, 1e-2  # a step, and a gain in chi2 over the reduced chi2, that end the search
@@ -53,7 +53,7 @@ def _render(
     """
     table, scale = tables
     chebyshev, images = room[0], room[1]
-    inner = images.shape[1] * images.shape[2]
+    inner = images.shape[1]
     polynomials(shape[3], chebyshev)
     at_points(shape, chebyshev, scale, place, inner, count, wanted, room[4], models)
     k = inner
@@ -61,18 +61,23 @@ def _render(
         on = waves[0] if grid == 0 else waves[1]
         response = responses[0][rows[0]] if grid == 0 else responses[1][rows[grid]]
         by_waves(
-            shape, grid, chebyshev, table, on, response, wanted, room[2] if grid == 0 else room[3], images
+            shape,
+            grid,
+            chebyshev,
+            table,
+            on,
+            response,
+            wanted,
+            room[2] if grid == 0 else room[3],
+            models if grid == 0 else images,
         )
         if grid == 0:
-            for image in range(wanted):
-                for one in range(inner):
-                    models[image, one] = images[image, one // SIDE, one % SIDE]
             for one in range(inner, count):
                 models[0, one] += around[one]
             continue
         area = np.float32(1.0 / (1 << (2 * grid)))
         while k < count and where[k, 0] == grid:
-            seen = images[0, where[k, 1] // SIDE, where[k, 1] % SIDE] * area
+            seen = images[0, where[k, 1]] * area
             around[k] = seen - models[0, k]
             models[0, k] = seen
             k += 1
@@ -120,14 +125,18 @@ def _compare(
 @compiled
 def _dot(one: Any, other: Any, lanes: Any) -> float:
     """Sum of products of numbers (k, lanes), each lane for itself, so that no compiler chooses the order."""
-    for lane in range(lanes.size):
+    for lane in range(LANES):
         lanes[lane] = 0
     for k in range(len(one)):
         a, b = one[k], other[k]
-        for lane in range(lanes.size):
+        for lane in range(LANES):
             lanes[lane] += a[lane] * b[lane]
+    for lane in range(LANES // 2):
+        lanes[lane] += lanes[LANES // 2 + lane]
+    for lane in range(LANES // 4):
+        lanes[lane] += lanes[LANES // 4 + lane]
     total = 0.0
-    for lane in range(lanes.size):
+    for lane in range(LANES // 4):
         total += lanes[lane]
     return total
 
@@ -145,17 +154,17 @@ def _normal(
     pull: Any,
 ) -> None:
     """Fill in the normal equations, see `kernels.measure.least_squares.Normal`, and the pull (6,) of what is left for a flux of one."""
-    size, bins = weight.size, weight.size // _LANES
-    flat, ones = row.reshape(bins, _LANES), models[7][:size].reshape(bins, _LANES)
+    size, bins = weight.size, weight.size // LANES
+    flat, ones = row.reshape(bins, LANES), models[7][:size].reshape(bins, LANES)
     for one in range(7):
         model = models[one][:size]
         for k in range(weight.size):
             row[k] = model[k] * weight[k]
         means[one] = _dot(flat, ones, lanes) / total
         for other in range(one + 1):
-            squares[one, other] = _dot(flat, models[other][:size].reshape(bins, _LANES), lanes)
+            squares[one, other] = _dot(flat, models[other][:size].reshape(bins, LANES), lanes)
         if one > 0:
-            pull[one - 1] = _dot(left.reshape(bins, _LANES), model.reshape(bins, _LANES), lanes)
+            pull[one - 1] = _dot(left.reshape(bins, LANES), model.reshape(bins, LANES), lanes)
     for one in range(7):
         for other in range(one + 1):
             squares[one, other] -= means[one] * means[other] * total
@@ -261,14 +270,14 @@ def search(
     most = light.shape[1]
     models, other = np.ones((8, most), np.float32), np.ones((8, most), np.float32)
     around, left, row = np.zeros(most, np.float32), np.zeros(most, np.float32), np.zeros(most, np.float32)
-    lanes, matrix = np.zeros(_LANES, np.float32), np.zeros((6, 6))
+    lanes, matrix = np.zeros(LANES, np.float32), np.zeros((6, 6))
     shape, tried, best, seen_at = np.zeros(6), np.zeros(6), np.zeros(6), np.zeros(6)
     slope, pull, move = np.zeros(6), np.zeros(6), np.zeros(6)
     for i in range(len(light)):
         count = int(counts[i, 0])
         if count == 0:
             continue
-        padded = -(-count // _LANES) * _LANES
+        padded = -(-count // LANES) * LANES
         values, weights, places, on, edges = light[i], weight[i], place[i], where[i], limits[i]
         freedom = -_FREE
         for k in range(padded):

@@ -38,21 +38,20 @@ class Waves:
     """A grid of waves, and what they are on a grid of bins; float32."""
 
     kx: NDArray[np.float64]
+    """Above zero, and then the same below it."""
     ky: NDArray[np.float64]
-    """Of the half above zero."""
+    """Above zero."""
     parts: NDArray[np.float64]
     """(ky, kx): what each stands for in the integral."""
     along_x: NDArray[np.float32]
-    """(2 kx, 2 x), and its derivative by x."""
-    slope_x: NDArray[np.float32]
+    """(2, x above the middle, kx): cosines, and sines, of waves above zero."""
     along_y: NDArray[np.float32]
-    """(y, 2 ky), and its derivative by y."""
-    slope_y: NDArray[np.float32]
+    """(2, y above the middle, ky)."""
 
     @property
     def arrays(self) -> tuple[NDArray[np.float64] | NDArray[np.float32], ...]:
         """What `by_waves` takes."""
-        return self.kx, self.ky, self.along_x, self.slope_x, self.along_y, self.slope_y
+        return self.kx, self.ky, self.along_x, self.along_y
 
     def response(self, psf: torch.Tensor | None, factor: int, *, far: bool) -> NDArray[np.float32]:
         """What is left (2, ky, kx) of each wave in means of so many pixels a side: real and imaginary part, times its part of the integral."""
@@ -77,24 +76,14 @@ def _mean_of(points: int, k: NDArray[np.float64]) -> NDArray[np.float64]:
 @functools.lru_cache(maxsize=16)
 def waves_to(reach: float) -> Waves:
     """Waves up to a number, per bin."""
-    kx, wx = (part.numpy() for part in waves(SIDE, reach, _NEAR, _FINE))
-    ky, wy = kx[kx > 0], 2 * wx[kx > 0]  # the other half is the conjugate
-    fill = -len(ky) % _FOUR  # waves of no weight: products take four rows at a time
-    ky, wy = np.pad(ky, (0, fill), constant_values=reach), np.pad(wy, (0, fill))
-    fill = -len(kx) % _FOUR
-    kx, wx = np.pad(kx, (0, fill), constant_values=reach), np.pad(wx, (0, fill))
-    place = np.arange(SIDE) - (SIDE - 1) / 2
-    phase = kx[:, None] * place
-    c, s = np.cos(phase), np.sin(phase)
-    both = np.concatenate([kx, kx])[:, None]
-    along_x = np.block([[c, s], [-s, c]])
-    slope_x = np.block([[s, -c], [c, s]]) * both  # minus the derivative by x: - i k
-    phase = place[:, None] * ky
-    c, s = np.cos(phase), np.sin(phase)
-    along_y = np.stack([c, -s], axis=2).reshape(SIDE, -1)
-    slope_y = np.stack([s * ky, c * ky], axis=2).reshape(SIDE, -1)
-    single = [np.ascontiguousarray(m, np.float32) for m in (along_x, slope_x, along_y, slope_y)]
-    return Waves(kx, ky, wy[:, None] * wx / (2 * math.pi) ** 2, *single)
+    k, part = (part.numpy() for part in waves(SIDE, reach, _NEAR, _FINE))
+    # the other half is the conjugate; and some of no weight, for products take four rows at a time
+    fill = (0, -(k > 0).sum() % _FOUR)
+    k, part = np.pad(k[k > 0], fill, constant_values=reach), np.pad(part[k > 0], fill)
+    phase = (np.arange(SIDE // 2) + 0.5)[:, None] * k
+    along = np.stack([np.cos(phase), np.sin(phase)]).astype(np.float32)
+    parts = 2 * part[:, None] * np.concatenate([part, part]) / (2 * math.pi) ** 2
+    return Waves(np.concatenate([k, -k]), k, parts, along, along)
 
 
 @functools.cache
@@ -106,11 +95,13 @@ def coefficients() -> NDArray[np.float32]:
 def scratch(waves: Waves) -> tuple[NDArray[Any], ...]:
     """Room for what `by_waves` needs on the way."""
     rows, columns = len(waves.ky), len(waves.kx)
-    filtered = np.zeros((5 * rows, 2 * columns), np.float32)
-    wide = np.zeros((6 * rows, 2 * SIDE), np.float32)
-    work = np.zeros((12, columns), np.float32)
+    seen = np.zeros((2, IMAGES * rows * columns), np.float32)
+    summed = np.zeros(IMAGES * SIDE * columns, np.float32)
+    turned = np.zeros((2, IMAGES * SIDE * columns // 2), np.float32)
+    halves = np.zeros((2, IMAGES * SIDE * SIDE // 2), np.float32)
+    work = np.zeros((14, columns), np.float32)
     values, nodes = np.zeros((5, NODES), np.float32), np.zeros(columns, np.int32)
-    return filtered, wide, wide.reshape(12 * rows, SIDE), values, work, work[11].view(np.int32), nodes
+    return seen, summed, turned, halves, values, work, work[13].view(np.int32), nodes
 
 
 _MIDDLE, _HALF = span()
@@ -169,6 +160,18 @@ def _places(squares: Any, bits: Any, first: int, last: int, nodes: Any, away: An
 
 
 @compiled
+def _even_and_odd(light: Any, real: Any, imaginary: Any, sign: int, by_cosine: Any, by_sine: Any) -> None:
+    """Fill in what stands before cosines and before sines of y (2k,), of waves (2k,) above and below zero: first for cosines of x, then for minus its sines."""
+    half, sign_i = light.size // 2, np.float32(sign)
+    for k in range(half):
+        other = half + k
+        r, r_other = light[k] * real[k], light[other] * real[other]
+        i, i_other = sign_i * light[k] * imaginary[k], sign_i * light[other] * imaginary[other]
+        by_cosine[k], by_cosine[other] = r + r_other, i - i_other
+        by_sine[k], by_sine[other] = i + i_other, r_other - r
+
+
+@compiled
 def by_waves(
     shape: Any,
     grid: int,
@@ -180,16 +183,16 @@ def by_waves(
     room: Any,
     images: Any,
 ) -> None:
-    """Fill images (7, y, x) of unit flux, all or only the first of them, as wanted: 7 or 1.
+    """Fill images (7, y * x or more) of unit flux, all or only the first of them, as wanted: 7 or 1.
 
     `shape` (6,) is as for `kernels.measure.profiles.Camera.render`, places counted from the middle, in innermost bins, of which one of this grid's has `2**grid` a side;
     slopes are those of the innermost grid. `chebyshev` are its `polynomials`, `table` is `coefficients`, `waves` are `Waves.arrays`, `room` is `scratch`.
     """
-    kx, ky, along_x, slope_x, along_y, slope_y = waves
-    filtered, wide, tall, values, work, bits, nodes = room
+    kx, ky, along_x, along_y = waves
+    seen, summed, turned, halves, values, work, bits, nodes = room
     scale = 1.0 / (1 << grid)
     x0, y0, e1, e2 = shape[0] * scale, shape[1] * scale, shape[4], shape[5]
-    columns, rows, parts = len(kx), len(ky), 5 if wanted > 1 else 1
+    columns, rows, half = len(kx), len(ky), SIDE // 2
     e = max(np.sqrt(e1 * e1 + e2 * e2), 1e-6)
     c, s = np.cosh(e), np.sinh(e) / e
     bend = (c - s) / (e * e)
@@ -202,48 +205,79 @@ def by_waves(
     a2, b2 = square * (s * e2 + bend * e1 * e2), square * (s * e2 - bend * e1 * e2)
     d2 = 2 * square * (bend * e2 * e2 + s)
     least = radius * np.exp(-e / 2) * np.sqrt(2.0) * ky[0]
-    most = radius * np.exp(e / 2) * np.sqrt(2.0) * max(ky[rows - 1], kx[columns - 1])
+    most = radius * np.exp(e / 2) * np.sqrt(2.0) * max(ky[rows - 1], kx[columns // 2 - 1])
     first = min(max(int((np.log(least) - FIRST) / STEP) - 1, 0), NODES - 2)
     last = min(max(int((np.log(most) - FIRST) / STEP) + 3, first + 2), NODES)
     _tabled(chebyshev, table, first, last, 5 if wanted > 1 else 3, values)
-    turn_c, turn_s, squares, seen, turned, away = work[0], work[1], work[2], work[3], work[4], work[5]
-    for column in range(columns):
-        turn_c[column], turn_s[column] = np.cos(kx[column] * x0), np.sin(kx[column] * x0)
+    turn_c, turn_s, real, imaginary, squares, away = work[0], work[1], work[2], work[3], work[4], work[5]
+    for column in range(columns // 2):
+        c, s = np.float32(np.cos(kx[column] * x0)), np.float32(np.sin(kx[column] * x0))
+        turn_c[column], turn_s[column] = c, s
+        turn_c[columns // 2 + column], turn_s[columns // 2 + column] = c, -s
+    by_cosine = seen[0, : rows * wanted * columns].reshape(rows, wanted * columns)
+    by_sine = seen[1, : rows * wanted * columns].reshape(rows, wanted * columns)
     for row in range(rows):
         k = ky[row]
         c_y, s_y = np.float32(np.cos(k * y0)), np.float32(np.sin(k * y0))
-        real, imaginary = response[0, row], response[1, row]
+        left_r, left_i = response[0, row], response[1, row]
         for column in range(columns):
             to_r = c_y * turn_c[column] - s_y * turn_s[column]
             to_i = -(s_y * turn_c[column] + c_y * turn_s[column])
-            seen[column] = real[column] * to_r - imaginary[column] * to_i
-            turned[column] = real[column] * to_i + imaginary[column] * to_r
+            real[column] = left_r[column] * to_r - left_i[column] * to_i
+            imaginary[column] = left_r[column] * to_i + left_i[column] * to_r
             squares[column] = max(a * kx[column] * kx[column] + (b * k + d * kx[column]) * k, 1e-12)
-            work[11, column] = squares[column]
-        _places(work[11], bits, first, last, nodes, away)
+            work[13, column] = squares[column]
+        _places(work[13], bits, first, last, nodes, away)
         for column in range(columns):
             node, off = nodes[column], away[column]
             falling = values[1, node] + off * values[2, node]
             work[6, column] = values[0, node] + off * (falling - np.float32(0.5) * off * values[2, node])
-            work[7, column] = falling
-            work[8, column] = values[3, node] + off * values[4, node]
+            work[9, column] = falling
+            work[10, column] = values[3, node] + off * values[4, node]
         if wanted > 1:
             for column in range(columns):
                 along = kx[column]
-                half = work[7, column] / (2 * squares[column])
-                work[9, column] = half * (a1 * along * along + (b1 * k + d1 * along) * k)
-                work[10, column] = half * (a2 * along * along + (b2 * k + d2 * along) * k)
-        for part in range(parts):
-            answer, light = filtered[part * rows + row], work[6 + part]
-            for column in range(columns):
-                answer[column] = light[column] * seen[column]
-                answer[columns + column] = light[column] * turned[column]
-    for job in range(2 if wanted > 1 else 1):
-        to = 0 if job == 0 else 5 * rows
-        some = parts * rows if job == 0 else rows
-        _times(filtered[:some], along_x if job == 0 else slope_x, wide[to : to + some])
-    for job in range(wanted):
-        # profile; its derivatives by ln R, ln n and ellipticities; by x; by y
-        to = 0 if job == 0 else job + 2 if job < 5 else job - 4
-        some = 2 * rows * (0 if job == 6 else job)
-        _times(along_y if job < 6 else slope_y, tall[some : some + 2 * rows], images[to])
+                part = work[9, column] / (2 * squares[column])
+                work[7, column] = along * work[6, column]
+                work[8, column] = k * work[6, column]
+                work[11, column] = part * (a1 * along * along + (b1 * k + d1 * along) * k)
+                work[12, column] = part * (a2 * along * along + (b2 * k + d2 * along) * k)
+        for image in range(wanted):
+            to = image * columns
+            # derivatives by x and y: -i k
+            sloping = image == 1 or image == 2
+            _even_and_odd(
+                work[6 + image],
+                imaginary if sloping else real,
+                real if sloping else imaginary,
+                -1 if sloping else 1,
+                by_cosine[row, to : to + columns],
+                by_sine[row, to : to + columns],
+            )
+    over = summed[: SIDE * wanted * columns].reshape(SIDE, wanted * columns)
+    _times(along_y[0], by_cosine, over[:half])
+    _times(along_y[1], by_sine, over[half:])
+    both = wanted * SIDE
+    even_waves = turned[0, : columns // 2 * both].reshape(columns // 2, both)
+    odd_waves = turned[1, : columns // 2 * both].reshape(columns // 2, both)
+    for image in range(wanted):
+        for k in range(columns // 2):
+            at, to = image * columns + k, image * SIDE
+            for y in range(SIDE):
+                even_waves[k, to + y] = over[y, at]
+                odd_waves[k, to + y] = over[y, at + columns // 2]
+    even, odd = halves[0, : half * both].reshape(half, both), halves[1, : half * both].reshape(half, both)
+    _times(along_x[0], even_waves, even)
+    _times(along_x[1], odd_waves, odd)
+    for image in range(wanted):
+        answer = images[image]
+        for x in range(half):
+            for y in range(half):
+                at = image * SIDE + y
+                above, below = (half + y) * SIDE + half, (half - 1 - y) * SIDE + half
+                in_y, across = even[x, at], odd[x, at]
+                to_y, back = even[x, at + half], odd[x, at + half]
+                answer[above + x] = (in_y - across) - (to_y - back)
+                answer[above - 1 - x] = (in_y + across) - (to_y + back)
+                answer[below + x] = (in_y - across) + (to_y - back)
+                answer[below - 1 - x] = (in_y + across) + (to_y + back)

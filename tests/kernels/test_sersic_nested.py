@@ -51,7 +51,7 @@ def test_waves_on_a_small_grid_sum_up_to_another_profile(n: float, radius: float
             response,
             7,
             scratch(waves),
-            images,
+            images.reshape(7, -1),
         )
         reach_of = HALF << grid
         part = wanted[:, middle - reach_of : middle + reach_of, middle - reach_of : middle + reach_of]

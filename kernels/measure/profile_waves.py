@@ -99,9 +99,10 @@ def scratch(waves: Waves) -> tuple[NDArray[Any], ...]:
     summed = np.zeros(IMAGES * SIDE * columns, np.float32)
     turned = np.zeros((2, IMAGES * SIDE * columns // 2), np.float32)
     halves = np.zeros((2, IMAGES * SIDE * SIDE // 2), np.float32)
-    work = np.zeros((14, columns), np.float32)
-    values, nodes = np.zeros((5, NODES), np.float32), np.zeros(columns, np.int32)
-    return seen, summed, turned, halves, values, work, work[13].view(np.int32), nodes
+    values, turns = np.zeros((5, NODES), np.float32), np.zeros((4, columns), np.float32)
+    lights, work = np.zeros((IMAGES, columns), np.float32), np.zeros((6, rows * columns), np.float32)
+    bits, nodes = work[3].view(np.int32), np.zeros(rows * columns, np.int32)
+    return seen, summed, turned, halves, values, turns, lights, work, bits, nodes
 
 
 _MIDDLE, _HALF = span()
@@ -189,7 +190,7 @@ def by_waves(
     slopes are those of the innermost grid. `chebyshev` are its `polynomials`, `table` is `coefficients`, `waves` are `Waves.arrays`, `room` is `scratch`.
     """
     kx, ky, along_x, along_y = waves
-    seen, summed, turned, halves, values, work, bits, nodes = room
+    seen, summed, turned, halves, values, turns, lights, work, bits, nodes = room
     scale = 1.0 / (1 << grid)
     x0, y0, e1, e2 = shape[0] * scale, shape[1] * scale, shape[4], shape[5]
     columns, rows, half = len(kx), len(ky), SIDE // 2
@@ -209,7 +210,8 @@ def by_waves(
     first = min(max(int((np.log(least) - FIRST) / STEP) - 1, 0), NODES - 2)
     last = min(max(int((np.log(most) - FIRST) / STEP) + 3, first + 2), NODES)
     _tabled(chebyshev, table, first, last, 5 if wanted > 1 else 3, values)
-    turn_c, turn_s, real, imaginary, squares, away = work[0], work[1], work[2], work[3], work[4], work[5]
+    turn_c, turn_s, real, imaginary = turns[0], turns[1], turns[2], turns[3]
+    squares, away, light, falling, by_n = work[0], work[1], work[2], work[4], work[5]
     for column in range(columns // 2):
         c, s = np.float32(np.cos(kx[column] * x0)), np.float32(np.sin(kx[column] * x0))
         turn_c[column], turn_s[column] = c, s
@@ -217,7 +219,20 @@ def by_waves(
     by_cosine = seen[0, : rows * wanted * columns].reshape(rows, wanted * columns)
     by_sine = seen[1, : rows * wanted * columns].reshape(rows, wanted * columns)
     for row in range(rows):
-        k = ky[row]
+        k, at = ky[row], row * columns
+        for column in range(columns):
+            squares[at + column] = max(a * kx[column] * kx[column] + (b * k + d * kx[column]) * k, 1e-12)
+    for one in range(squares.size):
+        work[3, one] = squares[one]
+    _places(work[3], bits, first, last, nodes, away)
+    for one in range(squares.size):
+        node, off = nodes[one], away[one]
+        slope = values[1, node] + off * values[2, node]
+        light[one] = values[0, node] + off * (slope - np.float32(0.5) * off * values[2, node])
+        falling[one] = slope
+        by_n[one] = values[3, node] + off * values[4, node]
+    for row in range(rows):
+        k, at = ky[row], row * columns
         c_y, s_y = np.float32(np.cos(k * y0)), np.float32(np.sin(k * y0))
         left_r, left_i = response[0, row], response[1, row]
         for column in range(columns):
@@ -225,29 +240,22 @@ def by_waves(
             to_i = -(s_y * turn_c[column] + c_y * turn_s[column])
             real[column] = left_r[column] * to_r - left_i[column] * to_i
             imaginary[column] = left_r[column] * to_i + left_i[column] * to_r
-            squares[column] = max(a * kx[column] * kx[column] + (b * k + d * kx[column]) * k, 1e-12)
-            work[13, column] = squares[column]
-        _places(work[13], bits, first, last, nodes, away)
-        for column in range(columns):
-            node, off = nodes[column], away[column]
-            falling = values[1, node] + off * values[2, node]
-            work[6, column] = values[0, node] + off * (falling - np.float32(0.5) * off * values[2, node])
-            work[9, column] = falling
-            work[10, column] = values[3, node] + off * values[4, node]
+            lights[0, column] = light[at + column]
         if wanted > 1:
             for column in range(columns):
-                along = kx[column]
-                part = work[9, column] / (2 * squares[column])
-                work[7, column] = along * work[6, column]
-                work[8, column] = k * work[6, column]
-                work[11, column] = part * (a1 * along * along + (b1 * k + d1 * along) * k)
-                work[12, column] = part * (a2 * along * along + (b2 * k + d2 * along) * k)
+                along, part = kx[column], falling[at + column] / (2 * squares[at + column])
+                lights[1, column] = along * lights[0, column]
+                lights[2, column] = k * lights[0, column]
+                lights[3, column] = falling[at + column]
+                lights[4, column] = by_n[at + column]
+                lights[5, column] = part * (a1 * along * along + (b1 * k + d1 * along) * k)
+                lights[6, column] = part * (a2 * along * along + (b2 * k + d2 * along) * k)
         for image in range(wanted):
             to = image * columns
             # derivatives by x and y: -i k
             sloping = image == 1 or image == 2
             _even_and_odd(
-                work[6 + image],
+                lights[image],
                 imaginary if sloping else real,
                 real if sloping else imaginary,
                 -1 if sloping else 1,

@@ -160,16 +160,14 @@ class Measurer:
         noise = None if seen.noise is None else seen.noise.band(band)
         images, bad = seen.stamps[:, band], seen.bad[:, band]
         found = self._measure(images, bad, seen.segments, optics, noise, seeds)
+        _drop_lost(found, found.keys() - {"measure_flags"})
         if "sersic_flux" in found and zeropoint is not None:
-            found["sersic_magnitude"] = zeropoint - 2.5 * found["sersic_flux"].log10()
+            magnitudes = {"sersic_magnitude": zeropoint - 2.5 * found["sersic_flux"].log10()}
             if "sersic_flux_error" in found:
                 relative = found["sersic_flux_error"] / found["sersic_flux"]
-                found["sersic_magnitude_error"] = POGSON * relative
-        for name in found.keys() - {"measure_flags"}:
-            lost = _lost(name, found[name])
-            found[name] = torch.where(lost, torch.nan, found[name])
-            reason = MeasureFlag.NO_ERROR if name.endswith("_error") else MeasureFlag.NO_LIGHT
-            found["measure_flags"] |= torch.where(lost, int(reason), 0).int()
+                magnitudes["sersic_magnitude_error"] = POGSON * relative
+            found |= magnitudes
+            _drop_lost(found, magnitudes)
         return found
 
     def _in_other_bands(
@@ -273,6 +271,15 @@ def _image(psf: float | bytes) -> torch.Tensor:
     values = np.frombuffer(psf, np.float32)
     side = math.isqrt(len(values))
     return torch.tensor(values.reshape(side, side))
+
+
+def _drop_lost(found: dict[str, torch.Tensor], names: Iterable[str]) -> None:
+    """Take out of columns what is lost, and say so in the flags."""
+    for name in names:
+        lost = _lost(name, found[name])
+        found[name] = torch.where(lost, torch.nan, found[name])
+        reason = MeasureFlag.NO_ERROR if name.endswith("_error") else MeasureFlag.NO_LIGHT
+        found["measure_flags"] |= torch.where(lost, int(reason), 0).int()
 
 
 def _lost(name: str, values: torch.Tensor) -> torch.Tensor:

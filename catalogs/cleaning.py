@@ -10,11 +10,19 @@ import numpy as np
 from catalogs.flags import Flag
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from catalogs._types import Floats, Integers
     from catalogs.survey import Images
 
-CHUNK = 64
-"""Stamps that are worked on at once: few enough that they stay in a core's cache from one pass to the next."""
+_TOGETHER = 1 << 18  # pixels
+
+
+def in_cache(count: int, pixels: int) -> Iterator[slice]:
+    """So many stamps of so many pixels, a few at a time: as many as stay in a core's cache from one pass to the next."""
+    few = max(1, _TOGETHER // max(pixels, 1))
+    for first in range(0, count, few):
+        yield slice(first, first + few)
 
 
 def centre(planes: Floats, stamps: Floats) -> None:
@@ -54,8 +62,7 @@ def clean(
     """
     flags = np.zeros(len(stamps), np.int32)
     covered = np.full(len(stamps), stamps.shape[1] * stamps.shape[2]) if covered is None else covered
-    for first in range(0, len(stamps), CHUNK):
-        now = slice(first, first + CHUNK)
+    for now in in_cache(len(stamps), stamps[0].size if len(stamps) else 1):
         flags[now] = _clean(stamps[now], layout, covered[now], None if noise is None else noise[now])
     return flags
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from catalogs import bounds, headers, pixels, storage, tile_cache
-from catalogs.cleaning import CHUNK
+from catalogs.cleaning import in_cache
 from catalogs.errors import CorruptFile
 from catalogs.image_header import ImageHeader, NotAnImage
 
@@ -176,8 +176,8 @@ def _gather(strip: Array, x0: Integers, y0: Integers, inside: Array, stamps: Flo
         windows = np.lib.stride_tricks.sliding_window_view(strip, (size, size))
         whole = np.flatnonzero(inside)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is flagged as such
-            for first in range(0, len(whole), CHUNK):
-                now = whole[first : first + CHUNK]
+            for some in in_cache(len(whole), size * size):
+                now = whole[some]
                 stamps[to[now]] = windows[y0[now], x0[now]]
     for i in np.flatnonzero(~inside):
         ys = slice(max(y0[i], 0), min(y0[i] + size, strip.shape[0]))

@@ -10,7 +10,7 @@ from ray.data import Datasource
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
-from catalogs.packed import SLICE, packed
+from catalogs.packed import SLICE, pack, read_slice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -83,4 +83,4 @@ class _Reading:
     def __call__(self) -> Iterator[pa.Table]:
         read = _fetched(self._read)
         for piece in self._slices:
-            yield packed(read, piece)
+            yield pack(read_slice(read, piece))

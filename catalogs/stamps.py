@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from catalogs import images, masks, path_template, planes, segmentation, tile_cache, weights
-from catalogs.cleaning import centre, clean
+from catalogs.cleaning import centre, clean, in_cache
 from catalogs.errors import CorruptFile
 from catalogs.flags import Flag
 from catalogs.image_header import ImageHeader, NotAnImage
@@ -222,17 +222,19 @@ def _from_column(layout: Images, rows: pa.Table, found: Stamps) -> None:
         bad |= masks.are_bad(layout.mask, bits, masks.bits_of(layout.mask, None)) | missing
     if layout.weight is not None:
         noises, _ = planes_of(rows, str(layout.weight.column), layout)
-    for b in range(len(layout.bands)):
-        planes, noise = _float32(values[:, b]), None
-        if bad.any():
-            planes[bad[:, b]] = np.nan
-        if layout.weight is not None and noises is not None:
-            noise, negative = weights.noise_of(noises[:, b], layout.weight.kind)
-            found.negative[:] += negative
-        found.flags[:] |= clean(planes, layout, noise=noise)
-        centre(planes, found.stamps[:, b])
-        if noise is not None and found.noise is not None:
-            centre(noise, found.noise[:, b])
+    holes = bool(bad.any())
+    for now in in_cache(len(values), values.shape[2] * values.shape[3]):
+        for b in range(len(layout.bands)):
+            planes, noise = _float32(values[now, b]), None
+            if holes:
+                planes[bad[now, b]] = np.nan
+            if layout.weight is not None and noises is not None:
+                noise, negative = weights.noise_of(noises[now, b], layout.weight.kind)
+                found.negative[now] += negative
+            found.flags[now] |= clean(planes, layout, noise=noise)
+            centre(planes, found.stamps[now, b])
+            if noise is not None and found.noise is not None:
+                centre(noise, found.noise[now, b])
 
 
 def _from_extensions(

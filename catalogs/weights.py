@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from catalogs import images, planes
-from catalogs.cleaning import CHUNK
+from catalogs.cleaning import in_cache
 
 if TYPE_CHECKING:
     from catalogs._types import Array, Floats, Integers
@@ -51,8 +51,7 @@ def noise_of(values: Array, kind: Kind) -> tuple[Floats, Integers]:
     """
     noise = np.empty(values.shape, np.float32)
     negative = np.zeros(len(values), np.int64)
-    for first in range(0, len(values), CHUNK):
-        now = slice(first, first + CHUNK)
+    for now in in_cache(len(values), values.shape[1] * values.shape[2]):
         some = values[now].astype(np.float64)
         negative[now] = (some < 0).sum(axis=(1, 2))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):

@@ -39,7 +39,7 @@ def other_asymmetries(
     """Three asymmetries about a given centre, that of least asymmetry; the turned image is interpolated bilinearly.
 
     - Shape (Pawlik et al. 2016, MNRAS 456, 3032): of the object's mask, 1 where the mean of 3 x 3 pixels is above the noise of one and connected to the
-      centre, in the circle that holds it: sum |B - B_180| / sum B.
+      centre, in the circle that holds it: sum |B - B_180| over the mean of sum B and sum B_180, which differ where a part is turned to outside the stamp.
     - Outer (Wen, Zheng & An 2014, ApJ 787, 130): as the ordinary one, between the ellipse with half of the light and the ellipse that holds the mask.
     - RMS, squared (Sazonova et al. 2024, eq. 27): (sum (I - I_180)^2 - 2 area sigma^2) / (sum I^2 - area sigma^2) in the ordinary one's circle.
 
@@ -161,7 +161,7 @@ def _turned(light: Any, masked: Any, noise: Any, masks: Any, place: Any, found: 
                         + w11 * masks[i, below, beside]
                     )
                     sums[0] += part * abs(masks[i, y, x] - mask)
-                    sums[1] += part * masks[i, y, x]
+                    sums[1] += part * (masks[i, y, x] + mask) / 2
                 part = min(max(ellipse + 0.5 - stretched, 0.0), 1.0) - min(
                     max(half + 0.5 - stretched, 0.0), 1.0
                 )

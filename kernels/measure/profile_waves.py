@@ -253,7 +253,7 @@ def by_waves(
         for image in range(wanted):
             to = image * columns
             # derivatives by x and y: -i k
-            sloping = image == 1 or image == 2
+            sloping = 0 < image < 3
             _even_and_odd(
                 lights[image],
                 imaginary if sloping else real,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from catalogs.packed import SliceTable
     from catalogs.slices import Slice
     from pipeline.engine.slice_tasks import OnSlices
     from pipeline.engine.streams import Stream
@@ -52,8 +53,8 @@ class Actors:
 class Writer:
     """How slices are written."""
 
-    write: Callable[[pa.Table], pa.Table]
-    """From a slice's row to one of `pipeline.engine.slice_tasks.WRITTEN`."""
+    write: Callable[[SliceTable], pa.Table]
+    """From a slice to a row of `pipeline.engine.slice_tasks.WRITTEN`."""
     cpus: float = 0.25
 
 

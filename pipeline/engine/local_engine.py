@@ -16,7 +16,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from catalogs.errors import TuningforkError
-from catalogs.packed import packed
+from catalogs.packed import read_slice
 from pipeline.engine.cluster import WorkLost
 from pipeline.engine.cores import usable_cores
 from pipeline.engine.slice_tasks import Read
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from catalogs.packed import SliceTable
     from catalogs.slices import Slice
     from pipeline.engine.engine import Actors, Reader, Writer
     from pipeline.engine.slice_tasks import OnSlices
@@ -122,8 +123,8 @@ class _Workers:
         try:
             _one_thread()
             actor = self._made()
-            while (row := self._next()) is not None:
-                worked_on = actor(row)
+            while (found := self._next()) is not None:
+                worked_on = actor(found)
                 if self._over.is_set():
                     break
                 self._told.put(self._write(worked_on).to_pylist()[0])
@@ -146,18 +147,18 @@ class _Workers:
         made.tell = self.under_way.tell
         return made
 
-    def _next(self) -> pa.Table | None:
+    def _next(self) -> SliceTable | None:
         with self._taking:
             reading = None if self._over.is_set() else next(self._read, None)
         return None if reading is None else reading.result()
 
     def _ahead(
         self, read: Callable[[Slice], pa.Table], pieces: Iterable[Slice], number: int
-    ) -> Iterator[Future[pa.Table]]:
+    ) -> Iterator[Future[SliceTable]]:
         """Slices in order; while one is worked on, so many of those after it are read."""
-        waiting: collections.deque[Future[pa.Table]] = collections.deque()
+        waiting: collections.deque[Future[SliceTable]] = collections.deque()
         for piece in pieces:
-            waiting.append(self._readers.submit(packed, read, piece))
+            waiting.append(self._readers.submit(read_slice, read, piece))
             if len(waiting) > number:
                 yield waiting.popleft()
         yield from waiting

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import ray
 import ray.data
 
 from catalogs.errors import BadRequest, TuningforkError
+from catalogs.packed import pack, unpack
 from catalogs.source import SliceSource
 from pipeline.console import console
 from pipeline.engine.cluster import OWN_STORE
@@ -18,6 +20,9 @@ from pipeline.engine.under_way import RayUnderWay
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    import pyarrow as pa
+
+    from catalogs.packed import SliceTable
     from pipeline.engine.engine import Actors, Reader, Writer
     from pipeline.engine.slice_tasks import OnSlices
     from pipeline.engine.streams import Stream
@@ -48,7 +53,7 @@ class RayEngine:
                 num_gpus=actors.gpus or None,
                 **ONE_SLICE,
             )
-            .map_batches(writer.write, num_cpus=writer.cpus, **ONE_SLICE)
+            .map_batches(_on_rows(writer.write), num_cpus=writer.cpus, **ONE_SLICE)
         )
         # The dashboard lists datasets by their names.
         written.set_name(f"{stream.run} {stream.stage}")
@@ -124,7 +129,21 @@ def _on_workers(kind: type[OnSlices], under_way: RayUnderWay) -> type[OnSlices]:
         kind.__init__(self, *ray.get(arguments))
         self.tell = under_way.tell
 
-    return type(kind.__name__, (kind,), {"__init__": start})
+    def on_row(self: OnSlices, row: pa.Table) -> pa.Table:
+        return pack(kind.__call__(self, unpack(row)))
+
+    return type(kind.__name__, (kind,), {"__init__": start, "__call__": on_row})
+
+
+def _on_rows(write: Callable[[SliceTable], pa.Table]) -> Callable[[pa.Table], pa.Table]:
+    """What writes slices, for rows of the dataset; the dashboard lists it by its name."""
+
+    def on_row(row: pa.Table) -> pa.Table:
+        return write(unpack(row))
+
+    named: Any = write.func if isinstance(write, functools.partial) else write
+    on_row.__name__ = getattr(named, "__name__", type(named).__name__)
+    return on_row
 
 
 def _in_order(tasks: list[ray.ObjectRef]) -> Iterator[Any]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from actors.serving.contract import ServingError
-from catalogs.packed import pack, unpack
-from catalogs.slices import Slice
+from catalogs.packed import SliceTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from actors.embedder import Effort
+    from catalogs.slices import Slice
     from pipeline.engine.metrics import RunMetrics
 
 
@@ -59,17 +59,17 @@ class OnSlices:
         self.tell: Callable[[str, int], None] = _nobody
         """Who hears how many objects of a slice are through, by its name; 0 when it is done with."""
 
-    def __call__(self, row: pa.Table) -> pa.Table:
-        if row["fault"][0].is_valid:
-            return row
-        piece, before = slice_of(row), self._effort()
+    def __call__(self, found: SliceTable) -> SliceTable:
+        if found.rows is None:
+            return found
+        piece, before = found.piece, self._effort()
         if hasattr(self._work, "progress"):
             self._work.progress = lambda share: self.tell(piece.name, int(share * piece.rows))
         try:
             with self._metrics.step(self._step):
-                return pack(piece, self._work(unpack(row)))
+                return SliceTable(piece, self._work(found.rows))
         except ValueError as error:
-            return pack(piece, None, str(error), stop_run=isinstance(error, ServingError))
+            return SliceTable(piece, None, str(error), isinstance(error, ServingError))
         finally:
             self.tell(piece.name, 0)
             now = self._effort()
@@ -86,26 +86,20 @@ def _nobody(piece: str, objects: int) -> None:
     """Nobody hears it."""
 
 
-def slice_of(row: pa.Table) -> Slice:
-    """Which slice a row of the dataset is."""
-    return Slice(row["shard"][0].as_py(), row["start"][0].as_py(), row["stop"][0].as_py())
-
-
 def written(
-    row: pa.Table, write: Callable[[Slice, pa.Table], Mapping[str, int]], metrics: RunMetrics
+    found: SliceTable, write: Callable[[Slice, pa.Table], Mapping[str, int]], metrics: RunMetrics
 ) -> pa.Table:
     """Write one slice and say so, as a row of `WRITTEN`; a disk that is full or read-only stops the run, and so do servers that are lost.
 
     `write` answers how many objects carry each flag.
     """
-    piece, fault, stop = slice_of(row), row["fault"][0].as_py(), row["stop_run"][0].as_py()
+    piece, fault, stop = found.piece, found.fault, found.stop_run
     objects, flags = 0, {}
-    if fault is None:
+    if found.rows is not None:
         try:
-            rows = unpack(row)
             with metrics.step("write"):
-                flags = dict(write(piece, rows))
-            objects = rows.num_rows
+                flags = dict(write(piece, found.rows))
+            objects = found.rows.num_rows
         except OSError as error:
             fault, stop = str(error), True
     values = {

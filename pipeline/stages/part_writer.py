@@ -15,6 +15,7 @@ from pipeline.engine.streams import Stream
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from catalogs.packed import SliceTable
     from catalogs.slices import Slice
     from pipeline.engine.metrics import RunMetrics
     from pipeline.plan.plan import Plan
@@ -36,7 +37,7 @@ def part_writer(plan: Plan, stream: Stream, folder: str, fingerprint: str | None
     )
 
 
-def write_part(row: pa.Table, *, folder: str, fingerprint: str, metrics: RunMetrics) -> pa.Table:
+def write_part(found: SliceTable, *, folder: str, fingerprint: str, metrics: RunMetrics) -> pa.Table:
     """Write one slice's part and say so."""
 
     def write(piece: Slice, rows: pa.Table) -> dict[str, int]:
@@ -44,7 +45,7 @@ def write_part(row: pa.Table, *, folder: str, fingerprint: str, metrics: RunMetr
         parts.write(folder, piece, rows, receipt)
         return receipt.flags
 
-    return written(row, write, metrics)
+    return written(found, write, metrics)
 
 
 def _receipt(piece: Slice, rows: pa.Table, fingerprint: str) -> parts.Receipt:

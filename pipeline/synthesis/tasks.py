@@ -12,6 +12,7 @@ from catalogs.synthetic_shards import write
 from pipeline.engine.slice_tasks import OnSlices, written
 
 if TYPE_CHECKING:
+    from catalogs.packed import SliceTable
     from catalogs.slices import Slice
     from pipeline.engine.metrics import RunMetrics
 
@@ -50,9 +51,9 @@ class WriteShard:
     """Unit and description of columns."""
     metrics: RunMetrics
 
-    def __call__(self, row: pa.Table) -> pa.Table:
+    def __call__(self, found: SliceTable) -> pa.Table:
         """See `pipeline.engine.slice_tasks.written`."""
-        return written(row, self._write, self.metrics)
+        return written(found, self._write, self.metrics)
 
     def _write(self, piece: Slice, rows: pa.Table) -> dict[str, int]:
         place = rows.column_names.index("seed") + 1

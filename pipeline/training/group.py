@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
+    from catalogs.packed import SliceTable
     from catalogs.slices import Slice
 
-    ReadSlices = Callable[[Callable[[Slice], pa.Table], Sequence[Slice], int], Iterator[pa.Table]]
-    """From a function that reads a slice, slices, and the bytes of the largest, to rows of `catalogs.packed.SLICE` in the same order."""
+    ReadSlices = Callable[[Callable[[Slice], pa.Table], Sequence[Slice], int], Iterator[SliceTable]]
+    """From a function that reads a slice, slices, and the bytes of the largest, to what was read, in the same order."""
 
 __all__ = ["Group"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from threadpoolctl import threadpool_limits
 
-from catalogs.packed import packed
+from catalogs.packed import read_slice
 from pipeline.engine.cores import usable_cores
 from pipeline.training.group import Group
 from pipeline.training.trainables import TRAINABLES
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from catalogs.errors import Fault
+    from catalogs.packed import SliceTable
     from catalogs.slices import Slice
     from pipeline.training.job import TrainingJob
 
@@ -51,7 +52,7 @@ def read_here(
     read: Callable[[Slice], pa.Table],
     pieces: Sequence[Slice],
     bytes_each: int,  # noqa: ARG001 - all that is read is kept
-) -> Iterator[pa.Table]:
-    """Slices, read and packed by threads, in order."""
+) -> Iterator[SliceTable]:
+    """Slices, read by threads, in order."""
     with ThreadPoolExecutor(usable_cores(), "reader", lambda: torch.set_num_threads(1)) as readers:
-        yield from readers.map(lambda piece: packed(read, piece), pieces)
+        yield from readers.map(lambda piece: read_slice(read, piece), pieces)

@@ -17,6 +17,7 @@ from ray.util.metrics import Gauge
 
 from catalogs import storage
 from catalogs.errors import Fault, TuningforkError
+from catalogs.packed import unpack
 from catalogs.source import SliceSource
 from pipeline.training.group import Group
 from pipeline.training.output_folder import epochs_done
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from catalogs.packed import SliceTable
     from catalogs.slices import Slice
     from pipeline.training.job import TrainingJob
 
@@ -107,15 +109,15 @@ def finish(job: TrainingJob) -> None:
 
 def read_by_ray(
     read: Callable[[Slice], pa.Table], pieces: Sequence[Slice], bytes_each: int
-) -> Iterator[pa.Table]:
-    """Slices, read and packed by tasks of Ray Data, in order."""
+) -> Iterator[SliceTable]:
+    """Slices, read by tasks of Ray Data, in order."""
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.target_max_block_size = None
     source = SliceSource(read, pieces, bytes_each)
     dataset = ray.data.read_datasource(source, num_cpus=READING, override_num_blocks=len(pieces))
-    yield from dataset.iter_batches(batch_size=1, batch_format="pyarrow")
+    yield from map(unpack, dataset.iter_batches(batch_size=1, batch_format="pyarrow"))
 
 
 def _resources(job: TrainingJob) -> dict[str, float]:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from catalogs.errors import TuningforkError
-from catalogs.packed import unpack
 from catalogs.slices import Slice
 
 if TYPE_CHECKING:
@@ -146,11 +145,10 @@ class WindowSampler:
     def _read(self, pieces: Sequence[Slice]) -> tuple[torch.Tensor, torch.Tensor]:
         size = max(piece.rows for piece in pieces) * self._stamp_bytes
         stamps, targets = [], []
-        for row in self._read_slices(self._datasets.read, pieces, size):
-            piece = Slice(row["shard"][0].as_py(), row["start"][0].as_py(), row["stop"][0].as_py())
-            if row["fault"][0].is_valid:
-                raise UnreadableSlice(f"{piece.name}: {row['fault'][0].as_py()}")
-            rows = unpack(row)
+        for found in self._read_slices(self._datasets.read, pieces, size):
+            piece, rows = found.piece, found.rows
+            if rows is None:
+                raise UnreadableSlice(f"{piece.name}: {found.fault}")
             stamps.append(_tensor(rows["stamp"], (rows.num_rows, *self._datasets.shape)))
             targets.append(self._datasets.targets(piece, rows))
         seen, answers = torch.cat(stamps), torch.cat(targets)

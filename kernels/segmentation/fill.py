@@ -69,8 +69,9 @@ def fill(
 @compiled
 def _fill(stamps: Any, others: Any, central: Any, bad: Any, peak: Any, seeds: Any, noise: Any) -> None:
     n, bands, height, width = stamps.shape
-    sky, known = np.empty(height * width, np.int32), len(noise) > 0
-    level, values = np.zeros(bands, np.float32), np.empty(height * width, np.float32)
+    known, pixels = len(noise) > 0, height * width
+    sky, places, sources = np.empty(pixels, np.int32), np.empty(pixels, np.int32), np.empty(pixels, np.int32)
+    drawn, values = np.empty(pixels, np.bool_), np.empty(pixels, np.float32)
     covered, taken = np.empty((height, width), np.bool_), np.empty((height, width), np.bool_)
     line = np.empty(width, np.bool_)
     for i in range(n):
@@ -79,32 +80,50 @@ def _fill(stamps: Any, others: Any, central: Any, bad: Any, peak: Any, seeds: An
         _grow(others[i], covered, line)
         _grow(central[i], taken, line)
         count = _sky(covered, taken, central[i], bad[i], line, sky)
-        if known and count:
-            _levels(stamps[i], sky[:count], values, level)
-        for place in np.flatnonzero(covered):
-            y, x = divmod(place, width)
-            from_y, from_x = 2 * peak[i, 1] - y, 2 * peak[i, 0] - x
-            own = 0 <= from_y < height and 0 <= from_x < width and taken[from_y, from_x]
-            if not own and count:
-                drawn = mixed(seeds[i] + np.uint64(place)) % np.uint64(count)
-                from_y, from_x = divmod(sky[drawn], width)
-            for band in range(bands):
-                if bad[i, band, y, x]:
-                    continue
-                stamps[i, band, y, x] = stamps[i, band, from_y, from_x] if own or count else 0.0
-                if known and count and not own:
-                    ratio = noise[i, band, y, x] / noise[i, band, from_y, from_x]
-                    stamps[i, band, y, x] = level[band] + (stamps[i, band, y, x] - level[band]) * ratio
+        filled = _sources(covered, taken, peak[i], seeds[i], sky[:count], places, sources, drawn)
+        # one band after the other: what is drawn comes from anywhere in it, and a core's cache holds one
+        for band in range(bands):
+            stamp, lost = stamps[i, band].ravel(), bad[i, band].ravel()
+            for k in range(filled):
+                if not lost[places[k]]:
+                    stamp[places[k]] = stamp[sources[k]] if sources[k] >= 0 else 0.0
+            if known and count:
+                level, depth = _median(stamp, sky[:count], values), noise[i, band].ravel()
+                for k in range(filled):
+                    if drawn[k] and not lost[places[k]]:
+                        ratio = depth[places[k]] / depth[sources[k]]
+                        stamp[places[k]] = level + (stamp[places[k]] - level) * ratio
 
 
 @compiled
-def _levels(stamp: Any, sky: Any, values: Any, level: Any) -> None:
-    """Fill in the sky's median (b,) of a stamp."""
-    width = stamp.shape[2]
-    for band in range(len(level)):
-        for k in range(sky.size):
-            values[k] = stamp[band, sky[k] // width, sky[k] % width]
-        level[band] = np.median(values[: sky.size])
+def _sources(
+    covered: Any, taken: Any, peak: Any, seed: Any, sky: Any, places: Any, sources: Any, drawn: Any
+) -> int:
+    """Fill in which places are filled, from which others, -1 where there are none, and whether these are drawn; how many."""
+    height, width = covered.shape
+    filled = 0
+    for y in range(height):
+        for x in range(width):
+            if not covered[y, x]:
+                continue
+            from_y, from_x = 2 * peak[1] - y, 2 * peak[0] - x
+            own = 0 <= from_y < height and 0 <= from_x < width and taken[from_y, from_x]
+            place = y * width + x
+            places[filled], sources[filled], drawn[filled] = place, -1, not own
+            if own:
+                sources[filled] = from_y * width + from_x
+            elif sky.size:
+                sources[filled] = sky[mixed(seed + np.uint64(place)) % np.uint64(sky.size)]
+            filled += 1
+    return filled
+
+
+@compiled
+def _median(stamp: Any, sky: Any, values: Any) -> float:
+    """The sky's median in one band of a stamp."""
+    for k in range(sky.size):
+        values[k] = stamp[sky[k]]
+    return np.float32(np.median(values[: sky.size]))
 
 
 @compiled
@@ -131,9 +150,11 @@ def _sky(covered: Any, taken: Any, central: Any, bad: Any, lost: Any, sky: Any) 
 def _grow(where: Any, grown: Any, line: Any) -> None:
     """Fill in the pixels with one of `where` (y, x) at most so far away in x and in y; `line` (x,) is for work."""
     height, width = where.shape
-    grown[:] = False
+    # compilers make vectors of bytes, not of truths
+    where, grown, line = where.view(np.uint8), grown.view(np.uint8), line.view(np.uint8)
+    grown[:] = 0
     for y in range(height):
-        line[:] = False
+        line[:] = 0
         row = where[y]
         for away in range(-_REACH, _REACH + 1):
             for x in range(max(-away, 0), min(width - away, width)):

@@ -80,14 +80,14 @@ def frame_deviation(image: Any, bad: Any) -> float:
 
 
 @compiled
-def sky_deviation(image: Any, bad: Any, region: Any) -> float:
-    """The same as `deviation` on the pixels (y, x) that are neither bad nor in a region (y + 2, x + 2; see `kernels.segmentation.watershed`); 0 where these are few. Of many a part will do."""
+def sky_deviation(image: Any, bad: Any, light: Any) -> float:
+    """The same as `deviation` on the pixels (y, x) that are neither bad nor lit (y + 2, x + 2; see `kernels.segmentation.watershed`); 0 where these are few. Of many a part will do."""
     height, width = image.shape
     values = np.empty(height * width, np.float32)
     count = 0
     for y in range(height):
         for x in range(width):
-            if region[y + 1, x + 1] < 0 and not bad[y, x]:
+            if not light[y + 1, x + 1] > -np.inf and not bad[y, x]:
                 values[count] = image[y, x]
                 count += 1
     if count < _LEAST_SKY * values.size:

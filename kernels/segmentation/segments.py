@@ -128,24 +128,28 @@ def _own(images: Any, bad: Any, depth: Any, central: Any, others: Any, found: An
     saddle, beyond = np.empty(light.size, np.float32), np.empty(light.size, np.int32)
     line, noise = np.empty(width, np.float32), np.zeros(framed)
     for i in range(n):
-        if not known:
-            noise[:] = frame_deviation(images[i], bad[i])
-        for _ in range(1 if known else _ROUNDS):
-            central[i], others[i], found[i] = False, False, False
-            if known:
-                _light_over(images[i], bad[i], depth[i], noise, light)
-            else:
-                _light(images[i], bad[i], noise, line, light)
-            own = part(light, noise, region, saddle, beyond)
-            if own < 0:
-                break
+        if known:
+            _light_over(images[i], bad[i], depth[i], noise, light)
+        else:
+            _light_in_sky(images[i], bad[i], noise, line, light)
+        own = part(light, noise, region, saddle, beyond)
+        if own >= 0:
             spread(light, region, own)
             peak[i, 0], peak[i, 1] = own % framed[1] - 1, own // framed[1] - 1
             found[i] = _share_out(light, region, own, noise, bad[i], central[i], others[i])
-            before, sky = noise[0, 0], 0.0 if known else sky_deviation(images[i], bad[i], region)
-            if not 0 < sky < _QUIETER * before:
-                break
-            noise[:] = sky
+
+
+@compiled
+def _light_in_sky(image: Any, bad: Any, noise: Any, line: Any, light: Any) -> None:
+    """The same as `_light`, in the noise of the stamp's frame, or in that of the sky which it leaves, where that is quieter; fills in the noise, too."""
+    noise[:] = frame_deviation(image, bad)
+    for _ in range(_ROUNDS - 1):
+        _light(image, bad, noise, line, light)
+        sky = sky_deviation(image, bad, light)
+        if not 0 < sky < _QUIETER * noise[0, 0]:
+            return
+        noise[:] = sky
+    _light(image, bad, noise, line, light)
 
 
 @compiled

@@ -67,7 +67,7 @@ def _hearts(images: Any, central: Any, found: Any) -> None:
         light[:] = np.where(region, light, np.float32(0))
         found[i, 0] = _multimode(light, _those(order, region))
         smooth = np.empty_like(light)
-        blur(light, _SMOOTHING, smooth)
+        blur(light, _SMOOTHING, smooth, 0, light.shape[0], 0, light.shape[1])
         found[i, 1], top = _intensity(smooth)
         height, width = light.shape
         flux, x0, y0 = 0.0, 0.0, 0.0

@@ -86,16 +86,18 @@ def _regions(light: Any, masked: Any, shape: Any, found: Any, noticed: Any) -> N
         for y in range(top, bottom):
             for x in range(left, right):
                 part[y - top, x - left] = light[i, y, x]
-        blur(part, _SMOOTHING * radius, smooth)
+        reach = _LOOKED_AT * radius + 2
+        first_y, last_y = max(int(y0 - reach), 0), min(int(y0 + reach) + 2, height)
+        first_x, last_x = max(int(x0 - reach), 0), min(int(x0 + reach) + 2, width)
+        blur(part, _SMOOTHING * radius, smooth, first_y - top, last_y - top, first_x - left, last_x - left)
         threshold, peak, place = _ring(smooth, x0 - left, y0 - top, radius, ratio, angle)
         if not np.isfinite(threshold) or peak < threshold:
             continue
         bright = np.zeros((1, bottom - top, right - left), np.bool_)
         seed = np.zeros((1, bottom - top, right - left), np.bool_)
-        reach = _LOOKED_AT * radius + 2
         as_bright = 0
-        for y in range(max(int(y0 - reach), 0), min(int(y0 + reach) + 2, height)):
-            for x in range(max(int(x0 - reach), 0), min(int(x0 + reach) + 2, width)):
+        for y in range(first_y, last_y):
+            for x in range(first_x, last_x):
                 if smooth[y - top, x - left] >= threshold:
                     bright[0, y - top, x - left] = True
                     as_bright += 1
@@ -135,8 +137,8 @@ def _ring(
 
 
 @compiled
-def blur(image: Any, sigma: float, smooth: Any) -> None:
-    """Fill `smooth` (y, x) with an image convolved with a Gaussian, zero outside the stamp; sigma in pixels, 0 copies."""
+def blur(image: Any, sigma: float, smooth: Any, top: int, bottom: int, left: int, right: int) -> None:
+    """Fill rows and columns of `smooth` (y, x), from a first one to before a last one, with an image convolved with a Gaussian, zero outside the stamp; sigma in pixels, 0 copies."""
     height, width = image.shape
     reach = int(_TAILS * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
@@ -144,15 +146,12 @@ def blur(image: Any, sigma: float, smooth: Any) -> None:
     far = min(reach, width - 1)
     row = np.zeros(width + 2 * far, np.float32)
     inside = row[far : far + width]
-    for y in range(height):
+    for y in range(top, bottom):
         inside[:] = 0
         first, last = max(-reach, -y), min(reach, height - 1 - y) + 1
         _add_up(image[y + first : y + last], weights[first + reach : last + reach], inside)
-        smooth[y] = inside
-    for y in range(height):
-        inside[:] = smooth[y]
-        smooth[y] = 0
-        _add_along(row, weights[reach - far : reach + far + 1], smooth[y])
+        smooth[y, left:right] = 0
+        _add_along(row[left : right + 2 * far], weights[reach - far : reach + far + 1], smooth[y, left:right])
 
 
 @compiled

@@ -224,7 +224,8 @@ class Encoder(Embedder):
 
     def _prepare(self, stamps: torch.Tensor) -> torch.Tensor:
         """Stamps (n, b, y, x) to the network's images (n, b, input, input)."""
-        noise = noise_level(stamps)
+        needed = self._denoiser is not None or self._stretch == "asinh"
+        noise = noise_level(stamps) if needed else None
         if self._denoiser is not None:
             # in bfloat16 within 0.02 sigma of float32
             stamps = remove_noise(stamps, functools.partial(self._run, self._denoiser), noise)

@@ -119,7 +119,7 @@ def _sources(
 
 
 @compiled
-def _median(stamp: Any, sky: Any, values: Any) -> float:
+def _median(stamp: Any, sky: Any, values: Any) -> Any:
     """The sky's median in one band of a stamp."""
     for k in range(sky.size):
         values[k] = stamp[sky[k]]

@@ -26,9 +26,20 @@ def flood(region: Any, within: Any) -> None:
         while count:
             count -= 1
             y, x = divmod(waiting[count], width)
+            # all of a row at once; of the rows beside it, the first of what hangs together there
+            left, right = x, x
+            while left > 0 and within[i, y, left - 1] and not region[i, y, left - 1]:
+                left -= 1
+                region[i, y, left] = True
+            while right + 1 < width and within[i, y, right + 1] and not region[i, y, right + 1]:
+                right += 1
+                region[i, y, right] = True
             for to_y in range(max(y - 1, 0), min(y + 2, height)):
-                for to_x in range(max(x - 1, 0), min(x + 2, width)):
-                    if within[i, to_y, to_x] and not region[i, to_y, to_x]:
+                before = False
+                for to_x in range(max(left - 1, 0), min(right + 2, width)):
+                    free = within[i, to_y, to_x] and not region[i, to_y, to_x]
+                    if free and not before:
                         region[i, to_y, to_x] = True
                         waiting[count] = to_y * width + to_x
                         count += 1
+                    before = free

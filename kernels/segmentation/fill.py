@@ -156,12 +156,18 @@ def _grow(where: Any, grown: Any, line: Any) -> None:
     for y in range(height):
         line[:] = 0
         row = where[y]
-        for away in range(-_REACH, _REACH + 1):
-            for x in range(max(-away, 0), min(width - away, width)):
-                line[x] |= row[x + away]
+        for away in range(min(_REACH, width - 1) + 1):
+            # slices from zero on: an index that might be negative is looked at one by one
+            ahead, behind = row[away:], line[: width - away]
+            for x in range(ahead.size):
+                behind[x] |= ahead[x]
+            ahead, behind = row[: width - away], line[away:]
+            for x in range(ahead.size):
+                behind[x] |= ahead[x]
         for to_y in range(max(y - _REACH, 0), min(y + _REACH + 1, height)):
+            to = grown[to_y]
             for x in range(width):
-                grown[to_y, x] |= line[x]
+                to[x] |= line[x]
 
 
 @compiled

@@ -65,12 +65,10 @@ def _cost(made: releases.Packed, directory: Path) -> str:
 
     layout = config.survey.images
     trial = release.read(Slice(0, 0, min(TRIAL, release.shards[0].table.rows)))
-    of_one_size(
-        trial.slice(0, 1), len(layout.bands), layout.size, measured
-    )  # what is compiled is compiled now
-    start = time.perf_counter()
-    of_one_size(trial, len(layout.bands), layout.size, measured)
-    rate = config.encode.workers * trial.num_rows / (time.perf_counter() - start)
+    for _ in range(2):  # what is compiled is compiled the first time
+        start = time.process_time()
+        of_one_size(trial, len(layout.bands), layout.size, measured)
+    rate = config.encode.workers * trial.num_rows / (time.process_time() - start)
     minutes = made.rows / rate / 60
     spent = f"{minutes / 60:.0f} h" if minutes > MINUTES else f"{math.ceil(minutes)} min"
     side, sees = made.side, config.encode.input

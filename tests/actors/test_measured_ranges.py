@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from actors.measurer import Measurer
@@ -149,6 +150,9 @@ def check(seeds: range, side: int) -> None:
     gain = [None, 2.0, 1e-6][seeds.start % 3]
     found = measured(images, gain)
     assert not [(seeds[row], *rest) for row, *rest in wrong(found, side)]
+    assert (
+        not pc.and_(pc.is_null(found["sersic_flux"]), pc.is_valid(found["sersic_magnitude"])).to_numpy().any()
+    )
     radii = [found[name].to_numpy() for name in ("r20", "r50", "r80")]
     assert not (radii[0] > radii[1]).any()
     assert not (radii[1] > radii[2]).any()

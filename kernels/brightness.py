@@ -37,9 +37,8 @@ class Brightness:
 
     def forward(self, stamps: torch.Tensor) -> torch.Tensor:
         """Fluxes (n, b, y, x) to values of mean 0 and variance 1 over the release, float32."""
-        return (_stretched(stamps.float(), self.how, self.softening) - _column(self.mean, stamps)) / _column(
-            self.std, stamps
-        )
+        scaled = _stretched(stamps.float(), self.how, self.softening) - _column(self.mean, stamps)
+        return scaled.div_(_column(self.std, stamps))
 
     def inverse(self, values: torch.Tensor) -> torch.Tensor:
         """The fluxes again, float32."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.rundir.frozen import Frozen
     from pipeline.rundir.group_labels import Label
 
-VALUES_VERSION = 9
+VALUES_VERSION = 10
 """Raise this when equal configs begin to give other catalog values, so that old parts are not mixed with new."""
 
 

@@ -224,9 +224,9 @@ class Encoder(Embedder):
 
     def _prepare(self, stamps: torch.Tensor) -> torch.Tensor:
         """Stamps (n, b, y, x) to the network's images (n, b, input, input)."""
-        needed = self._denoiser is not None or self._stretch == "asinh"
-        noise = noise_level(stamps) if needed else None
+        noise = None
         if self._denoiser is not None:
+            noise = noise_level(stamps)
             # in bfloat16 within 0.02 sigma of float32
             stamps = remove_noise(stamps, functools.partial(self._run, self._denoiser), noise)
         images = stamps if self._stretch == "none" else stretch_stamps(stamps, self._stretch, noise)
@@ -252,7 +252,9 @@ class Encoder(Embedder):
                 stack.enter_context(torch.backends.cudnn.flags(enabled=True, **exact))
             if self._precision == "bfloat16":
                 stack.enter_context(torch.autocast(self._device.type, torch.bfloat16))
-            answer: torch.Tensor = net(images.contiguous(memory_format=torch.channels_last), *others).float()
+            convolved = any(isinstance(layer, nn.Conv2d) for layer in net.modules())
+            layout = torch.channels_last if convolved else torch.contiguous_format
+            answer: torch.Tensor = net(images.contiguous(memory_format=layout), *others).float()
         return answer
 
     def _embed(self, images: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:

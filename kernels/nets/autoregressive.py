@@ -20,13 +20,15 @@ from kernels.modalities import STAMPS, Modalities, Scalars
 from kernels.nets.modality_tokens import PatchTokens, ScalarTokens, Tokens, VectorTokens, embedding
 
 Over = Literal["tokens", "modalities", "each", "scalars"]
+TOKENS, PREDICTING = slice(1, None), slice(-1)
+"""Of a modality's places, its marker and then its tokens: the tokens, and those that a token follows on."""
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Tokeniser = PatchTokens | ScalarTokens | VectorTokens
 
-__all__ = ["Autoregressive", "Over", "Pooling", "Predicted"]
+__all__ = ["TOKENS", "Autoregressive", "Over", "Pooling", "Predicted"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ class Autoregressive(nn.Module):
     def forward(self, stamps: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
         """Embeddings (n, features) of stamps (n, bands given, side, side) and rows (n, width of what is given)."""
         tokens = self.tokens(self.images(stamps), rows)
-        (state,) = self.states(tokens, None, [self.pooling.layer])
+        counted = dict.fromkeys(tokens, TOKENS) | {STAMPS: slice(1, 1 + self.pooling.patches)}
+        (state,) = self.states(tokens, None, [self.pooling.layer], counted)
         return self.pooled(state, tokens, self.pooling)
 
     def images(self, stamps: torch.Tensor) -> torch.Tensor:
@@ -129,9 +132,13 @@ class Autoregressive(nn.Module):
         return found
 
     def states(
-        self, tokens: dict[str, Tokens], order: torch.Tensor | None, layers: Sequence[int]
+        self,
+        tokens: dict[str, Tokens],
+        order: torch.Tensor | None,
+        layers: Sequence[int],
+        asked: dict[str, slice],
     ) -> list[dict[str, torch.Tensor]]:
-        """What stands in the place of each modality's marker and tokens (n, 1 + tokens, width) after some blocks.
+        """What stands in some places of each modality (n, places, width) after some blocks.
 
         Parameters
         ----------
@@ -140,31 +147,36 @@ class Autoregressive(nn.Module):
             The modalities of an object come by rising numbers, but for those that it lacks; default: as in `tokens`.
         layers : sequence of int
             After how many blocks, ascending.
+        asked : dict
+            Which of a modality's places, its marker and then its tokens; the last block answers no others.
         """
         parts = [
             part
             for name, each in tokens.items()
             for part in (self.markers[_key(name)].expand(len(each.read), -1, -1), each.read)
         ]
-        places = _orders(tokens, order)
+        there, back = _orders(tokens, order, asked)
         states, x = [], torch.cat([part.float() for part in parts], dim=1)
-        if places is not None:
-            x = _taken(x, places[0])
+        if there is not None:
+            x = _taken(x, there)
+        if len(tokens) == 1:
+            x = x[:, : asked[STAMPS].stop]  # nothing that is asked for sees the rest
         for number, block in enumerate(self.blocks[: layers[-1]], 1):
-            x = block(x)
+            ends = number == layers[-1]
+            x = block(x, back if ends else None)
             if number in layers:
-                states.append(x if places is None else _taken(x, places[1]))
-        lengths = [1 + each.read.shape[1] for each in tokens.values()]
-        return [dict(zip(tokens, state.split(lengths, dim=1), strict=True)) for state in states]
+                states.append(x if ends else _taken(x, back))
+        counts = [len(range(1 + each.read.shape[1])[asked[name]]) for name, each in tokens.items()]
+        return [dict(zip(tokens, state.split(counts, dim=1), strict=True)) for state in states]
 
     def predicted(
         self, images: torch.Tensor, rows: torch.Tensor | None, order: torch.Tensor
     ) -> list[Predicted]:
         """Every token of every modality, from those before it; `order` as of `states`."""
         tokens = self.tokens(images, rows)
-        (last,) = self.states(tokens, order, [len(self.blocks)])
+        (last,) = self.states(tokens, order, [len(self.blocks)], dict.fromkeys(tokens, PREDICTING))
         return [
-            Predicted(name, each, self._tokeniser(name).answer(self.norm(last[name][:, :-1])))
+            Predicted(name, each, self._tokeniser(name).answer(self.norm(last[name])))
             for name, each in tokens.items()
         ]
 
@@ -174,7 +186,7 @@ class Autoregressive(nn.Module):
     def pooled(
         self, state: dict[str, torch.Tensor], tokens: dict[str, Tokens], pooling: Pooling
     ) -> torch.Tensor:
-        """Embeddings (n, features) of what stands in a layer."""
+        """Embeddings (n, features) of what stands in the tokens' places in a layer; of stamps those that count are enough."""
         modalities, (objects, _, width) = self.modalities, state[STAMPS].shape
         means, counts = [], []
         for name, each in zip(modalities.names, (modalities.stamps, *modalities.others), strict=True):
@@ -183,7 +195,7 @@ class Autoregressive(nn.Module):
                 means.append(state[STAMPS].new_zeros(objects, apart * width, dtype=torch.float32))
                 counts.append(means[-1][:, :1])
                 continue
-            own = state[name][:, 1:].float()
+            own = state[name].float()
             own = own[:, : pooling.patches] if name == STAMPS else own
             present = tokens[name].present.float()[:, None]
             means.append(own.unflatten(1, (apart, -1)).mean(dim=2).flatten(1) * present)
@@ -206,17 +218,21 @@ class Block(nn.Module):
         self.widened = nn.Linear(width, 4 * width, bias=False)
         self.narrowed = nn.Linear(4 * width, width, bias=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, asked: torch.Tensor | None = None) -> torch.Tensor:
+        """All places, or those that are asked for (n, places)."""
         parts = self.attended(self.before_attention(x)).unflatten(2, (3, self.heads, -1))
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # (n, heads, tokens, width / heads) each
-        x = x + self.joined(_attended(query, key, value).transpose(1, 2).flatten(2))
+        seen = _attended(query, key, value).transpose(1, 2).flatten(2)
+        if asked is not None:
+            x, seen = _taken(x, asked), _taken(seen, asked)
+        x = x + self.joined(seen)
         return x + self.narrowed(functional.gelu(self.widened(self.before_mlp(x))))
 
 
 def _attended(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Causal attention; learned on a CPU in float32, where torch goes back through bfloat16 four times as slowly."""
+    """Causal attention; on a CPU in float32: through bfloat16 torch takes a fifth longer, and back four times as long."""
     kind = query.device.type
-    if kind != "cpu" or not query.requires_grad:
+    if kind != "cpu":
         return functional.scaled_dot_product_attention(query, key, value, is_causal=True)
     with torch.autocast(kind, enabled=False):
         return functional.scaled_dot_product_attention(
@@ -238,23 +254,25 @@ def _key(name: str) -> str:
 
 
 def _orders(
-    tokens: dict[str, Tokens], order: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Where each place (n, length) of a sequence is taken from, and the way back; None where all stay where they are."""
+    tokens: dict[str, Tokens], order: torch.Tensor | None, asked: dict[str, slice]
+) -> tuple[torch.Tensor | None, torch.Tensor]:
+    """Where each place (n, length) of a sequence is taken from, None where all stay; and where those that are asked for (n, places) are then."""
     present = torch.stack([each.present for each in tokens.values()], dim=1)
+    lengths = [1 + each.read.shape[1] for each in tokens.values()]
+    places = torch.arange(sum(lengths), device=present.device)
+    back = torch.cat([own[asked[name]] for name, own in zip(tokens, places.split(lengths), strict=True)])
     if order is None:
-        if not torch.compiler.is_exporting() and present.all():
-            return None
+        if len(tokens) == 1 or (not torch.compiler.is_exporting() and present.all()):
+            return None, back.expand(len(present), -1)
         order = torch.arange(len(tokens), device=present.device).expand_as(present)
     turn = torch.where(present, order, order + len(tokens))
-    modality = [i for i, each in enumerate(tokens.values()) for _ in range(1 + each.read.shape[1])]
-    places = torch.arange(len(modality), device=present.device)
+    modality = [i for i, length in enumerate(lengths) for _ in range(length)]
     there = (turn[:, modality] * len(modality) + places).argsort(dim=1)
-    return there, there.argsort(dim=1)
+    return there, there.argsort(dim=1)[:, back]
 
 
 def _taken(sequence: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """What stands in the places (n, length) of a sequence (n, length, width)."""
     objects = torch.arange(len(places), device=places.device)[:, None]
-    rows = places + objects * places.shape[1]
+    rows = places + objects * sequence.shape[1]
     return functional.embedding(rows, sequence.flatten(0, 1))  # gathers alike, and learns faster

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kernels.nets.autoregressive import Autoregressive, Over, Pooling
+from kernels.nets.autoregressive import TOKENS, Autoregressive, Over, Pooling
 from kernels.training.ridge import ridge
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def embeddings(
     """Embeddings (n, features), one for each pooling, of images (n, b, y, x) and rows of other modalities (n, width)."""
     tokens = net.tokens(images.float(), rows if rows.shape[1] else None)
     layers = sorted({each.layer for each in poolings})
-    states = dict(zip(layers, net.states(tokens, None, layers), strict=True))
+    found = net.states(tokens, None, layers, dict.fromkeys(tokens, TOKENS))
+    states = dict(zip(layers, found, strict=True))
     return [net.pooled(states[each.layer], tokens, each) for each in poolings]
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from kernels.training.muon import Muon
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -38,7 +40,7 @@ class Optimiser:
         taken = set(map(id, self._matrices))
         rest = [p for p in (*net.parameters(), *others) if id(p) not in taken]
         self._each: tuple[torch.optim.Optimizer, ...] = (
-            torch.optim.Muon(self._flat, weight_decay=weight_decay / _FASTER),
+            Muon(self._flat, weight_decay=weight_decay / _FASTER),
             torch.optim.AdamW(
                 [
                     {"params": [p for p in rest if p.ndim > 1], "weight_decay": weight_decay},

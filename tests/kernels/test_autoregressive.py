@@ -12,7 +12,7 @@ import torch
 from kernels.autoregressive_model import Description, from_bytes, load, to_bytes
 from kernels.brightness import Brightness
 from kernels.modalities import Modalities, Scalars, Stamps, Vector
-from kernels.nets.autoregressive import Autoregressive, Pooling
+from kernels.nets.autoregressive import TOKENS, Autoregressive, Pooling
 from kernels.nets.modality_tokens import spiral
 from kernels.nets.weights import WeightsError
 from kernels.training.autoregressive_objective import AutoregressiveObjective
@@ -253,6 +253,21 @@ def test_the_embedding_is_chosen_by_what_follows_from_it() -> None:
     poolings = candidates(net_of())
     assert {each.layer for each in poolings} == {1, 2, 3}
     assert {each.over for each in poolings} == {"tokens", "modalities", "each", "scalars"}
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_places_that_no_embedding_is_made_of_are_left_out_and_change_nothing(*, given: bool) -> None:
+    stamps, rows = batch()
+    rows[1, :6] = torch.nan
+    pooling = Pooling(3, 4, "each")
+    net = net_of(pooling=pooling) if given else net_of(Modalities(modalities().stamps), pooling=pooling)
+    tokens = net.tokens(net.images(stamps), rows if given else None)
+    (whole,) = net.states(tokens, None, [3], dict.fromkeys(tokens, TOKENS))
+    seen = []
+    net.blocks[-1].widened.register_forward_hook(lambda layer, args, answer: seen.append(answer.shape[1]))
+    found = net(stamps, rows if given else None)
+    torch.testing.assert_close(found, net.pooled(whole, tokens, pooling), atol=1e-5, rtol=1e-5)
+    assert seen == [4 + 3 + 3 if given else 4]
 
 
 def test_scalars_by_themselves_are_the_tokens_of_which_each_is_the_mean() -> None:

@@ -16,6 +16,7 @@ from kernels.nets import weights as stored
 from kernels.nets.denoiser import Denoiser
 from kernels.nets.galaxy import GalaxyAtto, band_mixture, round_window
 from kernels.training.labels import LabelHeads, soft_ordinal
+from kernels.training.muon import Muon
 from kernels.training.objectives import DenoiserObjective, EncoderObjective
 from kernels.training.optimiser import Optimiser
 from kernels.training.prepare import prepare, prepare_clean, prepared_side
@@ -229,6 +230,25 @@ def test_a_step_favours_some_directions():
     moved, pulled = map(torch.linalg.svdvals, (net.weight.detach() - before, net.weight.grad))
     assert pulled.max() / pulled.min() > 30
     assert moved.max() / moved.min() < 3
+
+
+def test_muon_moves_weights_as_torchs_does_and_goes_on_from_its_state():
+    draw = torch.Generator().manual_seed(0)
+    shapes = [(8, 16), (16, 8), (8, 8), (8, 16), (5, 40), (8, 8)]
+    ours, torchs = ([torch.nn.Parameter(torch.ones(shape)) for shape in shapes] for _ in range(2))
+    first, theirs = Muon(ours, weight_decay=0.1), torch.optim.Muon(torchs, weight_decay=0.1)
+    for optimiser in (first, Muon(ours, weight_decay=0.2)):
+        if optimiser is not first:
+            optimiser.load_state_dict(copy.deepcopy(theirs.state_dict()))
+        for _ in range(3):
+            for one, other in zip(ours, torchs, strict=True):
+                one.grad = torch.randn(one.shape, generator=draw)
+                other.grad = one.grad.clone()
+            optimiser.step()
+            theirs.step()
+    for one, other in zip(ours, torchs, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    assert first.state_dict().keys() == theirs.state_dict().keys()
 
 
 def teacher(tmp_path) -> Teacher:

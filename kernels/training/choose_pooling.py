@@ -12,7 +12,7 @@ from kernels.training.ridge import ridge
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["candidates", "choose", "embeddings"]
+__all__ = ["candidates", "embeddings", "given", "scores"]
 
 _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
@@ -33,20 +33,31 @@ def candidates(net: Autoregressive) -> list[Pooling]:
     ]
 
 
+def given(net: Autoregressive) -> list[tuple[str, ...]]:
+    """What an embedding is chosen for, as any part of the modalities may be there: stamps alone, with each other modality, and with all."""
+    stamps, *others = net.modalities.names
+    return list(dict.fromkeys([(stamps,), *((stamps, each) for each in others), (stamps, *others)]))
+
+
 @torch.inference_mode()
 def embeddings(
-    net: Autoregressive, images: torch.Tensor, rows: torch.Tensor, poolings: list[Pooling]
+    net: Autoregressive,
+    images: torch.Tensor,
+    rows: torch.Tensor,
+    poolings: list[Pooling],
+    names: Sequence[str],
 ) -> list[torch.Tensor]:
-    """Embeddings (n, features), one for each pooling, of images (n, b, y, x) and rows of other modalities (n, width)."""
-    tokens = net.tokens(images.float(), rows if rows.shape[1] else None)
+    """Embeddings (n, features), one for each pooling, of images (n, b, y, x) and rows of other modalities (n, width), of these modalities alone."""
+    every = net.tokens(images.float(), rows if rows.shape[1] else None)
+    tokens = {name: every[name] for name in names}
     layers = sorted({each.layer for each in poolings})
     found = net.states(tokens, None, layers, dict.fromkeys(tokens, TOKENS))
     states = dict(zip(layers, found, strict=True))
     return [net.pooled(states[each.layer], tokens, each) for each in poolings]
 
 
-def choose(codes: Sequence[torch.Tensor], labels: torch.Tensor) -> tuple[int, float]:
-    """Number of the best of several embeddings, and its score.
+def scores(codes: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    """How well labels follow from each of several embeddings, float64.
 
     Parameters
     ----------
@@ -56,11 +67,9 @@ def choose(codes: Sequence[torch.Tensor], labels: torch.Tensor) -> tuple[int, fl
 
     Returns
     -------
-    The score is the mean over the labels of R², the share of the variance explained, of each half of the objects by what was fitted on the other, for the best strength of the penalty.
+    For each embedding the mean over the labels of R², the share of the variance explained, of each half of the objects by what was fitted on the other, for the best strength of the penalty.
     """
-    scores = torch.stack([torch.stack([_score(each, label) for label in labels.T]).mean() for each in codes])
-    best = int(scores.argmax())
-    return best, float(scores[best])
+    return torch.stack([torch.stack([_score(each, label) for label in labels.T]).mean() for each in codes])
 
 
 def _score(codes: torch.Tensor, label: torch.Tensor) -> torch.Tensor:

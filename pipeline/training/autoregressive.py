@@ -83,18 +83,21 @@ class AutoregressiveTraining(Trainable):
             return
         torch.set_num_threads(job.settings.threads)
         net = autoregressive_model.from_bytes(storage.read(path), path)[0].to(job.device)
-        poolings = choose_pooling.candidates(net)
-        batches, labels = [], []
-        for images, rows, values in _held_out(dataset, targets):
-            batches.append(
-                choose_pooling.embeddings(net, images.to(job.device), rows.to(job.device), poolings)
-            )
-            labels.append(values)
-        codes = [torch.cat(parts).cpu() for parts in zip(*batches, strict=True)]
-        best, score = choose_pooling.choose(codes, torch.cat(labels))
-        names = ", ".join(target.heads[0].name for target in targets)
-        objects = sum(map(len, labels))
-        by = f"R2 {score:.3f} of {names} by ridge regression, {objects} held-out objects"
+        poolings, given = choose_pooling.candidates(net), choose_pooling.given(net)
+        batches = list(_held_out(dataset, targets))
+        labels, total = torch.cat([batch[2] for batch in batches]), torch.zeros(len(poolings))
+        for names in given:
+            parts = [
+                choose_pooling.embeddings(net, images.to(job.device), rows.to(job.device), poolings, names)
+                for images, rows, _ in batches
+            ]
+            codes = [torch.cat(each).cpu() for each in zip(*parts, strict=True)]
+            total = total + choose_pooling.scores(codes, labels)
+        best = int(total.argmax())
+        score, named = float(total[best]) / len(given), ", ".join(each.heads[0].name for each in targets)
+        by = f"R2 {score:.3f} of {named} by ridge regression, {len(labels)} held-out objects"
+        if len(given) > 1:
+            by += ", a mean over images alone, with each other modality, and with all"
         chosen = replace(dataset.description, pooling=poolings[best], chosen_by=by)
         storage.write(path, autoregressive_model.to_bytes(net, chosen))
 

@@ -16,7 +16,7 @@ from kernels.nets.autoregressive import TOKENS, Autoregressive, Pooling
 from kernels.nets.modality_tokens import spiral
 from kernels.nets.weights import WeightsError
 from kernels.training.autoregressive_objective import AutoregressiveObjective
-from kernels.training.choose_pooling import candidates, choose
+from kernels.training.choose_pooling import candidates, embeddings, given, scores
 from kernels.training.draws import draws, keys
 from kernels.training.recipe import Recipe
 from kernels.training.token_loss import token_loss
@@ -247,12 +247,29 @@ def test_the_embedding_is_chosen_by_what_follows_from_it() -> None:
     codes = torch.randn(3, 200, 8, generator=draw)
     codes[1, :, 2] += 3 * label[:, 0]
     label[5] = torch.nan
-    best, score = choose(codes, label)
-    assert best == 1
-    assert score > 0.8
+    found = scores(list(codes), label)
+    assert found.argmax() == 1
+    assert found[1] > 0.8
     poolings = candidates(net_of())
     assert {each.layer for each in poolings} == {1, 2, 3}
     assert {each.over for each in poolings} == {"tokens", "modalities", "each", "scalars"}
+
+
+def test_embeddings_are_chosen_as_if_everything_were_always_there() -> None:
+    net, (stamps, rows) = net_of(), batch()
+    parts = given(net)
+    assert parts == [("stamps",), ("stamps", "phot"), ("stamps", "spectrum"), ("stamps", "phot", "spectrum")]
+    poolings, images = [Pooling(2, 4, "scalars")], net.images(stamps)
+    alone, with_scalars, _, everything = (
+        embeddings(net, images, rows, poolings, names)[0] for names in parts
+    )
+    no_spectrum = rows.clone()
+    no_spectrum[:, 6:] = torch.nan
+    expected = embeddings(net, images, no_spectrum, poolings, parts[-1])[0]
+    torch.testing.assert_close(with_scalars, expected, atol=1e-5, rtol=1e-5)
+    width = 16
+    assert not alone[:, width:].any()
+    assert everything[:, -width:].any()
 
 
 @pytest.mark.parametrize("given", [True, False])

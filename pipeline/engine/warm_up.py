@@ -37,5 +37,5 @@ def compile_loops() -> None:
 def compile_loops_once() -> None:
     """The same, with a word about it, where no process has compiled any yet."""
     if are_missing():
-        console.print("Compiling what measures stamps: once on a machine, about a minute.")
+        console.print("Compiling what measures stamps: once on a machine, less than a minute.")
         compile_loops()

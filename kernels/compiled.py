@@ -43,16 +43,16 @@ def are_missing() -> bool:
 def compiled(loop: Loop) -> Loop:
     """A function of NumPy arrays and numbers, compiled at its first call; kept on disk where there is a place to.
 
-    Nobody calls them from C: a wrapper for that would be compiled for each. Without `fastmath`: a loop that is compiled into another is optimised once more, so sums in an order of the compiler's choice would
+    Without `fastmath`: a loop that is compiled into another is optimised once more, so sums in an order of the compiler's choice would
     have other last bits in the process that compiles than in those that load what it kept.
     """
     config: Any = settings
     before = config.CACHE_DIR
     try:
         config.CACHE_DIR = str(folder())
-        kept = numba.njit(loop, cache=True, nogil=True, no_cfunc_wrapper=True)
+        kept = numba.njit(loop, cache=True, nogil=True)
     except (RuntimeError, OSError):  # nowhere to keep it
-        kept = numba.njit(loop, nogil=True, no_cfunc_wrapper=True)
+        kept = numba.njit(loop, nogil=True)
     finally:
         config.CACHE_DIR = before
     return cast("Loop", kept)

@@ -66,7 +66,7 @@ def _measured() -> None:
 def _fitted() -> None:
     """The fit."""
     images, middle = _stamps()[:, 0], torch.full((2, 2), _SIDE / 2, dtype=torch.float64)
-    noise, size, angle = torch.tensor([[1.0, 4.0, 0.0]] * 2, dtype=torch.float64).unbind(1)
+    noise, size, angle = (torch.full((2,), value, dtype=torch.float64) for value in (1.0, 4.0, 0.0))
     masked = torch.zeros_like(images, dtype=torch.bool)
     fit_in_windows(images, noise, masked, Optics(), middle, size, 3 * size, Ellipse(middle, noise, angle))
 

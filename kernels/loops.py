@@ -10,9 +10,11 @@ import sys
 import numpy as np
 import torch
 
+from kernels.measure.fit_windows import Optics, fit_in_windows
 from kernels.measure.morphology import measure
 from kernels.measure.multimode import multimode
 from kernels.measure.quantities import USUAL
+from kernels.measure.shapes import Ellipse
 from kernels.nearest import nearest
 from kernels.segmentation.fill import fill
 from kernels.segmentation.given import given
@@ -52,16 +54,24 @@ def _found_and_filled() -> None:
 
 
 def _measured() -> None:
-    """All else that is measured if nobody says what, with errors."""
+    """All else that is measured if nobody says what, with errors, but for the fit."""
     stamps = _stamps()
     bad, owners = torch.zeros_like(stamps, dtype=torch.bool), torch.zeros(2, _SIDE, _SIDE, dtype=torch.uint8)
     owners[:, 12:36, 12:36] = 1
-    quantities = tuple(name for name in USUAL if name != "mid")
+    quantities = tuple(name for name in USUAL if name not in {"mid", "sersic"})
     segments = given(stamps, bad, owners)
     measure(stamps[:, 0], bad[:, 0], quantities=quantities, segments=segments, errors="fast")
 
 
-PARTS = (_found_and_filled, _measured)
+def _fitted() -> None:
+    """The fit."""
+    images, middle = _stamps()[:, 0], torch.full((2, 2), _SIDE / 2, dtype=torch.float64)
+    noise, size, angle = (torch.full((2,), value, dtype=torch.float64) for value in (1.0, 4.0, 0.0))
+    masked = torch.zeros_like(images, dtype=torch.bool)
+    fit_in_windows(images, noise, masked, Optics(), middle, size, 3 * size, Ellipse(middle, noise, angle))
+
+
+PARTS = (_found_and_filled, _measured, _fitted)
 
 if __name__ == "__main__":
     compile_part(int(sys.argv[1]))

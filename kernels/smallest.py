@@ -47,7 +47,8 @@ def _smallest(values: Any, found: Any) -> None:
 
 @compiled
 def _least_of_parts(row: Any, few: Any) -> None:
-    few[:] = row[:_LANES]
+    for k in range(_LANES):
+        few[k] = row[k]
     for begin in range(_LANES, len(row) - _LANES + 1, _LANES):
         part = row[begin : begin + _LANES]
         for k in range(_LANES):

@@ -54,11 +54,24 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Workers share the cores: a second thread of each would spin while it waits for one that another worker keeps from running."""
+    for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(threads, "1")
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """A file of tests goes to one worker, and those with tests on Ray all to the same: each Ray takes as much as a hundred tests."""
     from xdist.scheduler import LoadFileScheduling
 
     class OneRay(LoadFileScheduling):
+        def _assign_work_unit(self, node: Any) -> None:
+            """The longest first, for the others fill in what is left at the end: Ray, runs end to end, and only then catalogs and actors."""
+            longest = "on Ray" if "on Ray" in self.workqueue else next(reversed(self.workqueue))
+            self.workqueue.move_to_end(longest, last=False)
+            super()._assign_work_unit(node)
+
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
             return "on Ray" if _is_on_ray(file) else file

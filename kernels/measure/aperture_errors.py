@@ -116,19 +116,23 @@ def _circles(flux: Any, area: Any, variance: Any, masked: Any, place: Any, found
             continue
         radii[0], radii[1], radii[2] = petrosian - 0.5, petrosian, petrosian + 0.5
         radii[3] = _EXTENT * petrosian
-        radii[4:] = place[i, 3:6]
+        for k in range(3):
+            radii[4 + k] = place[i, 3 + k]
         slopes[:] = 0
         petrosian_slopes(flux[i], area[i], petrosian, slopes[1, :3])
         slopes[0, 3] = 1
-        slopes[0, :3] = _EXTENT * _rise(flux[i], radii[3]) * slopes[1, :3]
+        rise = _EXTENT * _rise(flux[i], radii[3])
         for k in range(3):
-            slopes[2 + k] = _SHARES[k] * slopes[0]
-            slopes[2 + k, 4 + k] -= 1
+            slopes[0, k] = rise * slopes[1, k]
+        for k in range(3):
             rise = _rise(flux[i], radii[4 + k])
-            slopes[2 + k] /= rise if rise > 0 else np.nan
+            for other in range(_RADII):
+                slope = _SHARES[k] * slopes[0, other] - (other == 4 + k)
+                slopes[2 + k, other] = slope / rise if rise > 0 else np.nan
         if not (radii[4] > 0 and radii[6] > 0):
             continue
-        slopes[5] = (slopes[4] / radii[6] - slopes[2] / radii[4]) * (5 / np.log(10.0))
+        for k in range(_RADII):
+            slopes[5, k] = (slopes[4, k] / radii[6] - slopes[2, k] / radii[4]) * (5 / np.log(10.0))
         reach = radii[3] + 1
         _rings(variance[i], masked[i], x0, y0, reach, rings)
         common[:] = 0

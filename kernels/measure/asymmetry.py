@@ -115,9 +115,12 @@ def _least(images: Any, masked: Any, start: Any, radius: Any, sky: Any, noise: A
     for i in range(n):
         if not np.isfinite(start[i, 0] + start[i, 1] + radius[i]):
             continue
-        counted[0] = ~masked[i]
-        light[0] = np.where(masked[i], np.float32(0), images[i])
-        counted[1], light[1] = counted[0, ::-1, ::-1], light[0, ::-1, ::-1]
+        for y in range(height):
+            for x in range(width):
+                counted[0, y, x] = 0 if masked[i, y, x] else 1
+                light[0, y, x] = 0 if masked[i, y, x] else images[i, y, x]
+                counted[1, height - 1 - y, width - 1 - x] = counted[0, y, x]
+                light[1, height - 1 - y, width - 1 - x] = light[0, y, x]
         # a place x goes to twice - x
         across = min(max(round(2 * start[i, 0]), 0), 2 * width - 2)
         down = min(max(round(2 * start[i, 1]), 0), 2 * height - 2)

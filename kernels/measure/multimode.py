@@ -64,7 +64,10 @@ def _hearts(images: Any, central: Any, found: Any) -> None:
             continue
         order = _brightest_first(light)
         region = _region(light, order)
-        light[:] = np.where(region, light, np.float32(0))
+        for y in range(light.shape[0]):
+            for x in range(light.shape[1]):
+                if not region[y, x]:
+                    light[y, x] = 0
         found[i, 0] = _multimode(light, _those(order, region))
         smooth = np.empty_like(light)
         blur(light, _SMOOTHING, smooth, 0, light.shape[0], 0, light.shape[1])
@@ -162,7 +165,9 @@ def _region(light: Any, order: Any) -> Any:
     height, width = light.shape
     top, level = order[0], _faintest(light, order)
     seed, above = np.zeros((1, height, width), np.bool_), np.zeros((1, height, width), np.bool_)
-    above[0] = (light > 0) & (light >= level)
+    for y in range(height):
+        for x in range(width):
+            above[0, y, x] = light[y, x] > 0 and light[y, x] >= level
     seed[0, top // width, top % width] = True
     flood(seed, above)
     if level == 0:
@@ -175,12 +180,14 @@ def _region(light: Any, order: Any) -> Any:
         for to_y in range(max(y - 1, 0), min(y + 2, height)):
             for x in range(width):
                 lines[0, x] += seed[0, to_y, x]
-        lines[1] = lines[0]
+        for x in range(width):
+            lines[1, x] = lines[0, x]
         for x in range(1, width):
             lines[1, x] += lines[0, x - 1]
         for x in range(width - 1):
             lines[1, x] += lines[0, x + 1]
-        above[0, y] = lines[1] >= 5
+        for x in range(width):
+            above[0, y, x] = lines[1, x] >= 5
     above[0, top // width, top % width] = True
     seed[:] = False
     seed[0, top // width, top % width] = True
@@ -251,7 +258,9 @@ def _intensity(smooth: Any) -> tuple[float, int]:
     """Light of the second brightest peak over that of the brightest, and the place of that one."""
     height, width = smooth.shape
     values = smooth.ravel()
-    up, light = np.arange(height * width).astype(np.int32), np.zeros(height * width)
+    up, light = np.empty(height * width, np.int32), np.zeros(height * width)
+    for place in range(height * width):
+        up[place] = place
     for y in range(height):
         for x in range(width):
             place = y * width + x
@@ -265,7 +274,12 @@ def _intensity(smooth: Any) -> tuple[float, int]:
     for place in range(height * width):
         if values[place] > 0:
             light[_root(up, place)] += values[place]
-    first = int(np.argmax(light))
-    brightest = light[first]
-    light[first] = 0
-    return light.max() / brightest, first
+    first = 0
+    for place in range(1, height * width):
+        if light[place] > light[first]:
+            first = place
+    second = 0.0
+    for place in range(height * width):
+        if place != first:
+            second = max(second, light[place])
+    return second / light[first], first

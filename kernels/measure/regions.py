@@ -141,8 +141,13 @@ def blur(image: Any, sigma: float, smooth: Any, top: int, bottom: int, left: int
     """Fill rows and columns of `smooth` (y, x), from a first one to before a last one, with an image convolved with a Gaussian, zero outside the stamp; sigma in pixels, 0 copies."""
     height, width = image.shape
     reach = int(_TAILS * sigma + 0.5)
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
-    weights = (weights / weights.sum()).astype(np.float32)
+    bell, weights, total = np.empty(2 * reach + 1), np.empty(2 * reach + 1, np.float32), 0.0
+    for k in range(2 * reach + 1):
+        away = (k - reach) / max(sigma, 1e-6)
+        bell[k] = np.exp(-0.5 * (away * away))
+        total += bell[k]
+    for k in range(2 * reach + 1):
+        weights[k] = bell[k] / total
     far = min(reach, width - 1)
     row = np.zeros(width + 2 * far, np.float32)
     inside = row[far : far + width]

@@ -76,7 +76,7 @@ def features(name: str, *, bands: int = 1, size: int = 64, **options: Any) -> in
     """Length of the network's pooled feature vector. timm's, which may be large, are looked at on the meta device: no weights are made or loaded."""
     if network_of(name).role != "encoder":
         raise UnknownNetError(f'"{name}" is no encoder: it has no pooled features')
-    with torch.device("cpu" if name in NETWORKS else "meta"), torch.no_grad():
+    with torch.device("cpu" if name in NETWORKS else "meta"), torch.no_grad(), _compiler.left_out():
         if name in NETWORKS:
             net = create(name, bands=bands, size=size, **options)
         else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernels.compiled import compiled
+from kernels.segmentation.selection import median
 
 if TYPE_CHECKING:
     import torch
@@ -123,7 +124,7 @@ def _median(stamp: Any, sky: Any, values: Any) -> Any:
     """The sky's median in one band of a stamp."""
     for k in range(sky.size):
         values[k] = stamp[sky[k]]
-    return np.float32(np.median(values[: sky.size]))
+    return np.float32(median(values, sky.size))
 
 
 @compiled

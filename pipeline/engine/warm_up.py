@@ -7,7 +7,6 @@ import sys
 
 from catalogs.errors import TuningforkError
 from kernels.compiled import are_missing
-from kernels.loops import PARTS
 from pipeline.console import console
 
 __all__ = ["compile_loops", "compile_loops_once"]
@@ -25,6 +24,8 @@ def compile_loops() -> None:
     NotCompiled
         With the last line that the compiler wrote.
     """
+    from kernels.loops import PARTS  # noqa: PLC0415 - loads all that measures
+
     commands = [[sys.executable, "-m", "kernels.loops", str(part)] for part in range(len(PARTS))]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]  # noqa: S603
     errors = [process.communicate()[1] for process in processes]
@@ -36,5 +37,5 @@ def compile_loops() -> None:
 def compile_loops_once() -> None:
     """The same, with a word about it, where no process has compiled any yet."""
     if are_missing():
-        console.print("Compiling what measures stamps: once on a machine, about a minute.")
+        console.print("Compiling what measures stamps: once on a machine, less than a minute.")
         compile_loops()

@@ -232,13 +232,15 @@ def test_error_of_a_task_is_another_than_on_ray(ray_cluster, error, kind):
 
 def test_arithmetic_of_tasks_takes_more_than_one_thread():
     import torch
-    from threadpoolctl import threadpool_info
+    from threadpoolctl import threadpool_info, threadpool_limits
 
     def threads(_: int) -> tuple[int, set[int]]:
         blas = {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
         return torch.get_num_threads(), blas
 
-    before = threadpool_info()
-    with LocalEngine() as engine:
-        assert list(engine.map(threads, [(n,) for n in range(4)])) == [(1, {1})] * 4
-    assert threadpool_info() == before
+    with threadpool_limits(2):
+        before = threadpool_info()
+        assert threads(0) == (2, {2})
+        with LocalEngine() as engine:
+            assert list(engine.map(threads, [(n,) for n in range(4)])) == [(1, {1})] * 4
+        assert threadpool_info() == before

@@ -8,9 +8,9 @@ redshift and mass of a tenth of these, which it does not learn from. Then redshi
 - from photometry and colours: by scikit-learn's gradient-boosted trees, by that network, and by a Gaussian process unless all labels are known;
 - from stamps: by a ConvNeXt-atto that learns all of itself.
 
-For the table of patches it is learned anew, half as long, as it is, with standardised patches and with patches in raster order.
+For the table of patches it is learned anew, a fifth as long, as it is, with standardised patches and with patches in raster order.
 
-Everything is kept in `--folder` and made only once. One thread each; with the defaults about two hours of an idle core.
+Everything is kept in `--folder` and made only once. One thread each; with the defaults about three hours of an idle core.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 SHARES = (0.01, 0.1, 1.0)
 METRICS = ("z_nmad", "z_outliers", "z_r2", "mass_nmad", "mass_r2")
 TRAININGS = {
-    "long": (8, ""),
+    "long": (20, ""),
     "short": (4, ""),
     "standardised": (4, 'flux = "standardised"'),
     "raster": (4, 'order = "raster"'),

@@ -212,7 +212,8 @@ def _noise(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Noise of the pixels, (n, y, x) or one for all of a stamp, (n, 1, 1); and the sky's in each pixel where it is known. In units of `unit`."""
     if known is None:
-        found = torch.where(no_sky, deviation(images, frame(bad)), deviation(images, sky))
+        found = deviation(images, sky)
+        found[no_sky] = deviation(images[no_sky], frame(bad[no_sky]))
         return found[:, None, None], None
     total, depth = (plane.double() / unit[:, None, None] for plane in (known.total, known.sky))
     return total, depth

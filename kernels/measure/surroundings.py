@@ -85,16 +85,20 @@ def _count(central: Any, others: Any, bad: Any, place: Any, counts: Any) -> None
     for i in range(n):
         x0, y0, radius = place[i]
         if np.isfinite(x0 + y0):
-            far = EXTENT * radius if np.isfinite(radius) else 0.0
-            reach = max(far, 1.0)
+            known = np.isfinite(radius)
+            far, near = (EXTENT * radius) ** 2 if known else -1.0, radius * radius
+            reach = max(EXTENT * radius if known else 0.0, 1.0)
+            pixels, covered, on_object, spoilt = 0, 0, 0, 0
             for y in range(max(int(y0 - reach) - 1, 0), min(int(y0 + reach) + 2, height)):
+                own, foreign, lost = central[i, y], others[i, y], bad[i, y]
                 for x in range(max(int(x0 - reach) - 1, 0), min(int(x0 + reach) + 2, width)):
                     away = (x - x0) ** 2 + (y - y0) ** 2
-                    if away <= far**2 and np.isfinite(radius):
-                        counts[i, 0] += 1
-                        counts[i, 1] += others[i, y, x]
-                        counts[i, 3] += bad[i, y, x] and away <= radius**2
-                    counts[i, 2] += central[i, y, x] and away <= 1
+                    within = away <= far
+                    pixels += within
+                    covered += within and foreign[x]
+                    spoilt += within and lost[x] and away <= near
+                    on_object += away <= 1 and own[x]
+            counts[i, 0], counts[i, 1], counts[i, 2], counts[i, 3] = pixels, covered, on_object, spoilt
         counts[i, 4] = _any_close(central[i], others[i])
 
 

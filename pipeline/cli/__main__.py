@@ -13,8 +13,8 @@ def command() -> None:
     try:
         main()
     except SystemExit as done:
-        if not done.code:
-            end_quickly()
+        if done.code is None or isinstance(done.code, int):
+            end_quickly(done.code or 0)
         raise
 
 

@@ -1,4 +1,4 @@
-"""The end of a command that has done its work: Python takes most of a second to take torch's and numba's modules apart."""
+"""The end of a command: Python takes most of a second to take torch's and numba's modules apart, and DuckDB's then report, page by page, what they leave behind."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import threading
 __all__ = ["end_quickly"]
 
 
-def end_quickly() -> None:
-    """Exit with 0 and call what was registered for the end, as Python does, but leave memory to the system.
+def end_quickly(code: int = 0) -> None:
+    """Exit with a code and call what was registered for the end, as Python does, but leave memory to the system.
 
     Returns where that must be left to Python: threads still work, or what was printed cannot be written.
     """
@@ -23,4 +23,4 @@ def end_quickly() -> None:
         sys.stderr.flush()
     except OSError:
         return
-    os._exit(0)
+    os._exit(code)

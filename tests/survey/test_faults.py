@@ -99,7 +99,7 @@ def test_full_disk_stops_the_run_which_goes_on_when_there_is_room(tiny, disk, ru
     said = plainly(tuningfork("run", config, "--out", out), 3)
     assert f"{out}/objects" in said
     assert "No space left" in said
-    for size, told in (("64k", "models"), ("120k", "catalog|embeddings")):
+    for size, told in (("64k", "models"), ("140k", "catalog|embeddings")):
         place.remount(f"size={size}")
         with pytest.raises(TuningforkError, match=rf"{out}/({told}).* cannot be written \(No space left"):
             runner(values, tiny.folder, out)

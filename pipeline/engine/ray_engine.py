@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from pipeline.engine.streams import follow
 from pipeline.engine.under_way import RayUnderWay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     import pyarrow as pa
 
@@ -57,7 +58,8 @@ class RayEngine:
         )
         # The dashboard lists datasets by their names.
         written.set_name(f"{stream.run} {stream.stage}")
-        follow(stream, written.iter_rows(), under_way.total)
+        with contextlib.closing(_rows(written)) as rows:
+            follow(stream, rows, under_way.total)
 
     def map(
         self,
@@ -94,6 +96,17 @@ def _slices(stream: Stream, reader: Reader) -> ray.data.Dataset:
         override_num_blocks=len(stream.missing),
         concurrency=None if fit is None else min(fit, len(stream.missing)),
     )
+
+
+def _rows(dataset: ray.data.Dataset) -> Generator[dict[str, Any]]:
+    """Rows of the dataset as they come, whose execution ends where this is closed.
+
+    Ray Data's own iterators fetch in a thread, which nobody waits for where a run stops early. If it lets go of something
+    after Ray was shut down, Ray's library ends the process: code 1, without a word.
+    """
+    for bundle in dataset.iter_internal_ref_bundles():
+        for block in bundle.block_refs:
+            yield from ray.get(block).to_pylist()
 
 
 def _pool(actors: Actors, reader: Reader, slices: int) -> ray.data.ActorPoolStrategy:

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from actors.embeddings import embeddings_of, rows_of, to_arrow
 from kernels.anomaly import NEIGHBOUR, Oddness
+from kernels.codes import Codes
 from kernels.confidence import Calibration, level_share
-from kernels.moments import Components, project
 from kernels.vote import Ensemble, kept, vote
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Voter:
     Parameters
     ----------
     components : mapping of arrays
-        `Components.to_arrays()`.
+        `Codes.to_arrays()`.
     ensemble : mapping of arrays
         `Ensemble.to_arrays()`.
     rule : {"classes", "branches", "confidence", "agreement", "unanimous"}
@@ -54,7 +54,7 @@ class Voter:
         branches: Mapping[str, NDArray[np.generic]] | None = None,
         oddness: Mapping[str, NDArray[np.generic]] | None = None,
     ) -> None:
-        self._components = Components.from_arrays(components)
+        self._codes = Codes.from_arrays(components)
         self._ensemble = Ensemble.from_arrays(ensemble)
         self._rule, self._threshold, self._level = rule, threshold, level
         self._oddness = None if oddness is None else Oddness.from_arrays(oddness)
@@ -70,7 +70,8 @@ class Voter:
         Parameters
         ----------
         objects : pa.Table
-            With `object_id` and `embedding`; the latter is null where an object is unusable.
+            With `object_id` and `embedding`; the latter is null where an object is unusable. `numbers`, where codes have columns beside
+            the components: fixed-size lists of float64, NaN where unknown.
 
         Returns
         -------
@@ -79,7 +80,7 @@ class Voter:
             (float16 lists); null where an object is unusable.
         """
         values, usable = embeddings_of(objects["embedding"])
-        ballot = vote(project(values, self._components), self._ensemble)
+        ballot = vote(self._codes(values, _numbers(objects)[usable]), self._ensemble)
         unknown = np.ma.masked_all(len(values), np.float32)
         confidence, branch_confidence = unknown, unknown
         if self._calibrations is not None:
@@ -162,3 +163,11 @@ class Voter:
                 for name, kind, text in described
             ]
         ).empty_table()
+
+
+def _numbers(objects: pa.Table) -> NDArray[np.float64]:
+    """(n, k); k is 0 where there are none."""
+    if "numbers" not in objects.column_names:
+        return np.empty((objects.num_rows, 0))
+    lists = objects["numbers"].combine_chunks()
+    return lists.flatten().to_numpy().reshape(-1, lists.type.list_size)

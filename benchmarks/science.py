@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DIFFUSION = ("adherence", "fidelity", "copies", "brightness", "use", "balance", "speed", "steps")
-VOTE = ("rules", "calibration", "search", "halves", "crowded")
+VOTE = ("rules", "calibration", "search", "halves", "crowded", "columns")
 DOCS = Path(__file__).parents[1] / "docs"
 
 

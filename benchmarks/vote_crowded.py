@@ -83,7 +83,7 @@ def purities(data: dict[str, NDArray], seed: int) -> dict[str, NDArray]:
     found: dict[str, list[list[float]]] = {}
     for half in halves(ids, seed):
         voted, alone = (
-            _names(group[~half], truth[~half]) for group in (ballot.group, ballot.reference_group)
+            names_of(group[~half], truth[~half]) for group in (ballot.group, ballot.reference_group)
         )
         rules = {
             "vote, by agreement (before)": (voted[ballot.group], ballot.agreement),
@@ -112,7 +112,7 @@ def purities(data: dict[str, NDArray], seed: int) -> dict[str, NDArray]:
     return {rule: np.mean(curves, axis=0) for rule, curves in found.items()}
 
 
-def _names(groups: NDArray, truth: NDArray) -> NDArray[np.intp]:
+def names_of(groups: NDArray, truth: NDArray) -> NDArray[np.intp]:
     """The commonest class of every group."""
     table = np.zeros((GROUPS, truth.max() + 1), np.int64)
     np.add.at(table, (groups, truth), 1)

@@ -100,7 +100,7 @@ def _fitted(planned: Plan) -> list[tuple[str, str]]:
     config, fit = planned.config, planned.config.fit
     members = fit.bags * len(fit.families)
     rows = [
-        ("reduce", f"{config.reduce.components} principal components"),
+        ("reduce", config.reduce.in_words),
         ("fit", f"{fit.bags} bags x {', '.join(fit.families)} = {members} members, {fit.groups} groups"),
     ]
     if planned.like is not None:

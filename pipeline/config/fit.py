@@ -12,10 +12,21 @@ from kernels.rules import Rule  # noqa: TC001 - pydantic reads it
 
 
 class Reduce(Section):
-    """PCA of the embeddings."""
+    """PCA of the embeddings, and measured columns beside the components."""
 
     components: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = 10
     """Number of principal components, or the fraction of the variance that they explain."""
+    columns: Annotated[list[str], Field(max_length=100)] = []
+    """SQL expressions on kept and measured columns that objects are grouped by too (`sersic_n`, `ln(r50)`, `MAG_G - MAG_R`), scaled by
+    their median and scatter and limited to three sigma; an object without a value counts as the median one."""
+    weight: Annotated[float, Field(gt=0, le=100)] = 0.5
+    """Variance of all `columns` together, as a multiple of that of the components."""
+
+    @property
+    def in_words(self) -> str:
+        """What objects are grouped by."""
+        beside = f" and {len(self.columns)} columns" if self.columns else ""
+        return f"{self.components} principal components{beside}"
 
 
 class Fit(Section):

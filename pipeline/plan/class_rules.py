@@ -106,6 +106,11 @@ def parameters(schema: pa.Schema) -> list[str]:
     ]
 
 
+def without_votes(schema: pa.Schema) -> pa.Schema:
+    """What a catalog says of objects before anything was voted on."""
+    return pa.schema([field for field in schema if not _voted(field.name)])
+
+
 def _voted(name: str) -> bool:
     return name in VOTED or name.startswith("vote_")
 
@@ -138,7 +143,7 @@ def faults(classes: Classes, schema: pa.Schema, kept: Sequence[str], source: str
 
 def split_faults(classes: Classes, schema: pa.Schema, source: str) -> list[Fault]:
     """The same for the rules on single objects alone."""
-    own = pa.schema([field for field in schema if not _voted(field.name)])
+    own = without_votes(schema)
     found = [_split_fault(f"classes.split.{i}", rule, own, source) for i, rule in enumerate(classes.split)]
     return [fault for fault in found if fault is not None]
 
@@ -181,7 +186,7 @@ def _rule_fault(number: int, rule: Rule, known: list[str], source: str) -> Fault
         absent = [name for name in named if name.lower() not in {other.lower() for other in known}]
         if absent:
             return Fault(
-                source, "this run has no such column of numbers", _meant(absent[0], known), absent[0], key=key
+                source, "this run has no such column of numbers", meant(absent[0], known), absent[0], key=key
             )
         where.check(rule.when, pa.schema([(name, pa.float64()) for name in ["group", *known]]))
     except where.BadCondition as error:
@@ -193,7 +198,7 @@ def _rule_fault(number: int, rule: Rule, known: list[str], source: str) -> Fault
 def _column_fault(classes: Classes, schema: pa.Schema, kept: Sequence[str], source: str) -> Fault | None:
     name, key = str(classes.column), "classes.column"
     if name not in kept:
-        remedy = f"Add it to [survey] keep, or name one that is kept. {_meant(name, kept)}"
+        remedy = f"Add it to [survey] keep, or name one that is kept. {meant(name, kept)}"
         return Fault(source, "the column of labels is not kept", remedy, name, key=key)
     kind = schema.field(name).type
     numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind)
@@ -214,11 +219,12 @@ def _column_fault(classes: Classes, schema: pa.Schema, kept: Sequence[str], sour
     return None
 
 
-def _meant(name: str, known: Sequence[str]) -> str:
+def meant(name: str, known: Sequence[str]) -> str:
+    """What to do about a column that is not there: the name that was meant, and those there are."""
     similar = difflib.get_close_matches(name.lower(), [other.lower() for other in known], 1)
-    meant = [other for other in known if other.lower() in similar]
+    alike = [other for other in known if other.lower() in similar]
     there = f"There are: {', '.join(known) or 'none'}"
-    return f"Did you mean {meant[0]!r}? {there}" if meant else there
+    return f"Did you mean {alike[0]!r}? {there}" if alike else there
 
 
 def labels_of(column: pa.ChunkedArray, classes: Classes) -> pa.Array:

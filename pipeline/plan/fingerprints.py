@@ -63,7 +63,10 @@ def fingerprints(
             **_modalities(config),
         },
         "reduce": {
-            "reduce": config.reduce.model_dump(mode="json"),
+            # runs from before there were columns do not have them
+            "reduce": config.reduce.model_dump(
+                mode="json", exclude=set() if config.reduce.columns else {"columns", "weight"}
+            ),
             "pilot": [config.fit.pilot_rows, config.fit.seed],
         },
         **(balanced if config.augment.balance else {}),

@@ -28,6 +28,7 @@ from pipeline.plan import (
     predicting,
     serving,
 )
+from pipeline.plan.code_columns import column_faults
 from pipeline.plan.encoding import encoder_options, look_at_encoder, resolved
 from pipeline.plan.fingerprints import fingerprints, with_labels
 from pipeline.plan.modalities import known_to, source_of, takes_modalities
@@ -115,7 +116,7 @@ def make_plan(
         faults += found
         schema, kept = catalog_schema(config, release), list(release.kept)
         config, found = frozen.classes_here(config, schema, kept, source, models)
-        faults += found
+        faults += [*column_faults(config, schema, source), *found]
     primary, found = extending.look_at_primary(config, folder, source, release)
     faults += found
     generator, diffusion, found, neighbours = balancing.look_at_generator(

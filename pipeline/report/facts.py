@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from catalogs import parts, storage
 from catalogs.errors import CorruptFile
-from pipeline.config.fit import Vote
+from pipeline.config.fit import Reduce, Vote
 from pipeline.report.palette import ordered
 from pipeline.report.source import quoted
 from pipeline.rundir.run_directory import STAGES
@@ -47,7 +47,7 @@ def plan_rows(source: Source) -> list[tuple[str, str]]:
         ("stamps", stamps),
         ("encode", " → ".join(steps)),
         ("measure", ", ".join(measured)),
-        ("reduce", f"{config['reduce']['components']} principal components"),
+        ("reduce", Reduce.model_construct(**config["reduce"]).in_words),
         (
             "fit",
             f"{fit['bags']} bags x {', '.join(fit['families'])} = {members} members, {fit['groups']} groups",

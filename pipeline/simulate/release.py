@@ -32,6 +32,11 @@ CENTRE = (150.1, 2.2)
 DENSEST = 200.0
 """Galaxies an arcmin², at most: a full tile is still wider than the margins of its stamps."""
 # Name, FITS format, unit, UCD.
+GROUPED_BY = [
+    *("ln(sersic_n)", "concentration", "gini", "m20", "asymmetry", "smoothness"),
+    *("sersic_ellipticity", "ellipticity", "ln(r50)"),
+]
+"""Of the config's `[reduce] columns`."""
 COLUMNS = [
     ("NUMBER", "K", None, "meta.id;meta.main"),
     ("ALPHA_J2000", "D", "deg", "pos.eq.ra;meta.main"),
@@ -250,6 +255,10 @@ band = "{measured}"
 psf = "psf/{{band}}.fits"
 gain = {rendering.BANDS[measured].gain}
 zeropoint = {rendering.MAGZERO}
+
+# Objects are grouped by what the network sees and by what is measured.
+[reduce]
+columns = {json.dumps(GROUPED_BY)}
 
 # Medians of a group's kept objects name it; the first rule that holds counts.
 [classes]

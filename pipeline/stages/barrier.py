@@ -10,6 +10,7 @@ from catalogs import parts
 from catalogs.errors import CatalogMismatch
 from pipeline.engine.metrics import RunMetrics
 from pipeline.engine.progress import StageProgress
+from pipeline.stages.code_columns import NO_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from catalogs.parts import Receipt
     from pipeline.engine.engine import Engine
     from pipeline.plan.plan import Plan
+    from pipeline.stages.code_columns import CodeColumns
 
 MOST_TASKS = 256
 
@@ -65,9 +67,11 @@ def _receipts(folder: str, names: list[str]) -> list[Receipt]:
     return [parts.receipt(folder, name) for name in names]
 
 
-def usable(folder: str, names: list[str]) -> Iterator[tuple[NDArray[Any], NDArray[np.float16]]]:
-    """Ids and embeddings of the usable objects of each part."""
+def usable(
+    folder: str, names: list[str], columns: CodeColumns = NO_COLUMNS
+) -> Iterator[tuple[NDArray[Any], NDArray[np.float16], NDArray[np.float64]]]:
+    """Ids, embeddings and numbers beside them, (n, k), of the usable objects of each part."""
     for name in names:
-        part = parts.read(folder, name, ["object_id", "embedding"])
+        part = columns.read(folder, name)
         values, usable = embeddings_of(part["embedding"])
-        yield part["object_id"].to_numpy()[usable], values
+        yield part["object_id"].to_numpy()[usable], values, columns.numbers(part)[usable]

@@ -9,18 +9,20 @@ import numpy as np
 from catalogs import parts, storage
 from catalogs.errors import CatalogMismatch
 from kernels import bags
+from kernels.codes import Codes
 from kernels.members import Member, fit_member
-from kernels.moments import Components, project
 from kernels.vote import align, ensemble
 from pipeline.plan import enough_objects
 from pipeline.rundir import arrays
 from pipeline.stages.barrier import barrier, on_parts, usable
+from pipeline.stages.code_columns import code_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.engine.engine import Engine
     from pipeline.plan.plan import Plan
+    from pipeline.stages.code_columns import CodeColumns
 
 
 def fit(plan: Plan, engine: Engine, *, first: bool = False) -> None:
@@ -42,7 +44,10 @@ def fit(plan: Plan, engine: Engine, *, first: bool = False) -> None:
         if settings.resample == "hash":
             strata = bags.stratify(pilot, seed=settings.seed)
             probabilities = bags.inclusion(strata.shares, total, settings.bag_rows)
-        drawn = on_parts(plan, engine, _draw, saved, strata, probabilities, settings.bags, settings.seed)
+        columns = code_columns(plan)
+        drawn = on_parts(
+            plan, engine, _draw, columns, saved, strata, probabilities, settings.bags, settings.seed
+        )
         ids, codes, masks = (
             np.concatenate(columns, axis=axis)
             for columns, axis in zip(zip(*drawn, strict=True), (0, 0, 1), strict=True)
@@ -51,7 +56,7 @@ def fit(plan: Plan, engine: Engine, *, first: bool = False) -> None:
         codes, masks = codes[order], masks[:, order]
         enough_objects.check_fit(settings, total, pilot, (codes[mask] for mask in masks))
         if plan.config.augment.balance and not first:
-            codes, masks = _with_neighbours(plan, Components.from_arrays(saved), codes, masks)
+            codes, masks = _with_neighbours(plan, Codes.from_arrays(saved), codes, masks)
         wanted = [(bag, family) for bag in range(settings.bags) for family in settings.families]
         names = [f"fit {family}" for _, family in wanted]
         fitted = engine.map(_fit_one, wanted, codes, masks, settings.groups, settings.seed, names=names)
@@ -62,7 +67,7 @@ def fit(plan: Plan, engine: Engine, *, first: bool = False) -> None:
 
 
 def _with_neighbours(
-    plan: Plan, components: Components, codes: NDArray[np.float32], masks: NDArray[np.bool_]
+    plan: Plan, coded: Codes, codes: NDArray[np.float32], masks: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Codes (n, c) and bags (bags, n) with the synthetic neighbours among them, spread evenly: leading rows stay a fair sample."""
     run, settings = plan.run, plan.config.fit
@@ -73,9 +78,11 @@ def _with_neighbours(
             raise CatalogMismatch(f"{where} was made by another run. Delete it and run again.")
     if not names:
         return codes, masks
-    ids, values = (np.concatenate(columns) for columns in zip(*usable(run.synthetic, names), strict=True))
+    ids, values, none = (
+        np.concatenate(columns) for columns in zip(*usable(run.synthetic, names), strict=True)
+    )
     order = bags.canonical_order(ids, settings.seed)
-    ids, drawn = ids[order], project(values[order], components)
+    ids, drawn = ids[order], coded(values[order], none)
     resample: Any = "none" if settings.resample == "none" else "strata"
     everywhere = bags.Strata(np.zeros((1, drawn.shape[1]), np.float32), np.ones(1))
     wanted = np.array([bags.FRACTION])
@@ -87,17 +94,18 @@ def _with_neighbours(
 def _draw(
     folder: str,
     names: list[str],
+    columns: CodeColumns,
     saved: dict[str, NDArray[Any]],
     strata: bags.Strata | None,
     probabilities: NDArray[np.float64] | None,
     count: int,
     seed: int,
 ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_]]:
-    components = Components.from_arrays(saved)
+    coded = Codes.from_arrays(saved)
     resample: Any = "none" if strata is None else "strata"
     ids_, codes_, masks_ = [], [], []
-    for ids, values in usable(folder, names):
-        codes = project(values, components)
+    for ids, values, numbers in usable(folder, names, columns):
+        codes = coded(values, numbers)
         masks = bags.bag_masks(ids, codes, strata, probabilities, count, seed, resample)
         chosen = masks.any(axis=0)
         ids_.append(ids[chosen])

@@ -9,8 +9,8 @@ from catalogs import storage
 from pipeline.engine.engine import Actors, Reader
 from pipeline.engine.slice_tasks import OnSlices
 from pipeline.plan.predicting import SUFFIX
+from pipeline.stages.code_columns import NO_COLUMNS, rows_of_slice
 from pipeline.stages.part_writer import part_writer, slices_left
-from pipeline.stages.vote import embeddings_of_slice
 
 if TYPE_CHECKING:
     from pipeline.engine.engine import Engine
@@ -49,7 +49,7 @@ def _how(plan: Plan, prediction: Prediction, slices: int) -> tuple[Reader, Actor
     config, settings = plan.config, plan.config.encode
     options: dict[str, Any] = {"data": storage.read(prediction.file), "name": prediction.name}
     if prediction.encoder_options is None:
-        read = functools.partial(embeddings_of_slice, plan.run.objects)
+        read = functools.partial(rows_of_slice, plan.run.objects, NO_COLUMNS)
         reader = Reader(read, 2 * plan.features + 50, config.run.read_cpus)
         return reader, Actors(Predict, (options,), slices, cpus=0.5, grows=True)
     options |= {"encoder": prediction.encoder_options, "segmenter": prediction.segmenter_options}

@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catalogs import parts
 from kernels.confidence import branches, calibrate, level_share
 from kernels.vote import Ensemble
 from kernels.vote import vote as vote_of
 from pipeline.engine.engine import Actors, Reader
 from pipeline.engine.slice_tasks import OnSlices
 from pipeline.rundir import arrays
+from pipeline.stages.code_columns import code_columns, rows_of_slice
 from pipeline.stages.object_classes import threshold_of
 from pipeline.stages.part_writer import part_writer, slices_left
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
-    from catalogs.slices import Slice
     from pipeline.config.fit import Vote as Settings
     from pipeline.engine.engine import Engine
     from pipeline.engine.metrics import RunMetrics
@@ -35,7 +33,8 @@ def vote(plan: Plan, engine: Engine, *, first: bool = False) -> None:
     stream = slices_left(plan, stage, folder)
     if not stream.missing:
         return
-    read = functools.partial(embeddings_of_slice, run.objects)
+    columns = code_columns(plan)
+    read = functools.partial(rows_of_slice, run.objects, columns)
     components, ensemble = (
         arrays.load(run.components),
         arrays.load(run.first_ensemble if first else run.ensemble),
@@ -50,7 +49,7 @@ def vote(plan: Plan, engine: Engine, *, first: bool = False) -> None:
     }
     engine.stream(
         stream,
-        Reader(read, 2 * plan.features + 50, config.run.read_cpus),
+        Reader(read, 2 * plan.features + 8 * len(columns.expressions) + 50, config.run.read_cpus),
         # Half a CPU, so that one is enough for a voter and a reader.
         Actors(Vote, (options,), len(stream.missing), cpus=0.5, grows=True),
         part_writer(plan, stream, folder),
@@ -77,11 +76,6 @@ def decision(settings: Settings, ensemble: Ensemble, pilot: NDArray[np.float32])
         elif settings.rule == "confidence":
             values = of_groups(ballot)
     return {**found, "threshold": threshold_of(settings, values)}
-
-
-def embeddings_of_slice(folder: str, piece: Slice) -> pa.Table:
-    """Ids and embeddings of a slice's objects."""
-    return parts.read(folder, piece.name, ["object_id", "embedding"])
 
 
 class Vote(OnSlices):

@@ -9,6 +9,7 @@ import pytest
 from actors.embeddings import embeddings_of
 from actors.voter import Voter
 from kernels.anomaly import oddness_of
+from kernels.codes import Codes, scales_of
 from kernels.confidence import Calibration, branches, calibrate, level_share
 from kernels.members import fit_member
 from kernels.moments import fixed_point_exponent, moments, principal_components, project
@@ -62,6 +63,21 @@ def test_unusable_objects_get_nulls_and_shift_nobody(parts):
     for name in found.column_names[1:]:
         here, there = found[name].to_pylist(), whole[name].to_pylist()
         assert here == [None if m else v for v, m in zip(there, missing)]
+
+
+def test_numbers_beside_an_embedding_stay_with_their_object(parts):
+    values, components, _ = parts
+    numbers = np.random.default_rng(9).normal(size=(300, 2))
+    codes = Codes(components, scales_of(numbers, components, 2.0))
+    reference = fit_member("kmeans", codes(values, numbers), 3, 0)
+    chosen = ensemble([fit_member("kmeans", codes(values, numbers), 3, 0, 0)], reference)
+    arrays = {"components": codes.to_arrays(), "ensemble": chosen.to_arrays()}
+    voter = Voter(**arrays, rule="agreement", threshold=0.5, level=np.arange(3, dtype=np.int16))
+    missing = np.arange(300) % 7 == 0
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(numbers.reshape(-1)), 2)
+    found = voter(table_of(values, missing).append_column("numbers", lists))["distance"].to_pylist()
+    expected = vote(codes(values, numbers), chosen).distance
+    assert found == [None if m else d for m, d in zip(missing, expected.tolist())]
 
 
 def test_columns_declare_what_a_vote_adds(parts):

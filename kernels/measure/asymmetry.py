@@ -197,6 +197,22 @@ def _left(
     # a sum for each column: they are taken several at a time, in an order that no compiler and no processor chooses
     columns = np.zeros((3, max(last_x - first_x, 0)), np.float32)
     left, total, area = columns[0], columns[1], columns[2]
+    if back_x == 0 and back_y == 0:
+        # two rows at a time: the sums are read and written half as often
+        for y in range(first_y, last_y - 1, 2):
+            weight, here = part[y, first_x:last_x], light[0, y, first_x:last_x]
+            weight_2, here_2 = part[y + 1, first_x:last_x], light[0, y + 1, first_x:last_x]
+            row, first, last = y + to_y, first_x + to_x, last_x + to_x
+            known, turned = counted[1, row, first:last], light[1, row, first:last]
+            known_2, turned_2 = counted[1, row + 1, first:last], light[1, row + 1, first:last]
+            for x in range(weight.size):
+                inside, inside_2 = weight[x] * known[x], weight_2[x] * known_2[x]
+                left[x] = (
+                    left[x] + inside * abs(here[x] - turned[x]) + inside_2 * abs(here_2[x] - turned_2[x])
+                )
+                total[x] = total[x] + inside * abs(here[x]) + inside_2 * abs(here_2[x])
+                area[x] = area[x] + inside + inside_2
+        first_y += max(last_y - first_y, 0) // 2 * 2
     for y in range(first_y, last_y):
         # slices from zero on: an index that might be negative would cost four times as much
         weight, here = part[y, first_x:last_x], light[0, y, first_x:last_x]

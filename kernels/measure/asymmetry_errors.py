@@ -9,6 +9,7 @@ import torch
 
 from kernels.compiled import compiled
 from kernels.measure.asymmetry import FINEST
+from kernels.measure.boxes import pixels_in
 
 if TYPE_CHECKING:
     from kernels.measure.asymmetry import Asymmetry
@@ -54,7 +55,7 @@ def asymmetry_errors(
     NaN where A is, or where no slope stands out of the noise.
     """
     errors = np.full((len(images), 3), np.nan)
-    turned = (sky & sky.flip(1, 2)).flatten(1).sum(dim=1)
+    turned = pixels_in(sky & sky.flip(1, 2))
     place = torch.stack([*found.centre.unbind(1), radius, found.value, turned.double()], dim=1).double()
     _errors(
         images.float().numpy(force=True),

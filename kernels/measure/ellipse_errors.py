@@ -9,6 +9,7 @@ import torch
 
 from kernels.compiled import compiled
 from kernels.measure.aperture_errors import at
+from kernels.measure.boxes import box_of
 from kernels.measure.sersic_errors import LARGEST_ANGLE
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def _moments(images: Any, variance: Any, region: Any, curve: Any, area: Any, pla
         if not np.isfinite(x0 + y0 + ratio):
             continue
         flux, xx, yy, xy, pixels = 0.0, 0.0, 0.0, 0.0, 0
-        for y in range(height):
-            for x in range(width):
+        top, bottom, left, right = box_of(region[i])
+        for y in range(top, bottom):
+            for x in range(left, right):
                 if region[i, y, x]:
                     light, dx, dy = images[i, y, x], x - x0, y - y0
                     flux += light
@@ -83,8 +85,8 @@ def _moments(images: Any, variance: Any, region: Any, curve: Any, area: Any, pla
             continue
         by_ratio, by_angle = 0.0, 0.0
         scale = _scale_length(curve[i], area[i], np.sqrt(pixels / np.pi))
-        for y in range(height):
-            for x in range(width):
+        for y in range(top, bottom):
+            for x in range(left, right):
                 if region[i, y, x]:
                     dx, dy = x - x0, y - y0
                     round_one = (dx * dx + dy * dy - xx - yy) / 2

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from kernels.measure.asymmetry import asymmetry, sky_asymmetry
+from kernels.measure.boxes import pixels_in
 from kernels.measure.flags import EXPLAINS, MeasureFlag
 from kernels.measure.g2 import g2
 from kernels.measure.gini import gini, m20
@@ -61,13 +62,13 @@ def measure_few(
     unit = _unit(images)
     images = images / unit.float()[:, None, None]
     sky = ~(segments.central | segments.others | bad)
-    no_sky = sky.flatten(1).float().mean(dim=1) < _LEAST_SKY
+    no_sky = pixels_in(sky).float() / sky[0].numel() < _LEAST_SKY
     masked = segments.others | bad
     noise, depth = _noise(images, bad, sky, no_sky, known, unit)
 
     centroid = ellipse(images, segments.central).centre
     rough = area_radius(segments.central)
-    first = grow(images, masked, centroid, reach=8 * rough).petrosian
+    first = grow(images, masked, centroid, reach=5 * rough).petrosian
     sky_turned = sky_asymmetry(images, sky, depth)
     turned = asymmetry(images, masked, centroid, EXTENT * first, sky_turned, depth)
     centre = torch.where(turned.centre.isfinite(), turned.centre, centroid)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled
+from kernels.measure.boxes import box_of
 from kernels.measure.order import sort
 
 __all__ = ["gini", "m20"]
@@ -56,8 +57,9 @@ def _gini(images: Any, region: Any, found: Any) -> None:
     values, room = np.empty(height * width, np.float32), np.empty(height * width, np.float32)
     for i in range(n):
         count = 0
-        for y in range(height):
-            for x in range(width):
+        top, bottom, left, right = box_of(region[i])
+        for y in range(top, bottom):
+            for x in range(left, right):
                 if region[i, y, x]:
                     values[count] = abs(images[i, y, x])
                     count += 1
@@ -76,8 +78,9 @@ def _m20(images: Any, region: Any, found: Any) -> None:
     values, room = np.empty(height * width, np.float32), np.empty(height * width, np.float32)
     for i in range(n):
         count, flux, x0, y0 = 0, 0.0, 0.0, 0.0
-        for y in range(height):
-            for x in range(width):
+        top, bottom, left, right = box_of(region[i])
+        for y in range(top, bottom):
+            for x in range(left, right):
                 if region[i, y, x]:
                     light = np.float64(images[i, y, x])
                     values[count] = images[i, y, x]
@@ -98,8 +101,8 @@ def _m20(images: Any, region: Any, found: Any) -> None:
                 least = values[rank]
                 break
         brightest, whole = 0.0, 0.0
-        for y in range(height):
-            for x in range(width):
+        for y in range(top, bottom):
+            for x in range(left, right):
                 if region[i, y, x]:
                     light = np.float64(images[i, y, x])
                     moment = light * ((x - x0) ** 2 + (y - y0) ** 2)

@@ -81,7 +81,7 @@ def measure(
     the stamp (`TRUNCATED`, `NO_RADIUS`). Light that touches is parted (`kernels.segmentation`), and what a neighbour covers of an object is masked, not restored.
     """
     optics, parts = optics or Optics(), []
-    bad = bad | ~images.isfinite()
+    bad = bad | torch.from_numpy(~np.isfinite(images.numpy(force=True))).to(bad.device)
     if noise is not None:
         bad = bad | ~(noise.total > 0)
     if segments is None:

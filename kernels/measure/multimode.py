@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled
+from kernels.measure.boxes import box_of
 from kernels.measure.flood import flood
 from kernels.measure.regions import blur
 
@@ -62,13 +63,14 @@ def _hearts(images: Any, central: Any, found: Any) -> None:
         light = _lit(images[i], central[i])
         if light.size == 0:
             continue
-        order = _brightest_first(light)
-        region = _region(light, order)
+        framed = _framed(light)
+        order = _brightest_first(framed)
+        region = _region(framed, order)
         for y in range(light.shape[0]):
-            for x in range(light.shape[1]):
-                if not region[y, x]:
-                    light[y, x] = 0
-        found[i, 0] = _multimode(light, _those(order, region))
+            here, inside = light[y], region[y]
+            for x in range(here.size):
+                here[x] = here[x] if inside[x] else np.float32(0)
+        found[i, 0] = _multimode(framed, _those(order, _framed(region)))
         smooth = np.empty_like(light)
         blur(light, _SMOOTHING, smooth, 0, light.shape[0], 0, light.shape[1])
         found[i, 1], top = _intensity(smooth)
@@ -87,20 +89,23 @@ def _hearts(images: Any, central: Any, found: Any) -> None:
 def _lit(image: Any, central: Any) -> Any:
     """The light of a region (y, x), cut out with as much around it as blurring needs; empty where there is none."""
     height, width = image.shape
-    top, bottom, left, right = height, 0, width, 0
-    for y in range(height):
-        for x in range(width):
-            if central[y, x] and image[y, x] > 0:
-                top, bottom, left, right = min(top, y), max(bottom, y + 1), min(left, x), max(right, x + 1)
+    first_y, last_y, first_x, last_x = box_of(central)
+    lit = np.empty((last_y - first_y, last_x - first_x), np.bool_)
+    for y in range(first_y, last_y):
+        given, own, here = image[y, first_x:last_x], central[y, first_x:last_x], lit[y - first_y]
+        for x in range(here.size):
+            here[x] = own[x] & (given[x] > 0)
+    top, bottom, left, right = box_of(lit)
     if bottom == 0:
         return np.zeros((0, 0), np.float32)
-    top, bottom = max(top - _AROUND, 0), min(bottom + _AROUND, height)
-    left, right = max(left - _AROUND, 0), min(right + _AROUND, width)
-    light = np.zeros((bottom - top, right - left), np.float32)
+    above, beside = min(first_y + top, _AROUND), min(first_x + left, _AROUND)
+    below, behind = min(height - first_y - bottom, _AROUND), min(width - first_x - right, _AROUND)
+    light = np.zeros((above + bottom - top + below, beside + right - left + behind), np.float32)
     for y in range(top, bottom):
-        for x in range(left, right):
-            if central[y, x] and image[y, x] > 0:
-                light[y - top, x - left] = image[y, x]
+        given, here = image[first_y + y, first_x + left : first_x + right], lit[y, left:right]
+        inside = light[above + y - top, beside : beside + right - left]
+        for x in range(inside.size):
+            inside[x] = given[x] if here[x] else np.float32(0)
     return light
 
 
@@ -154,21 +159,26 @@ def _those(order: Any, region: Any) -> Any:
 
 
 @compiled
-def _framed(place: int, width: int) -> int:
-    """The place of a pixel of a stamp that has a frame of one pixel around it."""
-    return place + 2 * (place // width) + width + 3
+def _framed(image: Any) -> Any:
+    """A stamp (y, x) with a frame of one pixel around it, so that every pixel has neighbours."""
+    height, width = image.shape
+    framed = np.zeros((height + 2, width + 2), image.dtype)
+    framed[1:-1, 1:-1] = image
+    return framed
 
 
 @compiled
-def _region(light: Any, order: Any) -> Any:
-    """Pixels (y, x) bool of the main heart."""
-    height, width = light.shape
-    top, level = order[0], _faintest(light, order)
+def _region(framed: Any, order: Any) -> Any:
+    """Pixels (y, x) bool, without the frame, of the main heart."""
+    height, width = framed.shape[0] - 2, framed.shape[1] - 2
+    top_y, top_x = order[0] // (width + 2) - 1, order[0] % (width + 2) - 1
+    level = _faintest(framed, order)
     seed, above = np.zeros((1, height, width), np.bool_), np.zeros((1, height, width), np.bool_)
     for y in range(height):
+        light, here = framed[y + 1, 1 : width + 1], above[0, y]
         for x in range(width):
-            above[0, y, x] = light[y, x] > 0 and light[y, x] >= level
-    seed[0, top // width, top % width] = True
+            here[x] = (light[x] > 0) & (light[x] >= level)
+    seed[0, top_y, top_x] = True
     flood(seed, above)
     if level == 0:
         return seed[0]
@@ -188,23 +198,21 @@ def _region(light: Any, order: Any) -> Any:
             lines[1, x] += lines[0, x + 1]
         for x in range(width):
             above[0, y, x] = lines[1, x] >= 5
-    above[0, top // width, top % width] = True
+    above[0, top_y, top_x] = True
     seed[:] = False
-    seed[0, top // width, top % width] = True
+    seed[0, top_y, top_x] = True
     flood(seed, above)
     return seed[0]
 
 
 @compiled
-def _faintest(light: Any, order: Any) -> float:
+def _faintest(framed: Any, order: Any) -> float:
     """The level where what is added to the brightest pixel's region is faint beside the region; 0 if it never is."""
-    height, width = light.shape
-    values, top, wide = light.ravel(), _framed(order[0], width), width + 2
-    framed = (height + 2) * wide
-    parent = np.full(framed, -1, np.int32)
-    total, count = np.zeros(framed), np.zeros(framed, np.int32)
-    for pixel in order:
-        place, value = _framed(pixel, width), values[pixel]
+    values, top, wide = framed.ravel(), order[0], framed.shape[1]
+    parent = np.full(values.size, -1, np.int32)
+    total, count = np.zeros(values.size), np.zeros(values.size, np.int32)
+    for place in order:
+        value = values[place]
         parent[place], root, light_in, pixels = place, place, float(value), 1
         for step in (-wide - 1, -wide, 1 - wide, -1, 1, wide - 1, wide, wide + 1):
             if parent[place + step] >= 0:
@@ -220,15 +228,14 @@ def _faintest(light: Any, order: Any) -> float:
 
 
 @compiled
-def _multimode(light: Any, order: Any) -> float:
+def _multimode(framed: Any, order: Any) -> float:
     """A2 / A1 where A2^2 / A1 is largest over all thresholds: regions grow together as pixels are added from the brightest down."""
-    height, width = light.shape
-    values, wide = light.ravel(), width + 2
-    parent, area = np.full((height + 2) * wide, -1, np.int32), np.zeros((height + 2) * wide, np.int32)
+    values, wide = framed.ravel(), framed.shape[1]
+    parent, area = np.full(values.size, -1, np.int32), np.zeros(values.size, np.int32)
     of_area = np.zeros(len(order) + 2, np.int64)  # regions of each area
     first, second, most, answer = 0, 0, 0.0, 0.0
     for k in range(len(order)):
-        place, value = _framed(order[k], width), values[order[k]]
+        place, value = order[k], values[order[k]]
         parent[place], root, grown = place, place, 1
         for step in (-wide - 1, -wide, 1 - wide, -1, 1, wide - 1, wide, wide + 1):
             if parent[place + step] >= 0:
@@ -258,19 +265,7 @@ def _intensity(smooth: Any) -> tuple[float, int]:
     """Light of the second brightest peak over that of the brightest, and the place of that one."""
     height, width = smooth.shape
     values = smooth.ravel()
-    up, light = np.empty(height * width, np.int32), np.zeros(height * width)
-    for place in range(height * width):
-        up[place] = place
-    for y in range(height):
-        for x in range(width):
-            place = y * width + x
-            best = values[place]
-            if best <= 0:
-                continue
-            for to_y in range(max(y - 1, 0), min(y + 2, height)):
-                for to_x in range(max(x - 1, 0), min(x + 2, width)):
-                    if values[to_y * width + to_x] > best:
-                        best, up[place] = values[to_y * width + to_x], to_y * width + to_x
+    up, light = _brightest_neighbours(smooth).ravel(), np.zeros(height * width)
     for place in range(height * width):
         if values[place] > 0:
             light[_root(up, place)] += values[place]
@@ -283,3 +278,23 @@ def _intensity(smooth: Any) -> tuple[float, int]:
         if place != first:
             second = max(second, light[place])
     return second / light[first], first
+
+
+@compiled
+def _brightest_neighbours(smooth: Any) -> Any:
+    """The place (y, x) of the brightest of a pixel and its neighbours; of equal ones the first, and the pixel itself before them."""
+    height, width = smooth.shape
+    up, best = np.empty((height, width), np.int32), np.empty(width, np.float32)
+    for y in range(height):
+        for x in range(width):
+            up[y, x], best[x] = y * width + x, smooth[y, x]
+        for to_y in range(max(y - 1, 0), min(y + 2, height)):
+            for step in range(-1, 2):
+                first, last = max(-step, 0), width - max(step, 0)
+                place, there = to_y * width + first + step, smooth[to_y, first + step : last + step]
+                to, brightest = up[y, first:last], best[first:last]
+                for x in range(there.size):
+                    brighter = there[x] > brightest[x]
+                    to[x] = place + x if brighter else to[x]
+                    brightest[x] = there[x] if brighter else brightest[x]
+    return up

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled
+from kernels.measure.boxes import box_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,18 +53,8 @@ def _inside_out() -> NDArray[np.int32]:
 
 @compiled
 def _multiplicities(images: Any, region: Any, places: Any, found: Any) -> None:
-    n, height, width = images.shape
-    for i in range(n):
-        top, bottom, left, right = height, 0, width, 0
-        for y in range(height):
-            for x in range(width):
-                if region[i, y, x]:
-                    top, bottom, left, right = (
-                        min(top, y),
-                        max(bottom, y + 1),
-                        min(left, x),
-                        max(right, x + 1),
-                    )
+    for i in range(len(images)):
+        top, bottom, left, right = box_of(region[i])
         if bottom == 0:
             continue
         step = (max(bottom - top, right - left) + _SIDE - 1) // _SIDE

@@ -9,6 +9,7 @@ import torch
 
 from kernels.compiled import compiled
 from kernels.measure.aperture_errors import PETROSIAN, at, petrosian_slopes
+from kernels.measure.boxes import box_of
 
 if TYPE_CHECKING:
     from kernels.measure.growth import Growth
@@ -171,20 +172,18 @@ def _summed(image: Any, region: Any, below: Any, sums: Any) -> bool:
     of the brightest fifth and of all, squared distance where its threshold lies, the threshold, x and y of the centroid, by which part of its faintest pixel the brightest ones hold more than a fifth, that pixel, and the next
     fainter one, and its first and last rows and columns. Whether there are any.
     """
-    height, width = image.shape
+    top, bottom, left, right = box_of(region)
     sums[:] = 0
-    sums[13], sums[15] = height, width
+    sums[13], sums[14], sums[15], sums[16] = top, bottom - 1, left, right - 1
     flux = 0.0
-    for y in range(height):
-        for x in range(width):
+    for y in range(top, bottom):
+        for x in range(left, right):
             if region[y, x]:
                 light = image[y, x]
                 sums[0] += 1
                 sums[1] = max(sums[1], abs(light))
                 sums[2] += abs(light)
                 flux += light
-                sums[13], sums[14] = min(sums[13], y), max(sums[14], y)
-                sums[15], sums[16] = min(sums[15], x), max(sums[16], x)
                 sums[8] += light * x
                 sums[9] += light * y
     if not (sums[0] > 1 and flux > 0):
@@ -193,13 +192,13 @@ def _summed(image: Any, region: Any, below: Any, sums: Any) -> bool:
     sums[9] /= flux
     lit = np.zeros(_BINS)
     below[:] = 0
-    for y in range(height):
-        for x in range(width):
+    for y in range(top, bottom):
+        for x in range(left, right):
             if region[y, x]:
                 place = _bin(abs(image[y, x]), sums[1])
                 below[place] += 1
                 lit[place] += image[y, x]
-    before, light, first, last, top = 0.0, 0.0, _BINS - 1, 0, _BINS - 1
+    before, light, first, last, fifth = 0.0, 0.0, _BINS - 1, 0, _BINS - 1
     for place in range(_BINS):
         here = below[place]
         below[place] = before + here / 2
@@ -208,15 +207,15 @@ def _summed(image: Any, region: Any, below: Any, sums: Any) -> bool:
         if light >= (0.8 - _NEAR) * flux:
             first = min(first, place)
         if light >= 0.8 * flux:
-            top = min(top, place)
+            fifth = min(fifth, place)
         if light <= (0.8 + _NEAR) * flux:
             last = place
-    last = max(last, top)
-    sums[7] = (top / _BINS) ** 2 * sums[1]
+    last = max(last, fifth)
+    sums[7] = (fifth / _BINS) ** 2 * sums[1]
     sums[11] = sums[1]
     ranked, near, near_light = 0.0, 0.0, 0.0
-    for y in range(height):
-        for x in range(width):
+    for y in range(top, bottom):
+        for x in range(left, right):
             if region[y, x]:
                 value = image[y, x]
                 place = _bin(abs(value), sums[1])

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled
+from kernels.measure.boxes import box_of
 from kernels.measure.flood import flood
 
 __all__ = ["PetrosianRegion", "blur", "petrosian_region"]
@@ -81,11 +82,8 @@ def _regions(light: Any, masked: Any, shape: Any, found: Any, noticed: Any) -> N
         top, bottom = max(int(y0 - wide), 0), min(int(y0 + wide) + 2, height)
         if left >= right or top >= bottom:
             continue
-        part = np.empty((bottom - top, right - left), np.float32)
+        part = light[i, top:bottom, left:right].copy()
         smooth = np.empty((bottom - top, right - left), np.float32)
-        for y in range(top, bottom):
-            for x in range(left, right):
-                part[y - top, x - left] = light[i, y, x]
         reach = _LOOKED_AT * radius + 2
         first_y, last_y = max(int(y0 - reach), 0), min(int(y0 + reach) + 2, height)
         first_x, last_x = max(int(x0 - reach), 0), min(int(x0 + reach) + 2, width)
@@ -97,22 +95,22 @@ def _regions(light: Any, masked: Any, shape: Any, found: Any, noticed: Any) -> N
         seed = np.zeros((1, bottom - top, right - left), np.bool_)
         as_bright = 0
         for y in range(first_y, last_y):
-            for x in range(first_x, last_x):
-                if smooth[y - top, x - left] >= threshold:
-                    bright[0, y - top, x - left] = True
-                    as_bright += 1
+            here = bright[0, y - top, first_x - left : last_x - left]
+            given = smooth[y - top, first_x - left : last_x - left]
+            for x in range(here.size):
+                here[x] = given[x] >= threshold
+                as_bright += here[x]
         seed[0, place // (right - left), place % (right - left)] = True
         flood(seed, bright)
-        above, below, before, behind = False, False, False, False
-        for y in range(top, bottom):
-            for x in range(left, right):
-                if seed[0, y - top, x - left]:
-                    as_bright -= 1
-                    found[i, y, x] = not masked[i, y, x]
-                    above, below = above or y == 0, below or y == height - 1
-                    before, behind = before or x == 0, behind or x == width - 1
+        first, last, leftmost, rightmost = box_of(seed[0])
+        for y in range(first, last):
+            here, lost, inside = found[i, top + y, left:right], masked[i, top + y, left:right], seed[0, y]
+            for x in range(here.size):
+                here[x] = inside[x] & (not lost[x])
+                as_bright -= inside[x]
         noticed[i, 0] = as_bright > 0
-        noticed[i, 1] = above and below and before and behind
+        across = left + leftmost == 0 and left + rightmost == width
+        noticed[i, 1] = across and top + first == 0 and top + last == height
 
 
 @compiled
@@ -123,15 +121,19 @@ def _ring(
     height, width = smooth.shape
     c, s = np.cos(angle), np.sin(angle)
     total, area, peak, top = 0.0, 0.0, -np.inf, 0
+    left, right = max(int(x0 - radius) - 2, 0), min(int(x0 + radius) + 3, width)
+    away = np.empty(max(right - left, 0))
     for y in range(max(int(y0 - radius) - 2, 0), min(int(y0 + radius) + 3, height)):
-        for x in range(max(int(x0 - radius) - 2, 0), min(int(x0 + radius) + 3, width)):
+        for x in range(left, left + away.size):
             along = c * (x - x0) + s * (y - y0)
             across = (c * (y - y0) - s * (x - x0)) / ratio
-            away = np.sqrt(along * along + across * across) - radius
-            part = max(1.0 - abs(away), 0.0)
-            total += part * smooth[y, x]
-            area += part
-            if away <= 0 and smooth[y, x] > peak:
+            away[x - left] = np.sqrt(along * along + across * across) - radius
+        for x in range(left, left + away.size):
+            if abs(away[x - left]) < 1:
+                part = 1.0 - abs(away[x - left])
+                total += part * smooth[y, x]
+                area += part
+            if away[x - left] <= 0 and smooth[y, x] > peak:
                 peak, top = smooth[y, x], y * width + x
     return (total / area if area > 0 else np.nan), peak, top
 

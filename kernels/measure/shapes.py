@@ -10,6 +10,7 @@ import torch
 
 from kernels.compiled import compiled
 from kernels.elementary import atan2, hypot
+from kernels.measure.boxes import box_of
 
 __all__ = ["Ellipse", "ellipse"]
 
@@ -74,15 +75,15 @@ def _moments(images: Any, region: Any, about: Any, sums: Any) -> None:
     """Fill in (n, 5): the centres (n, 2), or where there are none the centroids, and second moments about them."""
     n, height, width = images.shape
     for i in range(n):
-        flux, x0, y0, left, right, top, bottom = 0.0, 0.0, 0.0, width, 0, height, 0
-        for y in range(height):
+        flux, x0, y0 = 0.0, 0.0, 0.0
+        top, bottom, left, right = box_of(region[i])
+        for y in range(top, bottom):
             line = 0.0
-            for x in range(width):
+            for x in range(left, right):
                 if region[i, y, x]:
                     light = np.float64(images[i, y, x])
                     line += light
                     x0 += light * x
-                    left, right, top, bottom = min(left, x), max(right, x + 1), min(top, y), y + 1
             flux += line
             y0 += line * y
         if not flux > 0:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled
+from kernels.measure.boxes import box_of
 
 __all__ = ["light_in", "sn_per_pixel"]
 
@@ -50,22 +51,22 @@ def sn_per_pixel(
 
 @compiled
 def _sums(images: Any, region: Any, found: Any) -> None:
-    n, height, width = images.shape
-    for i in range(n):
-        for y in range(height):
-            for x in range(width):
+    for i in range(len(images)):
+        top, bottom, left, right = box_of(region[i])
+        for y in range(top, bottom):
+            for x in range(left, right):
                 if region[i, y, x]:
                     found[i] += images[i, y, x]
 
 
 @compiled
 def _means(images: Any, region: Any, noise: Any, gain: Any, found: Any) -> None:
-    n, height, width = images.shape
     one = noise.shape[1] == 1
-    for i in range(n):
+    for i in range(len(images)):
         total, count, silent = 0.0, 0, False
-        for y in range(height):
-            for x in range(width):
+        top, bottom, left, right = box_of(region[i])
+        for y in range(top, bottom):
+            for x in range(left, right):
                 light = images[i, y, x]
                 if region[i, y, x] and light >= 0:
                     variance = noise[i, 0 if one else y, 0 if one else x] ** 2 + light / gain[i]

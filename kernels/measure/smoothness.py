@@ -90,7 +90,7 @@ def _clumps(light: Any, masked: Any, sky: Any, place: Any, noise: Any, variance:
     n, height, width = light.shape
     sums = np.zeros((height + 1, width + 1))
     lit = np.zeros((height + 1, width + 1), np.int32)
-    away = np.zeros((height, width), np.float32)
+    off, away = np.empty(width), np.zeros((height, width), np.float32)
     for i in range(n):
         x0, y0, radius = place[i]
         box = int(_BOX * radius) if np.isfinite(place[i].sum()) else 0
@@ -104,31 +104,35 @@ def _clumps(light: Any, masked: Any, sky: Any, place: Any, noise: Any, variance:
                 sums[y + 1, x + 1] = sums[y, x + 1] + row
                 lit[y + 1, x + 1] = lit[y, x + 1] + lit_row
         before, behind = box // 2, box - box // 2
+        reach = _EXTENT * radius + 1
+        first_y, last_y = max(int(y0 - reach), 0), min(int(y0 + reach) + 2, height)
+        first_x, last_x = max(int(x0 - reach), 0), min(int(x0 + reach) + 2, width)
         stands_out, area, flux, sky_out, sky_area, sky_pixels = 0.0, 0.0, 0.0, 0.0, 0.0, 0
         out_noise, flux_noise = 0.0, 0.0
-        away[:] = 0
         for y in range(height):
             top, bottom = max(y - before, 0), min(y + behind, height)
-            for x in range(width):
-                if masked[i, y, x]:
-                    continue
-                left, right = max(x - before, 0), min(x + behind, width)
-                mean = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
-                off = light[i, y, x] - mean / box**2
-                out = max(off, 0.0)
-                distance = np.sqrt((x - x0) ** 2 + (y - y0) ** 2)
-                part = min(max(_EXTENT * radius + 0.5 - distance, 0.0), 1.0) - min(
-                    max(_BOX * radius + 0.5 - distance, 0.0), 1.0
-                )
-                unit = noise[i, y, x] if len(noise) else 1.0
-                stands_out += part * out
-                area += part * unit
-                flux += part * light[i, y, x]
-                away[y, x] = off
-                whole = bottom - top == box and right - left == box
-                if whole and lit[bottom, right] - lit[top, right] - lit[bottom, left] + lit[top, left] == 0:
-                    sky_out += out
-                    sky_area += unit
+            _stand_out(light[i, y], sums[top], sums[bottom], before, behind, off)
+            if first_y <= y < last_y:
+                for x in range(first_x, last_x):
+                    away[y, x] = 0 if masked[i, y, x] else off[x]
+                    if masked[i, y, x]:
+                        continue
+                    distance = np.sqrt((x - x0) ** 2 + (y - y0) ** 2)
+                    part = min(max(_EXTENT * radius + 0.5 - distance, 0.0), 1.0) - min(
+                        max(_BOX * radius + 0.5 - distance, 0.0), 1.0
+                    )
+                    unit = noise[i, y, x] if len(noise) else 1.0
+                    stands_out += part * max(off[x], 0.0)
+                    area += part * unit
+                    flux += part * light[i, y, x]
+            if bottom - top < box:
+                continue
+            for x in range(before, width - behind + 1):
+                left, right = x - before, x + behind
+                around = lit[bottom, right] - lit[top, right] - lit[bottom, left] + lit[top, left]
+                if around == 0 and not masked[i, y, x]:
+                    sky_out += max(off[x], 0.0)
+                    sky_area += noise[i, y, x] if len(noise) else 1.0
                     sky_pixels += 1
         if len(variance):
             out_noise, flux_noise = _noise_of(away, variance[i], masked[i], place[i], box)
@@ -139,6 +143,23 @@ def _clumps(light: Any, masked: Any, sky: Any, place: Any, noise: Any, variance:
                 by_sky = share * share * _SKY_SPREAD / sky_pixels
                 by_light = found[i, 0] * found[i, 0] * flux_noise
                 found[i, 1] = np.sqrt(max(out_noise, 0.0) + by_sky + by_light) / flux
+
+
+@compiled
+def _stand_out(light: Any, above: Any, below: Any, before: int, behind: int, off: Any) -> None:
+    """Fill in by how much the pixels of a row (x,) are brighter than the mean in the box around them; `above` and `below` are sums (x + 1,) over the rows until the box and until its end."""
+    width, box = light.size, before + behind
+    for x in range(width):
+        if before <= x <= width - behind:
+            continue
+        left, right = max(x - before, 0), min(x + behind, width)
+        off[x] = light[x] - (below[right] - above[right] - below[left] + above[left]) / box**2
+    size = width - box + 1
+    here, out = light[before : before + size], off[before : before + size]
+    below_left, below_right = below[:size], below[box:]
+    above_left, above_right = above[:size], above[box:]
+    for x in range(size):
+        out[x] = here[x] - (below_right[x] - above_right[x] - below_left[x] + above_left[x]) / box**2
 
 
 @compiled

@@ -10,6 +10,7 @@ import torch
 
 from kernels.compiled import compiled
 from kernels.elementary import hypot
+from kernels.measure.boxes import box_of, pixels_in
 from kernels.measure.flags import MeasureFlag
 
 if TYPE_CHECKING:
@@ -106,14 +107,27 @@ def _count(central: Any, others: Any, bad: Any, place: Any, counts: Any) -> None
 def _any_close(central: Any, others: Any) -> bool:
     """Whether a neighbour's pixel (y, x) lies at most three pixels, in x and in y, from one of the object's."""
     height, width = central.shape
-    for y in range(height):
+    top, bottom, left, right = box_of(central)
+    # of each column, whether it is the object's in a row that is close; and whether one that is close is
+    own, near = np.empty(width + 2 * _CLOSE, np.bool_), np.empty(width, np.bool_)
+    inside = own[_CLOSE : _CLOSE + width]
+    for y in range(max(top - _CLOSE, 0), min(bottom + _CLOSE, height) if bottom else 0):
+        row, some = others[y, max(left - _CLOSE, 0) : right + _CLOSE], False
+        for x in range(row.size):
+            some |= row[x]
+        if not some:
+            continue
+        own[:], near[:] = False, False
+        for to_y in range(max(y - _CLOSE, 0), min(y + _CLOSE + 1, height)):
+            for x in range(width):
+                inside[x] |= central[to_y, x]
+        for step in range(2 * _CLOSE + 1):
+            there = own[step : step + width]
+            for x in range(width):
+                near[x] |= there[x]
         for x in range(width):
-            if not others[y, x]:
-                continue
-            for to_y in range(max(y - _CLOSE, 0), min(y + _CLOSE + 1, height)):
-                for to_x in range(max(x - _CLOSE, 0), min(x + _CLOSE + 1, width)):
-                    if central[to_y, to_x]:
-                        return True
+            if near[x] and others[y, x]:
+                return True
     return False
 
 
@@ -169,7 +183,7 @@ def _cover(others: Any, place: Any, counts: Any) -> None:
 
 def area_radius(central: torch.Tensor) -> torch.Tensor:
     """About the half-light radius (n,) of connected pixels (n, y, x): half that of a circle as large."""
-    return (central.sum(dim=(1, 2)) / math.pi).sqrt() / 2
+    return (pixels_in(central) / math.pi).sqrt() / 2
 
 
 def _middle(where: torch.Tensor) -> torch.Tensor:

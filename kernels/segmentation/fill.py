@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernels.compiled import compiled
+from kernels.segmentation.noise import grow
 from kernels.segmentation.selection import median
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def _fill(stamps: Any, others: Any, central: Any, bad: Any, peak: Any, seeds: An
     for i in range(n):
         if not others[i].any():
             continue
-        _grow(others[i], covered, line)
-        _grow(central[i], taken, line)
+        grow(others[i], covered, line, _REACH)
+        grow(central[i], taken, line, _REACH)
         count = _sky(covered, taken, central[i], bad[i], line, sky)
         filled = _sources(covered, taken, peak[i], seeds[i], sky[:count], places, sources, drawn)
         # one band after the other: what is drawn comes from anywhere in it, and a core's cache holds one
@@ -145,30 +146,6 @@ def _sky(covered: Any, taken: Any, central: Any, bad: Any, lost: Any, sky: Any) 
             covered[y, x] &= not central[y, x]
             taken[y, x] = central[y, x] and not lost[x]
     return count
-
-
-@compiled
-def _grow(where: Any, grown: Any, line: Any) -> None:
-    """Fill in the pixels with one of `where` (y, x) at most so far away in x and in y; `line` (x,) is for work."""
-    height, width = where.shape
-    # compilers make vectors of bytes, not of truths
-    where, grown, line = where.view(np.uint8), grown.view(np.uint8), line.view(np.uint8)
-    grown[:] = 0
-    for y in range(height):
-        line[:] = 0
-        row = where[y]
-        for away in range(min(_REACH, width - 1) + 1):
-            # slices from zero on: an index that might be negative is looked at one by one
-            ahead, behind = row[away:], line[: width - away]
-            for x in range(ahead.size):
-                behind[x] |= ahead[x]
-            ahead, behind = row[: width - away], line[away:]
-            for x in range(ahead.size):
-                behind[x] |= ahead[x]
-        for to_y in range(max(y - _REACH, 0), min(y + _REACH + 1, height)):
-            to = grown[to_y]
-            for x in range(width):
-                to[x] |= line[x]
 
 
 @compiled

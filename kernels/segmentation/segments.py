@@ -9,11 +9,13 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled
-from kernels.segmentation.noise import deviation, frame, frame_deviation, sky_deviation
+from kernels.segmentation.noise import frame_deviation, frame_deviations, sky_deviation
 from kernels.segmentation.watershed import part, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 __all__ = ["Segments", "detection_image", "segment"]
 
@@ -81,43 +83,56 @@ def segment(stamps: torch.Tensor, bad: torch.Tensor, noise: torch.Tensor | None 
     Segments
         A stamp without an object has an empty central region and `found` false.
     """
-    everywhere = bad.all(dim=1)
-    images, depth = detection_image(torch.where(bad, 0.0, stamps), bad, noise)
+    images, depth, everywhere = detection_image(stamps, bad, noise)
     central, others = np.zeros(images.shape, np.bool_), np.zeros(images.shape, np.bool_)
     found, peak = np.zeros(len(images), np.bool_), np.zeros((len(images), 2), np.int32)
-    _own(
-        images.numpy(force=True),
-        everywhere.numpy(force=True),
-        depth.numpy(force=True),
-        central,
-        others,
-        found,
-        peak,
-    )
+    _own(images, everywhere, depth, central, others, found, peak)
     return Segments(*(torch.from_numpy(a).to(stamps.device) for a in (central, others, found, peak)))
 
 
 def detection_image(
     stamps: torch.Tensor, bad: torch.Tensor, noise: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean (n, y, x) of bands, each in units of its noise over the least of them, so that nothing overflows; and its noise, of no stamps where that is not known."""
-    bands, unknown = stamps.shape[1], stamps.new_zeros((0, *stamps.shape[2:]), dtype=torch.float64)
-    known = None if noise is None else torch.where(bad, 0.0, noise.double())
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_]]:
+    """The mean (n, y, x) of bands, each in units of its noise over the least of them, so that nothing overflows; its noise, of no stamps where that is not known; and where all bands are bad."""
+    n, bands, height, width = stamps.shape
+    stamps, bad = stamps.contiguous(), bad.contiguous()
+    weights = torch.ones(n, 1) if bands == 1 else _weights(stamps, bad, noise)
+    image, everywhere = np.empty((n, height, width), np.float32), np.empty((n, height, width), np.bool_)
+    _combine(stamps.numpy(force=True), bad.numpy(force=True), weights.numpy(force=True), image, everywhere)
+    if noise is None:
+        return image, np.empty((0, height, width)), everywhere
+    known = torch.where(bad, 0.0, noise.double())
     if bands == 1:
-        return stamps[:, 0].contiguous(), unknown if known is None else known[:, 0].contiguous()
-    if known is None:
-        levels = [deviation(stamps[:, b], frame(bad[:, b])) for b in range(bands)]
+        return image, known[:, 0].contiguous().numpy(force=True), everywhere
+    return image, (known * weights[:, :, None, None]).square().sum(dim=1).sqrt().numpy(force=True), everywhere
+
+
+def _weights(stamps: torch.Tensor, bad: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
+    """What bands are multiplied by (n, b)."""
+    if noise is None:
+        found = np.empty(stamps.shape[:2])
+        frame_deviations(stamps.numpy(force=True), bad.numpy(force=True), found)
+        level = torch.from_numpy(found)
     else:  # light must not be weighed by a step of depth, which would look like an edge
-        levels = list(torch.where(bad, torch.nan, known).flatten(2).nanmedian(dim=2).values.unbind(1))
-    level = torch.stack(levels, dim=1)
+        level = torch.where(bad, torch.nan, noise.double()).flatten(2).nanmedian(dim=2).values
     level = torch.where((level > 0).any(dim=1, keepdim=True), torch.where(level > 0, level, torch.inf), 1.0)
-    weights = (level.amin(dim=1, keepdim=True) / level / bands).float()
-    image = torch.zeros_like(stamps[:, 0])
-    for b in range(bands):
-        image += stamps[:, b] * weights[:, b, None, None]
-    if known is None:
-        return image, unknown
-    return image, (known * weights[:, :, None, None]).square().sum(dim=1).sqrt()
+    return (level.amin(dim=1, keepdim=True) / level / stamps.shape[1]).float()
+
+
+@compiled
+def _combine(stamps: Any, bad: Any, weights: Any, image: Any, everywhere: Any) -> None:
+    """Fill in the sum (n, y, x) of bands, each with its weight (n, b), where they are not bad; and where all are."""
+    n, bands, height, width = stamps.shape
+    nothing = np.float32(0)
+    for i in range(n):
+        for y in range(height):
+            total, nowhere = image[i, y], everywhere[i, y].view(np.uint8)
+            total[:], nowhere[:] = nothing, 1
+            for band in range(bands):
+                row, lost, weight = stamps[i, band, y], bad[i, band, y].view(np.uint8), weights[i, band]
+                for x in range(width):
+                    total[x] += weight * (nothing if lost[x] else row[x])
+                    nowhere[x] &= lost[x]
 
 
 @compiled
@@ -126,12 +141,13 @@ def _own(images: Any, bad: Any, depth: Any, central: Any, others: Any, found: An
     framed, known = (height + 2, width + 2), len(depth) > 0
     region, light = np.empty(framed, np.int32), np.full(framed, -np.inf, np.float32)
     saddle, beyond = np.empty(light.size, np.float32), np.empty(light.size, np.int32)
-    line, noise = np.empty(width, np.float32), np.zeros(framed)
+    line, sky = np.empty(width, np.float32), np.empty((height, width), np.uint8)
+    noise = np.zeros(framed if known else (1, 1))
     for i in range(n):
         if known:
             _light_over(images[i], bad[i], depth[i], noise, light)
         else:
-            _light_in_sky(images[i], bad[i], noise, line, light)
+            noise[0, 0] = _light_in_sky(images[i], bad[i], line, sky, beyond, light)
         own = part(light, noise, region, saddle, beyond)
         if own >= 0:
             spread(light, region, own)
@@ -140,16 +156,17 @@ def _own(images: Any, bad: Any, depth: Any, central: Any, others: Any, found: An
 
 
 @compiled
-def _light_in_sky(image: Any, bad: Any, noise: Any, line: Any, light: Any) -> None:
-    """The same as `_light`, in the noise of the stamp's frame, or in that of the sky which it leaves, where that is quieter; fills in the noise, too."""
-    noise[:] = frame_deviation(image, bad)
+def _light_in_sky(image: Any, bad: Any, line: Any, sky: Any, places: Any, light: Any) -> float:
+    """The same as `_light`, in the noise of the stamp's frame, or in that of the sky which it leaves, where that is quieter; the noise. `places` (y * x,) is for work, too."""
+    noise = frame_deviation(image, bad)
     for _ in range(_ROUNDS - 1):
-        _light(image, bad, noise, line, light)
-        sky = sky_deviation(image, bad, light)
-        if not 0 < sky < _QUIETER * noise[0, 0]:
-            return
-        noise[:] = sky
-    _light(image, bad, noise, line, light)
+        _light(image, bad, noise, line, sky, light)
+        quiet = sky_deviation(image, sky, places)
+        if not 0 < quiet < _QUIETER * noise:
+            return noise
+        noise = quiet
+    _light(image, bad, noise, line, sky, light)
+    return noise
 
 
 @compiled
@@ -176,46 +193,65 @@ def _light_over(image: Any, bad: Any, depth: Any, noise: Any, light: Any) -> Non
 
 
 @compiled
-def _light(image: Any, bad: Any, noise: Any, line: Any, light: Any) -> None:
-    """Fill all but the frame of `light` with an image convolved with a 3 x 3 binomial kernel, where it is above the threshold in its noise; `line` (x,) is for work."""
+def _light(image: Any, bad: Any, noise: float, line: Any, sky: Any, light: Any) -> None:
+    """Fill all but the frame of `light` with an image convolved with a 3 x 3 binomial kernel, where it is above the threshold in its noise; and `sky` (y, x) uint8 with ones where it is not, nor bad. `line` (x,) is for work."""
     height, width = image.shape
     once, twice = np.float32(1 / 16), np.float32(2 / 16)  # divided first: no sum overflows
-    dark = np.float32(-np.inf)
+    dark, least = np.float32(-np.inf), np.float32(_THRESHOLD * noise)
     for y in range(height):
+        here = image[y]
         for x in range(width):
-            line[x] = twice * image[y, x]
-        if y > 0:
-            for x in range(width):
-                line[x] += once * image[y - 1, x]
-        if y + 1 < height:
-            for x in range(width):
-                line[x] += once * image[y + 1, x]
-        row = light[y + 1]
-        for x in range(1, width - 1):
-            row[x + 1] = line[x] + line[x] + line[x - 1] + line[x + 1]
-        row[1] = line[0] + line[0] + line[1]
-        row[width] = line[width - 1] + line[width - 1] + line[width - 2]
+            line[x] = twice * here[x]
+        for beside in (y - 1, y + 1):
+            if 0 <= beside < height:
+                row = image[beside]
+                for x in range(width):
+                    line[x] += once * row[x]
+        row, lost, unlit = light[y + 1, 1 : width + 1], bad[y].view(np.uint8), sky[y]
+        left, middle, right = line[: width - 2], line[1 : width - 1], line[2:]
+        inner = row[1 : width - 1]
+        for x in range(inner.size):
+            inner[x] = middle[x] + middle[x] + left[x] + right[x]
+        row[0] = line[0] + line[0] + line[1]
+        row[width - 1] = line[width - 1] + line[width - 1] + line[width - 2]
         for x in range(width):
-            least = np.float32(_THRESHOLD * noise[y + 1, x + 1])
-            row[x + 1] = dark if bad[y, x] or not row[x + 1] > least else row[x + 1]
+            lit = (row[x] > least) & (lost[x] == 0)
+            unlit[x] = (lost[x] | lit) ^ 1
+            row[x] = row[x] if lit else dark
 
 
 @compiled
 def _share_out(light: Any, region: Any, own: int, noise: Any, bad: Any, central: Any, others: Any) -> bool:
-    """Fill in whose the pixels are; whether the object is near enough to the stamp's middle to be one."""
+    """Fill in whose the pixels are; whether the object is near enough to the stamp's middle to be one. `noise`: see `kernels.segmentation.watershed.part`."""
     height, width = central.shape
-    values, levels, nearest = light.ravel(), noise.ravel(), np.inf
+    values, levels, taken = light.ravel(), noise.ravel(), others.view(np.uint8)
     for y in range(height):
+        owner, lost = region[y + 1, 1 : width + 1], bad[y].view(np.uint8)
+        ours, theirs = central[y].view(np.uint8), taken[y]
         for x in range(width):
-            owner = -1 if bad[y, x] else region[y + 1, x + 1]
-            if owner == own:
-                central[y, x] = True
-                nearest = min(nearest, (y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2)
-            elif owner >= 0:
-                others[y, x] = values[owner] > _NEIGHBOUR * levels[owner]
-    if nearest <= (_REACH * min(height, width)) ** 2:
+            ours[x] = (owner[x] == own) & (lost[x] == 0)
+            theirs[x] = (owner[x] != own) & (owner[x] >= 0) & (lost[x] == 0)
+        for x in range(width):
+            if theirs[x]:
+                other = owner[x]
+                theirs[x] = values[other] > _NEIGHBOUR * levels[min(other, levels.size - 1)]
+    if _is_near(central):
         return True
-    if values[own] > _NEIGHBOUR * levels[own]:
+    if values[own] > _NEIGHBOUR * levels[min(own, levels.size - 1)]:
         others |= central
     central[:] = False
+    return False
+
+
+@compiled
+def _is_near(central: Any) -> bool:
+    """Whether any pixel (y, x) is near the stamp's middle."""
+    height, width = central.shape
+    reach = (_REACH * min(height, width)) ** 2
+    for y in range(height):
+        down = (y - (height - 1) / 2) ** 2
+        if down <= reach:
+            for x in range(width):
+                if central[y, x] and down + (x - (width - 1) / 2) ** 2 <= reach:
+                    return True
     return False

@@ -29,8 +29,8 @@ def part(light: Any, noise: Any, region: Any, saddle: Any, beyond: Any) -> int:
     ----------
     light : (y + 2, x + 2) float32 array
         The light, smoothed; -inf where it is not lit, and in a frame of one pixel.
-    noise : (y + 2, x + 2) float64 array
-        Standard deviation of the sky in each pixel, before smoothing; it counts at peaks.
+    noise : (y + 2, x + 2) or (1, 1) float64 array
+        Standard deviation of the sky in each pixel or in all, before smoothing; it counts at peaks.
     region : (y + 2, x + 2) int32 array
         Is filled with the region of each lit pixel, named after the place of its peak in `light.ravel()`; -1 elsewhere.
     saddle, beyond : ((y + 2) * (x + 2),) float32 and int32 arrays
@@ -187,7 +187,7 @@ def _merge(values: Any, regions: Any, peaks: Any, saddle: Any, beyond: Any, bord
             continue
         other = beyond[place]
         higher = values[other] > values[place] or (values[other] == values[place] and other > place)
-        least = max(_PROMINENCE * noise[place], _CONTRAST * values[place])
+        least = max(_PROMINENCE * noise[min(place, noise.size - 1)], _CONTRAST * values[place])
         if higher and values[place] - saddle[place] < least:
             regions[place], found = other, True
     if found:

@@ -10,7 +10,8 @@ import torch
 
 from kernels.compiled import compiled
 from kernels.segmentation.noise import frame_deviation, frame_deviations, sky_deviation
-from kernels.segmentation.watershed import part, spread
+from kernels.segmentation.spreading import spread
+from kernels.segmentation.watershed import part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

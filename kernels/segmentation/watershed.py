@@ -76,24 +76,28 @@ def part(light: Any, noise: Any, region: Any, saddle: Any, beyond: Any) -> int:
 def _climb(light: Any, region: Any, lit: Any) -> None:
     """Fill in for each pixel the place of the brightest of it and those around it, of equal ones the last, -1 where it is dark; and ones where it is lit."""
     height, width = light.shape
-    values = light.ravel()
     region[:] = -1
     lit[:] = 0
-    best, dark = np.empty(width - 2, np.float32), np.float32(-np.inf)
+    dark, still, left, right = np.float32(-np.inf), np.int32(0), np.int32(-1), np.int32(1)
+    up_left, up, up_right = np.int32(-width - 1), np.int32(-width), np.int32(1 - width)
+    down_left, down, down_right = np.int32(width - 1), np.int32(width), np.int32(width + 1)
     for y in range(1, height - 1):
-        to, here, shines = region[y, 1 : width - 1], light[y, 1 : width - 1], lit[y, 1 : width - 1]
-        start = y * width + 1
-        for x in range(best.size):
-            best[x], to[x] = here[x], start + x
-        for step in (-width - 1, -width, 1 - width, -1, 1, width - 1, width, width + 1):
-            there, after = values[start + step : start + step + best.size], step > 0
-            for x in range(best.size):
-                up = (there[x] > best[x]) | ((there[x] == best[x]) & after)
-                best[x] = there[x] if up else best[x]
-                to[x] = start + step + x if up else to[x]
-        for x in range(best.size):
-            shines[x] = here[x] > dark
-            to[x] = to[x] if here[x] > dark else -1
+        above, here, below = light[y - 1], light[y], light[y + 1]
+        to, shines, first = region[y, 1 : width - 1], lit[y, 1 : width - 1], y * width + 1
+        middle_above, middle, middle_below = above[1 : width - 1], here[1 : width - 1], below[1 : width - 1]
+        right_above, at_right, right_below = above[2:], here[2:], below[2:]
+        for x in range(to.size):
+            own = middle[x]
+            best, step = (above[x], up_left) if above[x] > own else (own, still)
+            best, step = (middle_above[x], up) if middle_above[x] > best else (best, step)
+            best, step = (right_above[x], up_right) if right_above[x] > best else (best, step)
+            best, step = (here[x], left) if here[x] > best else (best, step)
+            best, step = (at_right[x], right) if at_right[x] >= best else (best, step)
+            best, step = (below[x], down_left) if below[x] >= best else (best, step)
+            best, step = (middle_below[x], down) if middle_below[x] >= best else (best, step)
+            step = down_right if right_below[x] >= best else step
+            shines[x] = own > dark
+            to[x] = first + x + step if own > dark else -1
 
 
 @compiled

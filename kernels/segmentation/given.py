@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled
-from kernels.segmentation.segments import Segments, detection_image, segment
+from kernels.segmentation.detection_image import detection_image
+from kernels.segmentation.segments import Segments, segment
 
 __all__ = ["given"]
 

@@ -9,16 +9,15 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled
-from kernels.segmentation.noise import frame_deviation, frame_deviations, sky_deviation
+from kernels.segmentation.detection_image import detection_image
+from kernels.segmentation.noise import frame_deviation, sky_deviation
 from kernels.segmentation.spreading import spread
 from kernels.segmentation.watershed import part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-__all__ = ["Segments", "detection_image", "segment"]
+__all__ = ["Segments", "segment"]
 
 _THRESHOLD = 1.5  # of the smoothed image, in the noise of a pixel: four sigma of the smoothed noise
 _NEIGHBOUR = 5.0  # what a neighbour must reach somewhere
@@ -91,51 +90,6 @@ def segment(stamps: torch.Tensor, bad: torch.Tensor, noise: torch.Tensor | None 
     return Segments(*(torch.from_numpy(a).to(stamps.device) for a in (central, others, found, peak)))
 
 
-def detection_image(
-    stamps: torch.Tensor, bad: torch.Tensor, noise: torch.Tensor | None
-) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_]]:
-    """The mean (n, y, x) of bands, each in units of its noise over the least of them, so that nothing overflows; its noise, of no stamps where that is not known; and where all bands are bad."""
-    n, bands, height, width = stamps.shape
-    stamps, bad = stamps.contiguous(), bad.contiguous()
-    weights = torch.ones(n, 1) if bands == 1 else _weights(stamps, bad, noise)
-    image, everywhere = np.empty((n, height, width), np.float32), np.empty((n, height, width), np.bool_)
-    _combine(stamps.numpy(force=True), bad.numpy(force=True), weights.numpy(force=True), image, everywhere)
-    if noise is None:
-        return image, np.empty((0, height, width)), everywhere
-    known = torch.where(bad, 0.0, noise.double())
-    if bands == 1:
-        return image, known[:, 0].contiguous().numpy(force=True), everywhere
-    return image, (known * weights[:, :, None, None]).square().sum(dim=1).sqrt().numpy(force=True), everywhere
-
-
-def _weights(stamps: torch.Tensor, bad: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
-    """What bands are multiplied by (n, b)."""
-    if noise is None:
-        found = np.empty(stamps.shape[:2])
-        frame_deviations(stamps.numpy(force=True), bad.numpy(force=True), found)
-        level = torch.from_numpy(found)
-    else:  # light must not be weighed by a step of depth, which would look like an edge
-        level = torch.where(bad, torch.nan, noise.double()).flatten(2).nanmedian(dim=2).values
-    level = torch.where((level > 0).any(dim=1, keepdim=True), torch.where(level > 0, level, torch.inf), 1.0)
-    return (level.amin(dim=1, keepdim=True) / level / stamps.shape[1]).float()
-
-
-@compiled
-def _combine(stamps: Any, bad: Any, weights: Any, image: Any, everywhere: Any) -> None:
-    """Fill in the sum (n, y, x) of bands, each with its weight (n, b), where they are not bad; and where all are."""
-    n, bands, height, width = stamps.shape
-    nothing = np.float32(0)
-    for i in range(n):
-        for y in range(height):
-            total, nowhere = image[i, y], everywhere[i, y].view(np.uint8)
-            total[:], nowhere[:] = nothing, 1
-            for band in range(bands):
-                row, lost, weight = stamps[i, band, y], bad[i, band, y].view(np.uint8), weights[i, band]
-                for x in range(width):
-                    total[x] += weight * (nothing if lost[x] else row[x])
-                    nowhere[x] &= lost[x]
-
-
 @compiled
 def _own(images: Any, bad: Any, depth: Any, central: Any, others: Any, found: Any, peak: Any) -> None:
     n, height, width = images.shape
@@ -177,20 +131,42 @@ def _light_over(image: Any, bad: Any, depth: Any, noise: Any, light: Any) -> Non
     Bad pixels have the light of those beside them, so that a bad column does not cut objects in two.
     """
     height, width = image.shape
-    for y in range(height):
+    rows, sums = (
+        np.zeros((3, 3, width + 2)),
+        np.empty((3, width)),
+    )  # pixels, squares of noise, good: three rows
+    total, variance, weights = sums[0], sums[1], sums[2]
+    for y in range(height + 1):
+        pixels, squares, good = rows[y % 3, 0, 1:], rows[y % 3, 1, 1:], rows[y % 3, 2, 1:]
         for x in range(width):
-            total, weights, variance = 0.0, 0.0, 0.0
-            for to_y in range(max(y - 1, 0), min(y + 2, height)):
-                for to_x in range(max(x - 1, 0), min(x + 2, width)):
-                    if not bad[to_y, to_x]:
-                        weight = (2.0 if to_y == y else 1.0) * (2.0 if to_x == x else 1.0)
-                        total += weight * image[to_y, to_x]
-                        weights += weight
-                        variance += (weight * depth[to_y, to_x]) ** 2
-            enough = weights >= _BRIDGE
-            noise[y + 1, x + 1] = np.sqrt(variance) / weights / 0.375 if enough else 0.0
-            lit = enough and total / weights > _THRESHOLD * noise[y + 1, x + 1]
-            light[y + 1, x + 1] = total / weights if lit else -np.inf
+            here = y < height and not bad[y, x]
+            pixels[x] = image[y, x] if here else 0.0
+            squares[x] = depth[y, x] ** 2 if here else 0.0
+            good[x] = here
+        if y == 0:
+            continue
+        for kind, weight in ((0, 2.0), (1, 4.0), (2, 2.0)):
+            _sum_around(
+                rows[(y - 2) % 3, kind], rows[(y - 1) % 3, kind], rows[y % 3, kind], weight, sums[kind]
+            )
+        levels, lights = noise[y, 1 : width + 1], light[y, 1 : width + 1]
+        for x in range(width):
+            enough, mean = weights[x] >= _BRIDGE, np.divide(total[x], weights[x])
+            level = np.divide(np.sqrt(variance[x]), weights[x]) / 0.375 if enough else 0.0
+            levels[x] = level
+            lights[x] = mean if enough & (mean > _THRESHOLD * level) else -np.inf
+
+
+@compiled
+def _sum_around(above: Any, here: Any, below: Any, weight: float, total: Any) -> None:
+    """Fill in sums (x,) over a pixel and those around it, of three rows (x + 2,): with weight where they are of its row or column, with its square where of both."""
+    twice, size = weight * weight, total.size
+    right_above, right, right_below = above[2:], here[2:], below[2:]
+    above_it, it, below_it = above[1:], here[1:], below[1:]
+    for x in range(size):
+        upper = 0.0 + above[x] + weight * above_it[x] + right_above[x]
+        same = upper + weight * here[x] + twice * it[x] + weight * right[x]
+        total[x] = same + below[x] + weight * below_it[x] + right_below[x]
 
 
 @compiled

@@ -8,7 +8,7 @@ import numpy as np
 
 from kernels.compiled import compiled
 
-__all__ = ["marked", "median", "thinned"]
+__all__ = ["marked", "median", "select", "thinned"]
 
 _BLOCK = 64
 
@@ -16,7 +16,7 @@ _BLOCK = 64
 @compiled
 def median(values: Any, count: int) -> float:
     """Median of the first `count` values, at least one and all finite, which are reordered; of an even number the mean of the two in the middle."""
-    upper = _select(values, count, count // 2)
+    upper = select(values, count, count // 2)
     if count % 2:
         return upper
     lower = values[0]
@@ -26,7 +26,7 @@ def median(values: Any, count: int) -> float:
 
 
 @compiled
-def _select(values: Any, count: int, k: int) -> Any:
+def select(values: Any, count: int, k: int) -> Any:
     """The k-th smallest of the first values, from 0, with no larger one left before it: Hoare's selection (1961), its partitions without branches that depend on the values."""
     low, high = 0, count
     while high - low > 1:

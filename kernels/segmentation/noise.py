@@ -71,7 +71,7 @@ def frame_deviation(image: Any, bad: Any) -> float:
     height, width = image.shape
     marks, line = np.ones((height, width), np.uint8), np.empty(width, np.uint8)
     if _are_any(bad, line):
-        grow(bad, marks.view(np.bool_), line.view(np.bool_), _FRAME)
+        grow(bad, marks, line, _FRAME)
         marks[:_FRAME] = 1
         marks[max(height - _FRAME, 0) :] = 1
         marks[:, :_FRAME] = 1
@@ -128,10 +128,9 @@ def _middle_deviation(pixels: Any, places: Any, step: int) -> float:
 
 @compiled
 def grow(where: Any, grown: Any, line: Any, reach: int) -> None:
-    """Fill in the pixels with one of `where` (y, x) at most so far away in x and in y; `line` (x,) is for work."""
+    """Fill in ones, else zeros, at the pixels with one of `where` (y, x) bool at most so far away in x and in y; `line` (x,) is for work. Both are uint8: compilers make vectors of bytes, not of truths."""
     height, width = where.shape
-    # compilers make vectors of bytes, not of truths
-    where, grown, line = where.view(np.uint8), grown.view(np.uint8), line.view(np.uint8)
+    where = where.view(np.uint8)
     grown[:] = 0
     for y in range(height):
         line[:] = 0

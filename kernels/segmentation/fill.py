@@ -79,8 +79,8 @@ def _fill(stamps: Any, others: Any, central: Any, bad: Any, peak: Any, seeds: An
     for i in range(n):
         if not others[i].any():
             continue
-        grow(others[i], covered, line, _REACH)
-        grow(central[i], taken, line, _REACH)
+        grow(others[i].view(np.uint8), covered, line, _REACH)
+        grow(central[i].view(np.uint8), taken, line, _REACH)
         count = _sky(covered, taken, central[i], bad[i], line, sky)
         filled = _sources(covered, taken, peak[i], seeds[i], sky[:count], places, sources, drawn)
         # one band after the other: what is drawn comes from anywhere in it, and a core's cache holds one

@@ -69,19 +69,13 @@ def frame_deviations(stamps: Any, bad: Any, found: Any) -> None:
 def frame_deviation(image: Any, bad: Any) -> float:
     """The same as `deviation` on `frame`, of one image (y, x)."""
     height, width = image.shape
-    marks, line = np.ones((height, width), np.uint8), np.empty(width, np.uint8)
+    marks, line = np.zeros((height, width), np.uint8), np.zeros(width, np.uint8)
     if _are_any(bad, line):
-        grow(bad, marks, line, _FRAME)
-        marks[:_FRAME] = 1
-        marks[max(height - _FRAME, 0) :] = 1
-        marks[:, :_FRAME] = 1
-        marks[:, max(width - _FRAME, 0) :] = 1
-        for y in range(height):
-            row, lost = marks[y], bad[y].view(np.uint8)
-            for x in range(width):
-                row[x] &= lost[x] ^ 1
-    else:
-        marks[_FRAME : height - _FRAME, _FRAME : width - _FRAME] = 0
+        grow(bad.view(np.uint8), marks, line, _FRAME)
+    for y in range(height):
+        row, lost, edge = marks[y], bad[y].view(np.uint8), not _FRAME <= y < height - _FRAME
+        for x in range(width):
+            row[x] = (row[x] | edge | (x < _FRAME) | (x >= width - _FRAME)) & (lost[x] ^ 1)
     places = np.empty(marks.size, np.int32)
     count = marked(marks.ravel(), places)
     return _SIGMA_PER_MAD * _middle_deviation(image.ravel(), places[:count], 1 + count // _ENOUGH)
@@ -101,14 +95,16 @@ def sky_deviation(image: Any, sky: Any, places: Any) -> float:
 
 @compiled
 def _are_any(where: Any, line: Any) -> bool:
-    """Whether there are any pixels (y, x) bool; `line` (x,) is for work."""
+    """Whether there are any pixels (y, x) bool; `line` (x,), of zeros, is for work."""
     height, width = where.shape
-    line[:] = 0
     for y in range(height):
         row = where[y].view(np.uint8)
         for x in range(width):
             line[x] |= row[x]
-    return line.any()
+    found = 0
+    for x in range(width):
+        found |= line[x]
+    return found > 0
 
 
 @compiled
@@ -128,9 +124,8 @@ def _middle_deviation(pixels: Any, places: Any, step: int) -> float:
 
 @compiled
 def grow(where: Any, grown: Any, line: Any, reach: int) -> None:
-    """Fill in ones, else zeros, at the pixels with one of `where` (y, x) bool at most so far away in x and in y; `line` (x,) is for work. Both are uint8: compilers make vectors of bytes, not of truths."""
+    """Fill in ones, else zeros, at the pixels with one of `where` (y, x) at most so far away in x and in y; `line` (x,) is for work. All are uint8: compilers make vectors of bytes, not of truths."""
     height, width = where.shape
-    where = where.view(np.uint8)
     grown[:] = 0
     for y in range(height):
         line[:] = 0

@@ -39,7 +39,7 @@ def spread(light: Any, region: Any, own: int) -> None:
         row, here = before[y], region[y]
         for x in range(width):
             row[x] = here[x] == own
-    grow(before.view(np.bool_), marks, line, 1)
+    grow(before, marks, line, 1)
     for y in range(height):
         row, here = marks[y], region[y]
         for x in range(width):

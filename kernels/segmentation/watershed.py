@@ -42,9 +42,8 @@ def part(light: Any, noise: Any, region: Any, saddle: Any, beyond: Any) -> int:
     int
         The object's region; -1 where nothing is lit.
     """
-    values, regions, levels = light.ravel(), region.ravel(), noise.ravel()
-    height, width = light.shape
-    marks = np.empty(light.shape, np.uint8)
+    values, regions, levels, (height, width) = light.ravel(), region.ravel(), noise.ravel(), light.shape
+    marks = np.zeros(light.shape, np.uint8)
     _climb(light, region, marks)
     places = np.empty(values.size, np.int32)
     places = places[: marked(marks.ravel(), places)]
@@ -62,7 +61,9 @@ def part(light: Any, noise: Any, region: Any, saddle: Any, beyond: Any) -> int:
         least[k] = max(_PROMINENCE * levels[min(peaks[k], levels.size - 1)], _CONTRAST * heights[k])
     _mark_borders(region, marks)
     pairs, lower = _borders(values, regions, marks.ravel(), beyond, width)
-    owners, saddles = np.arange(peaks.size).astype(np.int32), saddle[: peaks.size]
+    owners, saddles = np.empty(peaks.size, np.int32), saddle[: peaks.size]
+    for k in range(peaks.size):
+        owners[k] = k
     while _merge(owners, heights, least, saddles, beyond, pairs, lower):
         pairs, lower = _still(pairs, lower, owners)
     own = _central(owners, peaks, numbers, places, height, width)
@@ -74,10 +75,9 @@ def part(light: Any, noise: Any, region: Any, saddle: Any, beyond: Any) -> int:
 
 @compiled
 def _climb(light: Any, region: Any, lit: Any) -> None:
-    """Fill in for each pixel the place of the brightest of it and those around it, of equal ones the last, -1 where it is dark; and ones where it is lit."""
+    """Fill in for each pixel the place of the brightest of it and those around it, of equal ones the last, -1 where it is dark; and ones, of zeros, where it is lit."""
     height, width = light.shape
     region[:] = -1
-    lit[:] = 0
     dark, still, left, right = np.float32(-np.inf), np.int32(0), np.int32(-1), np.int32(1)
     up_left, up, up_right = np.int32(-width - 1), np.int32(-width), np.int32(1 - width)
     down_left, down, down_right = np.int32(width - 1), np.int32(width), np.int32(width + 1)
@@ -128,9 +128,8 @@ def _peaks(regions: Any, places: Any, numbers: Any) -> Any:
 
 @compiled
 def _mark_borders(region: Any, marks: Any) -> None:
-    """Fill in ones where a pixel and one after it that it touches are of two regions."""
+    """Fill in ones, else zeros, where a pixel and one after it that it touches are of two regions; but in the frame."""
     height, width = region.shape
-    marks[0], marks[height - 1], marks[:, 0], marks[:, width - 1] = 0, 0, 0, 0
     for y in range(1, height - 1):
         here, right, to = region[y, 1 : width - 1], region[y, 2:], marks[y, 1 : width - 1]
         below, below_left, below_right = (
@@ -245,7 +244,8 @@ def _absorb(
 ) -> None:
     """Give regions to the object that are a part of it."""
     roles, above = np.zeros(owners.size, np.uint8), np.empty(owners.size)
-    summed = np.full(owners.size, np.nan, np.float32)  # the saddles that `above` is of
+    summed = np.empty(owners.size, np.float32)  # the saddles that `above` is of
+    summed[:] = np.nan
     while True:
         pairs, lower = _still(pairs, lower, owners)
         if not _touching(saddles, own, pairs, lower):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernels.compiled import compiled
-from kernels.segmentation.selection import median
+from kernels.segmentation.noise import grow
+from kernels.segmentation.selection import marked, median
 
 if TYPE_CHECKING:
     import torch
@@ -73,13 +74,13 @@ def _fill(stamps: Any, others: Any, central: Any, bad: Any, peak: Any, seeds: An
     known, pixels = len(noise) > 0, height * width
     sky, places, sources = np.empty(pixels, np.int32), np.empty(pixels, np.int32), np.empty(pixels, np.int32)
     drawn, values = np.empty(pixels, np.bool_), np.empty(pixels, np.float32)
-    covered, taken = np.empty((height, width), np.bool_), np.empty((height, width), np.bool_)
-    line = np.empty(width, np.bool_)
+    covered, taken = np.empty((height, width), np.uint8), np.empty((height, width), np.uint8)
+    line = np.empty(width, np.uint8)
     for i in range(n):
         if not others[i].any():
             continue
-        _grow(others[i], covered, line)
-        _grow(central[i], taken, line)
+        grow(others[i].view(np.uint8), covered, line, _REACH)
+        grow(central[i].view(np.uint8), taken, line, _REACH)
         count = _sky(covered, taken, central[i], bad[i], line, sky)
         filled = _sources(covered, taken, peak[i], seeds[i], sky[:count], places, sources, drawn)
         # one band after the other: what is drawn comes from anywhere in it, and a core's cache holds one
@@ -102,20 +103,16 @@ def _sources(
 ) -> int:
     """Fill in which places are filled, from which others, -1 where there are none, and whether these are drawn; how many."""
     height, width = covered.shape
-    filled = 0
-    for y in range(height):
-        for x in range(width):
-            if not covered[y, x]:
-                continue
-            from_y, from_x = 2 * peak[1] - y, 2 * peak[0] - x
-            own = 0 <= from_y < height and 0 <= from_x < width and taken[from_y, from_x]
-            place = y * width + x
-            places[filled], sources[filled], drawn[filled] = place, -1, not own
-            if own:
-                sources[filled] = from_y * width + from_x
-            elif sky.size:
-                sources[filled] = sky[mixed(seed + np.uint64(place)) % np.uint64(sky.size)]
-            filled += 1
+    filled = marked(covered.ravel(), places)
+    for k in range(filled):
+        y, x = places[k] // width, places[k] % width
+        from_y, from_x = 2 * peak[1] - y, 2 * peak[0] - x
+        own = 0 <= from_y < height and 0 <= from_x < width and taken[from_y, from_x]
+        sources[k], drawn[k] = -1, not own
+        if own:
+            sources[k] = from_y * width + from_x
+        elif sky.size:
+            sources[k] = sky[mixed(seed + np.uint64(places[k])) % np.uint64(sky.size)]
     return filled
 
 
@@ -131,44 +128,21 @@ def _median(stamp: Any, sky: Any, values: Any) -> Any:
 def _sky(covered: Any, taken: Any, central: Any, bad: Any, lost: Any, sky: Any) -> int:
     """Fill in the places of the sky, and take away what is not to be filled, or not to be shown elsewhere; how many places. `lost` (x,) is for work."""
     bands, height, width = bad.shape
-    count = 0
+    marks = np.empty((height, width), np.uint8)
     for y in range(height):
-        lost[:] = False
+        lost[:] = 0
         for band in range(bands):
-            row = bad[band, y]
+            row = bad[band, y].view(np.uint8)
             for x in range(width):
                 lost[x] |= row[x]
+        mark, cover, take, own = marks[y], covered[y], taken[y], central[y].view(np.uint8)
         for x in range(width):
-            if not (covered[y, x] or taken[y, x] or lost[x]):
-                sky[count] = y * width + x
-                count += 1
-            covered[y, x] &= not central[y, x]
-            taken[y, x] = central[y, x] and not lost[x]
-    return count
-
-
-@compiled
-def _grow(where: Any, grown: Any, line: Any) -> None:
-    """Fill in the pixels with one of `where` (y, x) at most so far away in x and in y; `line` (x,) is for work."""
-    height, width = where.shape
-    # compilers make vectors of bytes, not of truths
-    where, grown, line = where.view(np.uint8), grown.view(np.uint8), line.view(np.uint8)
-    grown[:] = 0
-    for y in range(height):
-        line[:] = 0
-        row = where[y]
-        for away in range(min(_REACH, width - 1) + 1):
-            # slices from zero on: an index that might be negative is looked at one by one
-            ahead, behind = row[away:], line[: width - away]
-            for x in range(ahead.size):
-                behind[x] |= ahead[x]
-            ahead, behind = row[: width - away], line[away:]
-            for x in range(ahead.size):
-                behind[x] |= ahead[x]
-        for to_y in range(max(y - _REACH, 0), min(y + _REACH + 1, height)):
-            to = grown[to_y]
-            for x in range(width):
-                to[x] |= line[x]
+            mark[x] = (cover[x] | take[x] | lost[x]) ^ 1
+        for x in range(width):
+            cover[x] &= own[x] ^ 1
+        for x in range(width):
+            take[x] = own[x] & (lost[x] ^ 1)
+    return marked(marks.ravel(), sky)
 
 
 @compiled

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled
-from kernels.segmentation.segments import Segments, detection_image, segment
+from kernels.segmentation.detection_image import detection_image
+from kernels.segmentation.segments import Segments, segment
 
 __all__ = ["given"]
 
@@ -32,11 +33,11 @@ def given(
     Segments
         Pixels that are bad in all bands are nobody's. The peak is the brightest own pixel after smoothing by a 3 x 3 binomial kernel.
     """
-    everywhere = bad.all(dim=1)
+    images, _, nowhere = detection_image(stamps, bad, noise)
+    everywhere = torch.from_numpy(nowhere).to(stamps.device)
     central, others = (owners == _OWN) & ~everywhere, (owners == _OTHERS) & ~everywhere
-    images, _ = detection_image(torch.where(bad, 0.0, stamps), bad, noise)
     peak = np.zeros((len(images), 2), np.int32)
-    _peaks(images.numpy(force=True), central.numpy(force=True), peak)
+    _peaks(images, central.numpy(force=True), peak)
     found = Segments(central, others, central.flatten(1).any(dim=1), torch.from_numpy(peak).to(stamps.device))
     unknown = (owners[:, 0, 0] == _UNKNOWN).nonzero()[:, 0]
     if len(unknown):

@@ -25,8 +25,8 @@ def no_data(stamps: torch.Tensor, holes: torch.Tensor) -> torch.Tensor:
     -------
     (n, b, y, x) bool tensor: not finite; or rows or columns from a border on that are nothing but zeros, as smaller images are padded with them; or holes.
     """
-    images = stamps.flatten(0, 1).numpy(force=True)
-    found = np.zeros(images.shape, np.bool_)
+    images = stamps.flatten(0, 1).contiguous().numpy(force=True)
+    found = np.empty(images.shape, np.bool_)
     _mark(images, holes.repeat_interleave(stamps.shape[1]).numpy(force=True), found)
     return torch.from_numpy(found).to(stamps.device).view(stamps.shape)
 
@@ -41,17 +41,32 @@ def _mark(images: Any, holes: Any, found: Any) -> None:
     n, height, width = images.shape
     for i in range(n):
         image = images[i]
-        top, bottom, left, right = 0, height, 0, width
-        while top < height and not image[top].any():
-            top += 1
-        while bottom > top and not image[bottom - 1].any():
-            bottom -= 1
-        while left < width and not image[top:bottom, left].any():
-            left += 1
-        while right > left and not image[top:bottom, right - 1].any():
-            right -= 1
-        found[i] = True
-        for y in range(top, bottom):
-            for x in range(left, right):
-                value = image[y, x]
-                found[i, y, x] = not np.isfinite(value) or (holes[i] and value == 0)
+        top, bottom, left, right = _bounds(image)
+        for y in range(height):
+            lost, first, last = found[i, y].view(np.uint8), left, right
+            if not top <= y < bottom:
+                first, last = width, width
+            lost[:first] = 1
+            lost[last:] = 1
+            row, lost = image[y, first:last], lost[first:last]
+            for x in range(row.size):
+                lost[x] = row[x] - row[x] != 0  # not finite: compilers make vectors of this
+            if holes[i]:
+                for x in range(row.size):
+                    lost[x] |= row[x] == 0
+
+
+@compiled
+def _bounds(image: Any) -> Any:
+    """First row and column that are not nothing but zeros, and those after the last."""
+    height, width = image.shape
+    top, bottom, left, right = 0, height, 0, width
+    while top < height and not image[top].any():
+        top += 1
+    while bottom > top and not image[bottom - 1].any():
+        bottom -= 1
+    while left < width and not image[top:bottom, left].any():
+        left += 1
+    while right > left and not image[top:bottom, right - 1].any():
+        right -= 1
+    return top, bottom, left, right

@@ -9,13 +9,15 @@ import numpy as np
 import torch
 
 from kernels.compiled import compiled
-from kernels.segmentation.noise import deviation, frame, frame_deviation, sky_deviation
-from kernels.segmentation.watershed import part, spread
+from kernels.segmentation.detection_image import detection_image
+from kernels.segmentation.noise import frame_deviation, sky_deviation
+from kernels.segmentation.spreading import spread
+from kernels.segmentation.watershed import part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Segments", "detection_image", "segment"]
+__all__ = ["Segments", "segment"]
 
 _THRESHOLD = 1.5  # of the smoothed image, in the noise of a pixel: four sigma of the smoothed noise
 _NEIGHBOUR = 5.0  # what a neighbour must reach somewhere
@@ -81,43 +83,11 @@ def segment(stamps: torch.Tensor, bad: torch.Tensor, noise: torch.Tensor | None 
     Segments
         A stamp without an object has an empty central region and `found` false.
     """
-    everywhere = bad.all(dim=1)
-    images, depth = detection_image(torch.where(bad, 0.0, stamps), bad, noise)
+    images, depth, everywhere = detection_image(stamps, bad, noise)
     central, others = np.zeros(images.shape, np.bool_), np.zeros(images.shape, np.bool_)
     found, peak = np.zeros(len(images), np.bool_), np.zeros((len(images), 2), np.int32)
-    _own(
-        images.numpy(force=True),
-        everywhere.numpy(force=True),
-        depth.numpy(force=True),
-        central,
-        others,
-        found,
-        peak,
-    )
+    _own(images, everywhere, depth, central, others, found, peak)
     return Segments(*(torch.from_numpy(a).to(stamps.device) for a in (central, others, found, peak)))
-
-
-def detection_image(
-    stamps: torch.Tensor, bad: torch.Tensor, noise: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean (n, y, x) of bands, each in units of its noise over the least of them, so that nothing overflows; and its noise, of no stamps where that is not known."""
-    bands, unknown = stamps.shape[1], stamps.new_zeros((0, *stamps.shape[2:]), dtype=torch.float64)
-    known = None if noise is None else torch.where(bad, 0.0, noise.double())
-    if bands == 1:
-        return stamps[:, 0].contiguous(), unknown if known is None else known[:, 0].contiguous()
-    if known is None:
-        levels = [deviation(stamps[:, b], frame(bad[:, b])) for b in range(bands)]
-    else:  # light must not be weighed by a step of depth, which would look like an edge
-        levels = list(torch.where(bad, torch.nan, known).flatten(2).nanmedian(dim=2).values.unbind(1))
-    level = torch.stack(levels, dim=1)
-    level = torch.where((level > 0).any(dim=1, keepdim=True), torch.where(level > 0, level, torch.inf), 1.0)
-    weights = (level.amin(dim=1, keepdim=True) / level / bands).float()
-    image = torch.zeros_like(stamps[:, 0])
-    for b in range(bands):
-        image += stamps[:, b] * weights[:, b, None, None]
-    if known is None:
-        return image, unknown
-    return image, (known * weights[:, :, None, None]).square().sum(dim=1).sqrt()
 
 
 @compiled
@@ -126,12 +96,13 @@ def _own(images: Any, bad: Any, depth: Any, central: Any, others: Any, found: An
     framed, known = (height + 2, width + 2), len(depth) > 0
     region, light = np.empty(framed, np.int32), np.full(framed, -np.inf, np.float32)
     saddle, beyond = np.empty(light.size, np.float32), np.empty(light.size, np.int32)
-    line, noise = np.empty(width, np.float32), np.zeros(framed)
+    line, sky = np.empty(width, np.float32), np.empty((height, width), np.uint8)
+    noise = np.zeros(framed if known else (1, 1))
     for i in range(n):
         if known:
             _light_over(images[i], bad[i], depth[i], noise, light)
         else:
-            _light_in_sky(images[i], bad[i], noise, line, light)
+            noise[0, 0] = _light_in_sky(images[i], bad[i], line, sky, beyond, light)
         own = part(light, noise, region, saddle, beyond)
         if own >= 0:
             spread(light, region, own)
@@ -140,16 +111,17 @@ def _own(images: Any, bad: Any, depth: Any, central: Any, others: Any, found: An
 
 
 @compiled
-def _light_in_sky(image: Any, bad: Any, noise: Any, line: Any, light: Any) -> None:
-    """The same as `_light`, in the noise of the stamp's frame, or in that of the sky which it leaves, where that is quieter; fills in the noise, too."""
-    noise[:] = frame_deviation(image, bad)
+def _light_in_sky(image: Any, bad: Any, line: Any, sky: Any, places: Any, light: Any) -> float:
+    """The same as `_light`, in the noise of the stamp's frame, or in that of the sky which it leaves, where that is quieter; the noise. `places` (y * x,) is for work, too."""
+    noise = frame_deviation(image, bad)
     for _ in range(_ROUNDS - 1):
-        _light(image, bad, noise, line, light)
-        sky = sky_deviation(image, bad, light)
-        if not 0 < sky < _QUIETER * noise[0, 0]:
-            return
-        noise[:] = sky
-    _light(image, bad, noise, line, light)
+        _light(image, bad, noise, line, sky, light)
+        quiet = sky_deviation(image, sky, places)
+        if not 0 < quiet < _QUIETER * noise:
+            return noise
+        noise = quiet
+    _light(image, bad, noise, line, sky, light)
+    return noise
 
 
 @compiled
@@ -159,63 +131,104 @@ def _light_over(image: Any, bad: Any, depth: Any, noise: Any, light: Any) -> Non
     Bad pixels have the light of those beside them, so that a bad column does not cut objects in two.
     """
     height, width = image.shape
-    for y in range(height):
+    rows, sums = (
+        np.zeros((3, 3, width + 2)),
+        np.empty((3, width)),
+    )  # pixels, squares of noise, good: three rows
+    total, variance, weights = sums[0], sums[1], sums[2]
+    for y in range(height + 1):
+        pixels, squares, good = rows[y % 3, 0, 1:], rows[y % 3, 1, 1:], rows[y % 3, 2, 1:]
         for x in range(width):
-            total, weights, variance = 0.0, 0.0, 0.0
-            for to_y in range(max(y - 1, 0), min(y + 2, height)):
-                for to_x in range(max(x - 1, 0), min(x + 2, width)):
-                    if not bad[to_y, to_x]:
-                        weight = (2.0 if to_y == y else 1.0) * (2.0 if to_x == x else 1.0)
-                        total += weight * image[to_y, to_x]
-                        weights += weight
-                        variance += (weight * depth[to_y, to_x]) ** 2
-            enough = weights >= _BRIDGE
-            noise[y + 1, x + 1] = np.sqrt(variance) / weights / 0.375 if enough else 0.0
-            lit = enough and total / weights > _THRESHOLD * noise[y + 1, x + 1]
-            light[y + 1, x + 1] = total / weights if lit else -np.inf
+            here = y < height and not bad[y, x]
+            pixels[x] = image[y, x] if here else 0.0
+            squares[x] = depth[y, x] ** 2 if here else 0.0
+            good[x] = here
+        if y == 0:
+            continue
+        for kind, weight in ((0, 2.0), (1, 4.0), (2, 2.0)):
+            _sum_around(
+                rows[(y - 2) % 3, kind], rows[(y - 1) % 3, kind], rows[y % 3, kind], weight, sums[kind]
+            )
+        levels, lights = noise[y, 1 : width + 1], light[y, 1 : width + 1]
+        for x in range(width):
+            enough, mean = weights[x] >= _BRIDGE, np.divide(total[x], weights[x])
+            level = np.divide(np.sqrt(variance[x]), weights[x]) / 0.375 if enough else 0.0
+            levels[x] = level
+            lights[x] = mean if enough & (mean > _THRESHOLD * level) else -np.inf
 
 
 @compiled
-def _light(image: Any, bad: Any, noise: Any, line: Any, light: Any) -> None:
-    """Fill all but the frame of `light` with an image convolved with a 3 x 3 binomial kernel, where it is above the threshold in its noise; `line` (x,) is for work."""
+def _sum_around(above: Any, here: Any, below: Any, weight: float, total: Any) -> None:
+    """Fill in sums (x,) over a pixel and those around it, of three rows (x + 2,): with weight where they are of its row or column, with its square where of both."""
+    twice, size = weight * weight, total.size
+    right_above, right, right_below = above[2:], here[2:], below[2:]
+    above_it, it, below_it = above[1:], here[1:], below[1:]
+    for x in range(size):
+        upper = 0.0 + above[x] + weight * above_it[x] + right_above[x]
+        same = upper + weight * here[x] + twice * it[x] + weight * right[x]
+        total[x] = same + below[x] + weight * below_it[x] + right_below[x]
+
+
+@compiled
+def _light(image: Any, bad: Any, noise: float, line: Any, sky: Any, light: Any) -> None:
+    """Fill all but the frame of `light` with an image convolved with a 3 x 3 binomial kernel, where it is above the threshold in its noise; and `sky` (y, x) uint8 with ones where it is not, nor bad. `line` (x,) is for work."""
     height, width = image.shape
     once, twice = np.float32(1 / 16), np.float32(2 / 16)  # divided first: no sum overflows
-    dark = np.float32(-np.inf)
+    dark, least = np.float32(-np.inf), np.float32(_THRESHOLD * noise)
     for y in range(height):
+        here = image[y]
         for x in range(width):
-            line[x] = twice * image[y, x]
-        if y > 0:
-            for x in range(width):
-                line[x] += once * image[y - 1, x]
-        if y + 1 < height:
-            for x in range(width):
-                line[x] += once * image[y + 1, x]
-        row = light[y + 1]
-        for x in range(1, width - 1):
-            row[x + 1] = line[x] + line[x] + line[x - 1] + line[x + 1]
-        row[1] = line[0] + line[0] + line[1]
-        row[width] = line[width - 1] + line[width - 1] + line[width - 2]
+            line[x] = twice * here[x]
+        for beside in (y - 1, y + 1):
+            if 0 <= beside < height:
+                row = image[beside]
+                for x in range(width):
+                    line[x] += once * row[x]
+        row, lost, unlit = light[y + 1, 1 : width + 1], bad[y].view(np.uint8), sky[y]
+        left, middle, right = line[: width - 2], line[1 : width - 1], line[2:]
+        inner = row[1 : width - 1]
+        for x in range(inner.size):
+            inner[x] = middle[x] + middle[x] + left[x] + right[x]
+        row[0] = line[0] + line[0] + line[1]
+        row[width - 1] = line[width - 1] + line[width - 1] + line[width - 2]
         for x in range(width):
-            least = np.float32(_THRESHOLD * noise[y + 1, x + 1])
-            row[x + 1] = dark if bad[y, x] or not row[x + 1] > least else row[x + 1]
+            lit = (row[x] > least) & (lost[x] == 0)
+            unlit[x] = (lost[x] | lit) ^ 1
+            row[x] = row[x] if lit else dark
 
 
 @compiled
 def _share_out(light: Any, region: Any, own: int, noise: Any, bad: Any, central: Any, others: Any) -> bool:
-    """Fill in whose the pixels are; whether the object is near enough to the stamp's middle to be one."""
+    """Fill in whose the pixels are; whether the object is near enough to the stamp's middle to be one. `noise`: see `kernels.segmentation.watershed.part`."""
     height, width = central.shape
-    values, levels, nearest = light.ravel(), noise.ravel(), np.inf
+    values, levels, taken = light.ravel(), noise.ravel(), others.view(np.uint8)
     for y in range(height):
+        owner, lost = region[y + 1, 1 : width + 1], bad[y].view(np.uint8)
+        ours, theirs = central[y].view(np.uint8), taken[y]
         for x in range(width):
-            owner = -1 if bad[y, x] else region[y + 1, x + 1]
-            if owner == own:
-                central[y, x] = True
-                nearest = min(nearest, (y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2)
-            elif owner >= 0:
-                others[y, x] = values[owner] > _NEIGHBOUR * levels[owner]
-    if nearest <= (_REACH * min(height, width)) ** 2:
+            ours[x] = (owner[x] == own) & (lost[x] == 0)
+            theirs[x] = (owner[x] != own) & (owner[x] >= 0) & (lost[x] == 0)
+        for x in range(width):
+            if theirs[x]:
+                other = owner[x]
+                theirs[x] = values[other] > _NEIGHBOUR * levels[min(other, levels.size - 1)]
+    if _is_near(central):
         return True
-    if values[own] > _NEIGHBOUR * levels[own]:
+    if values[own] > _NEIGHBOUR * levels[min(own, levels.size - 1)]:
         others |= central
     central[:] = False
+    return False
+
+
+@compiled
+def _is_near(central: Any) -> bool:
+    """Whether any pixel (y, x) is near the stamp's middle."""
+    height, width = central.shape
+    reach = (_REACH * min(height, width)) ** 2
+    for y in range(height):
+        down = (y - (height - 1) / 2) ** 2
+        if down <= reach:
+            for x in range(width):
+                if central[y, x] and down + (x - (width - 1) / 2) ** 2 <= reach:
+                    return True
     return False

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from kernels.compiled import compiled
+from kernels.segmentation.selection import marked
 
-__all__ = ["part", "spread"]
+__all__ = ["part"]
 
 _PROMINENCE = 3.75  # of the noise of a pixel: ten sigma of the noise of the smoothed image
 _CONTRAST = 0.1  # of its own brightness: what a peak rises above its saddle
 _SHARE = 0.05  # of the object's light: what a fainter peak has above its saddle
 _NEAR = 2.0  # pixels
-_HALF = 0.5  # of a pixel's light
+_OURS, _ASKED = 1, 2  # the object's; of a region that may become it
 
 
 @compiled
@@ -29,8 +30,8 @@ def part(light: Any, noise: Any, region: Any, saddle: Any, beyond: Any) -> int:
     ----------
     light : (y + 2, x + 2) float32 array
         The light, smoothed; -inf where it is not lit, and in a frame of one pixel.
-    noise : (y + 2, x + 2) float64 array
-        Standard deviation of the sky in each pixel, before smoothing; it counts at peaks.
+    noise : (y + 2, x + 2) or (1, 1) float64 array
+        Standard deviation of the sky in each pixel or in all, before smoothing; it counts at peaks.
     region : (y + 2, x + 2) int32 array
         Is filled with the region of each lit pixel, named after the place of its peak in `light.ravel()`; -1 elsewhere.
     saddle, beyond : ((y + 2) * (x + 2),) float32 and int32 arrays
@@ -41,98 +42,69 @@ def part(light: Any, noise: Any, region: Any, saddle: Any, beyond: Any) -> int:
     int
         The object's region; -1 where nothing is lit.
     """
-    values, regions, levels = light.ravel(), region.ravel(), noise.ravel()
-    height, width = light.shape
-    regions[:] = -1
-    places = _lit(values)
+    values, regions, levels, (height, width) = light.ravel(), region.ravel(), noise.ravel(), light.shape
+    marks = np.zeros(light.shape, np.uint8)
+    _climb(light, region, marks)
+    places = np.empty(values.size, np.int32)
+    places = places[: marked(marks.ravel(), places)]
     if places.size == 0:
         return -1
-    for place in places:
-        regions[place] = _steepest(values, place, width)
     _settle(regions, places)
-    peaks, borders = _peaks(regions, places), _borders(regions, places, width)
-    while _merge(values, regions, peaks, saddle, beyond, borders, levels):
-        borders = _still(borders, regions)
-    _settle(regions, places)
-    own, above = _central(regions, places, height, width), np.empty(values.size)
-    while _absorb(values, regions, places, peaks, saddle, above, own, borders):
-        pass
-    return own
+    # from here on regions are numbered, in the order of their peaks' places
+    numbers, peaks = np.empty(places.size, np.int32), _peaks(regions, places, beyond)
+    lights = np.empty(places.size, np.float32)
+    for k in range(places.size):
+        numbers[k], lights[k] = beyond[regions[places[k]]], values[places[k]]
+    heights, least = np.empty(peaks.size, np.float32), np.empty(peaks.size)
+    for k in range(peaks.size):
+        heights[k] = values[peaks[k]]
+        least[k] = max(_PROMINENCE * levels[min(peaks[k], levels.size - 1)], _CONTRAST * heights[k])
+    _mark_borders(region, marks)
+    pairs, lower = _borders(values, regions, marks.ravel(), beyond, width)
+    owners, saddles = np.empty(peaks.size, np.int32), saddle[: peaks.size]
+    for k in range(peaks.size):
+        owners[k] = k
+    while _merge(owners, heights, least, saddles, beyond, pairs, lower):
+        pairs, lower = _still(pairs, lower, owners)
+    own = _central(owners, peaks, numbers, places, height, width)
+    _absorb(owners, heights, numbers, lights, saddles, own, pairs, lower)
+    for k in range(places.size):
+        regions[places[k]] = peaks[owners[numbers[k]]]
+    return peaks[own]
 
 
 @compiled
-def spread(light: Any, region: Any, own: int) -> None:
-    """Give the object those pixels of regions that touch it of which half the light is its own: as much as it has where they are turned to about its peak.
-
-    A watershed parts light along its valleys, and a star on a disc would take a piece of the disc along.
-
-    Parameters
-    ----------
-    light, region : arrays
-        See `part`; the regions are changed.
-    own : int
-        The object's region.
-    """
-    width = light.shape[1]
-    values, regions = light.ravel(), region.ravel()
-    before = regions == own
-    waiting = np.empty(values.size, np.int32)
-    count = 0
-    for place in range(values.size):
-        if regions[place] >= 0 and not before[place]:
-            for step in (-width - 1, -width, 1 - width, -1, 1, width - 1, width, width + 1):
-                if before[place + step]:
-                    count = _hand_over(values, regions, before, place, own, width, waiting, count)
-                    break
-    while count:
-        count -= 1
-        place = waiting[count]
-        for step in (-width - 1, -width, 1 - width, -1, 1, width - 1, width, width + 1):
-            if regions[place + step] >= 0:
-                count = _hand_over(values, regions, before, place + step, own, width, waiting, count)
-
-
-@compiled
-def _hand_over(
-    values: Any, regions: Any, before: Any, place: int, own: int, width: int, waiting: Any, count: int
-) -> int:
-    """Give the object a pixel of another region, if half of its light is the object's, and let it wait for its neighbours' turn; how many wait."""
-    x, turned = 2 * (own % width) - place % width, 2 * own - place
-    shown = 0 <= x < width and 0 <= turned < values.size and before[turned]
-    if regions[place] == own or not shown or values[turned] < _HALF * values[place]:
-        return count
-    regions[place] = own
-    waiting[count] = place
-    return count + 1
-
-
-@compiled
-def _lit(values: Any) -> Any:
-    """Places of lit pixels, ascending."""
-    places = np.empty(values.size, np.int32)
-    count = 0
-    for place in range(values.size):
-        places[count] = place
-        count += values[place] > -np.inf
-    return places[:count]
-
-
-@compiled
-def _steepest(values: Any, place: int, width: int) -> int:
-    """The brightest of a pixel and those around it; of equal ones the last."""
-    best = place
-    for step in (-width - 1, -width, 1 - width, -1):
-        if values[place + step] > values[best]:
-            best = place + step
-    for step in (1, width - 1, width, width + 1):
-        if values[place + step] >= values[best]:
-            best = place + step
-    return best
+def _climb(light: Any, region: Any, lit: Any) -> None:
+    """Fill in for each pixel the place of the brightest of it and those around it, of equal ones the last, -1 where it is dark; and ones, of zeros, where it is lit."""
+    height, width = light.shape
+    region[:] = -1
+    dark, still, left, right = np.float32(-np.inf), np.int32(0), np.int32(-1), np.int32(1)
+    up_left, up, up_right = np.int32(-width - 1), np.int32(-width), np.int32(1 - width)
+    down_left, down, down_right = np.int32(width - 1), np.int32(width), np.int32(width + 1)
+    for y in range(1, height - 1):
+        above, here, below = light[y - 1], light[y], light[y + 1]
+        to, shines, first = region[y, 1 : width - 1], lit[y, 1 : width - 1], y * width + 1
+        middle_above, middle, middle_below = above[1 : width - 1], here[1 : width - 1], below[1 : width - 1]
+        right_above, at_right, right_below = above[2:], here[2:], below[2:]
+        for x in range(to.size):
+            own = middle[x]
+            best, step = (above[x], up_left) if above[x] > own else (own, still)
+            best, step = (middle_above[x], up) if middle_above[x] > best else (best, step)
+            best, step = (right_above[x], up_right) if right_above[x] > best else (best, step)
+            best, step = (here[x], left) if here[x] > best else (best, step)
+            best, step = (at_right[x], right) if at_right[x] >= best else (best, step)
+            best, step = (below[x], down_left) if below[x] >= best else (best, step)
+            best, step = (middle_below[x], down) if middle_below[x] >= best else (best, step)
+            step = down_right if right_below[x] >= best else step
+            shines[x] = own > dark
+            to[x] = first + x + step if own > dark else -1
 
 
 @compiled
 def _settle(regions: Any, places: Any) -> None:
     """Let every pixel name its region's peak itself."""
+    for k in range(places.size - 1, -1, -1):  # most ways up lead down first: these are short then
+        regions[places[k]] = regions[regions[places[k]]]
     for place in places:
         peak = regions[place]
         while regions[peak] != peak:
@@ -143,125 +115,185 @@ def _settle(regions: Any, places: Any) -> None:
 
 
 @compiled
-def _peaks(regions: Any, places: Any) -> Any:
-    """Places of the regions' peaks, in the places' order."""
+def _peaks(regions: Any, places: Any, numbers: Any) -> Any:
+    """Places of the regions' peaks, in the places' order; fills in their numbers, at these places."""
     peaks, count = np.empty_like(places), 0
     for place in places:
         peaks[count] = place
         count += regions[place] == place
+    for k in range(count):
+        numbers[peaks[k]] = k
     return peaks[:count]
 
 
 @compiled
-def _borders(regions: Any, places: Any, width: int) -> Any:
-    """Pairs (k, 2) of places that touch and are of two regions, in the places' order."""
-    pairs = np.empty((4 * places.size, 2), np.int32)
+def _mark_borders(region: Any, marks: Any) -> None:
+    """Fill in ones, else zeros, where a pixel and one after it that it touches are of two regions; but in the frame."""
+    height, width = region.shape
+    for y in range(1, height - 1):
+        here, right, to = region[y, 1 : width - 1], region[y, 2:], marks[y, 1 : width - 1]
+        below, below_left, below_right = (
+            region[y + 1, 1 : width - 1],
+            region[y + 1, : width - 2],
+            region[y + 1, 2:],
+        )
+        for x in range(width - 2):
+            own = here[x]
+            parted = (right[x] >= 0) & (right[x] != own)
+            parted |= (below_left[x] >= 0) & (below_left[x] != own)
+            parted |= (below[x] >= 0) & (below[x] != own)
+            parted |= (below_right[x] >= 0) & (below_right[x] != own)
+            to[x] = parted & (own >= 0)
+
+
+@compiled
+def _borders(values: Any, regions: Any, marks: Any, numbers: Any, width: int) -> Any:
+    """Pairs (k, 2) of regions where two pixels of theirs touch, in the order of places, and the lower light (k,) of the two."""
+    places = np.empty(marks.size, np.int32)
+    places = places[: marked(marks, places)]
+    pairs, lower = np.empty((4 * places.size, 2), np.int32), np.empty(4 * places.size, np.float32)
     count = 0
     for place in places:
         for step in (1, width - 1, width, width + 1):
             other = regions[place + step]
             if other >= 0 and other != regions[place]:
-                pairs[count, 0], pairs[count, 1] = place, place + step
+                pairs[count, 0], pairs[count, 1] = numbers[regions[place]], numbers[other]
+                lower[count] = min(values[place], values[place + step])
                 count += 1
-    return pairs[:count]
+    return pairs[:count], lower[:count]
 
 
 @compiled
-def _still(borders: Any, regions: Any) -> Any:
-    """The borders that still are some, in their order; the regions of peaks alone need be settled."""
+def _still(pairs: Any, lower: Any, owners: Any) -> Any:
+    """The borders that still are some, of their owners, in their order."""
     count = 0
-    for k in range(len(borders)):
-        if regions[regions[borders[k, 0]]] != regions[regions[borders[k, 1]]]:
-            borders[count, 0], borders[count, 1] = borders[k, 0], borders[k, 1]
-            count += 1
-    return borders[:count]
+    for k in range(len(lower)):
+        one, two, light = owners[pairs[k, 0]], owners[pairs[k, 1]], lower[k]
+        pairs[count, 0], pairs[count, 1], lower[count] = one, two, light
+        count += one != two
+    return pairs[:count], lower[:count]
 
 
 @compiled
-def _merge(values: Any, regions: Any, peaks: Any, saddle: Any, beyond: Any, borders: Any, noise: Any) -> bool:
-    """Let regions be a part of the one beyond their highest saddle, if they are; whether any was. The regions of peaks alone are settled."""
-    _saddles(values, regions, peaks, saddle, beyond, borders)
+def _merge(owners: Any, heights: Any, least: Any, saddles: Any, beyond: Any, pairs: Any, lower: Any) -> bool:
+    """Let regions be a part of the one beyond their highest saddle, if they are; whether any was. The borders are those of owners."""
+    _saddles(saddles, beyond, pairs, lower)
     found = False
-    for place in peaks:
-        if regions[place] != place or saddle[place] == -np.inf:
+    for k in range(owners.size):
+        if owners[k] != k or saddles[k] == -np.inf:
             continue
-        other = beyond[place]
-        higher = values[other] > values[place] or (values[other] == values[place] and other > place)
-        least = max(_PROMINENCE * noise[place], _CONTRAST * values[place])
-        if higher and values[place] - saddle[place] < least:
-            regions[place], found = other, True
+        other = beyond[k]
+        higher = heights[other] > heights[k] or (heights[other] == heights[k] and other > k)
+        if higher and heights[k] - saddles[k] < least[k]:
+            owners[k], found = other, True
     if found:
-        _settle(regions, peaks)
+        _follow(owners)
     return found
 
 
 @compiled
-def _saddles(values: Any, regions: Any, peaks: Any, saddle: Any, beyond: Any, borders: Any) -> None:
-    """Fill in, at each region's peak, its highest saddle to another one, and to which; -inf where it touches none."""
-    for place in peaks:
-        saddle[place], beyond[place] = -np.inf, -1
-    for k in range(len(borders)):
-        one, two = borders[k]
-        own, other = regions[regions[one]], regions[regions[two]]
-        if own != other:
-            lower = min(values[one], values[two])
-            if lower > saddle[own]:
-                saddle[own], beyond[own] = lower, other
-            if lower > saddle[other]:
-                saddle[other], beyond[other] = lower, own
+def _follow(owners: Any) -> None:
+    """Let every region name the owner that has none itself."""
+    for k in range(owners.size):
+        owner = owners[k]
+        while owners[owner] != owner:
+            owner = owners[owner]
+        owners[k] = owner
 
 
 @compiled
-def _central(regions: Any, places: Any, height: int, width: int) -> int:
+def _saddles(saddles: Any, beyond: Any, pairs: Any, lower: Any) -> None:
+    """Fill in each region's highest saddle to another one, and to which; -inf where it touches none."""
+    saddles[:] = -np.inf
+    for k in range(len(lower)):
+        one, two, light = pairs[k, 0], pairs[k, 1], lower[k]
+        if light > saddles[one]:
+            saddles[one], beyond[one] = light, two
+        if light > saddles[two]:
+            saddles[two], beyond[two] = light, one
+
+
+@compiled
+def _central(owners: Any, peaks: Any, numbers: Any, places: Any, height: int, width: int) -> int:
     """The region with the peak nearest to the stamp's middle, if that is within two pixels; else the region of the pixel nearest to it."""
-    nearest, nearest_peak = np.inf, np.inf
-    own, own_peak = -1, -1
-    y = 0
-    for place in places:
-        while place >= (y + 1) * width:
-            y += 1
-        x = place - y * width
-        away = (y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2
+    nearest, own = np.inf, -1
+    for k in range(peaks.size):
+        away = _away(peaks[k], height, width)
+        if owners[k] == k and away < nearest:
+            nearest, own = away, k
+    if nearest <= _NEAR**2:
+        return own
+    nearest = np.inf
+    for k in range(places.size):
+        away = _away(places[k], height, width)
         if away < nearest:
-            nearest, own = away, regions[place]
-        if regions[place] == place and away < nearest_peak:
-            nearest_peak, own_peak = away, place
-    return own_peak if nearest_peak <= _NEAR**2 else own
+            nearest, own = away, owners[numbers[k]]
+    return own
+
+
+@compiled
+def _away(place: int, height: int, width: int) -> float:
+    """How far a place is from the stamp's middle, squared."""
+    y = place // width
+    return (y - (height - 1) / 2) ** 2 + (place - y * width - (width - 1) / 2) ** 2
 
 
 @compiled
 def _absorb(
-    values: Any, regions: Any, places: Any, peaks: Any, saddle: Any, above: Any, own: int, borders: Any
-) -> bool:
-    """Give regions to the object that are a part of it; whether there were any."""
-    for peak in peaks:
-        saddle[peak], above[peak] = -np.inf, 0
-    if not _touching(values, regions, saddle, own, borders):
-        return False
-    light = 0.0
-    for place in places:
-        if regions[place] == own:
-            light += values[place]
-        else:
-            above[regions[place]] += max(values[place] - saddle[regions[place]], 0.0)
+    owners: Any, heights: Any, numbers: Any, lights: Any, saddles: Any, own: int, pairs: Any, lower: Any
+) -> None:
+    """Give regions to the object that are a part of it."""
+    roles, above = np.zeros(owners.size, np.uint8), np.empty(owners.size)
+    summed = np.empty(owners.size, np.float32)  # the saddles that `above` is of
+    summed[:] = np.nan
+    while True:
+        pairs, lower = _still(pairs, lower, owners)
+        if not _touching(saddles, own, pairs, lower):
+            return
+        for k in range(owners.size):
+            owner = owners[k]
+            asked = (
+                saddles[owner] > -np.inf
+                and heights[owner] <= heights[own]
+                and saddles[owner] != summed[owner]
+            )
+            roles[k] = _OURS if owner == own else _ASKED if asked else 0
+        for k in range(owners.size):
+            if owners[k] == k and roles[k] == _ASKED:
+                summed[k], above[k] = saddles[k], 0.0
+        light = 0.0
+        for k in range(lights.size):
+            role = roles[numbers[k]]
+            light += lights[k] if role == _OURS else 0.0
+            if role == _ASKED:
+                owner = owners[numbers[k]]
+                above[owner] += max(lights[k] - saddles[owner], 0.0)
+        if not _take(owners, heights, saddles, above, own, _SHARE * light):
+            return
+
+
+@compiled
+def _take(owners: Any, heights: Any, saddles: Any, above: Any, own: int, least: float) -> bool:
+    """Give the object the regions that touch it, are not brighter and have less light above the saddle; whether there are any."""
     found = False
-    for peak in peaks:
-        part = regions[peak] == peak != own and saddle[peak] > -np.inf and values[peak] <= values[own]
-        if part and above[peak] < _SHARE * light:
-            regions[peak], found = own, True
+    for k in range(owners.size):
+        part = owners[k] == k != own and saddles[k] > -np.inf and heights[k] <= heights[own]
+        if part and above[k] < least:
+            owners[k], found = own, True
     if found:
-        _settle(regions, places)
+        _follow(owners)
     return found
 
 
 @compiled
-def _touching(values: Any, regions: Any, saddle: Any, own: int, borders: Any) -> bool:
-    """Fill in, at each region's peak, its highest saddle to the object's region, where it touches it; whether any does."""
+def _touching(saddles: Any, own: int, pairs: Any, lower: Any) -> bool:
+    """Fill in each region's highest saddle to the object's, -inf where it does not touch that; whether any does."""
+    saddles[:] = -np.inf
     touched = False
-    for k in range(len(borders)):
-        one, two = borders[k]
-        if (regions[one] == own) != (regions[two] == own):
-            other = regions[two] if regions[one] == own else regions[one]
-            saddle[other] = max(saddle[other], min(values[one], values[two]))
+    for k in range(len(lower)):
+        one, two = pairs[k, 0], pairs[k, 1]
+        if (one == own) != (two == own):
+            other = two if one == own else one
+            saddles[other] = max(saddles[other], lower[k])
             touched = True
     return touched

@@ -70,7 +70,8 @@ def _hearts(images: Any, central: Any, found: Any) -> None:
             here, inside = light[y], region[y]
             for x in range(here.size):
                 here[x] = here[x] if inside[x] else np.float32(0)
-        found[i, 0] = _multimode(framed, _those(order, _framed(region)))
+        framed = _framed(light)
+        found[i, 0] = _multimode(framed, _those(order, framed))
         smooth = np.empty_like(light)
         blur(light, _SMOOTHING, smooth, 0, light.shape[0], 0, light.shape[1])
         found[i, 1], top = _intensity(smooth)
@@ -149,21 +150,24 @@ def _brightest_first(light: Any) -> Any:
 
 
 @compiled
-def _those(order: Any, region: Any) -> Any:
-    """The places that lie in a region (y, x) bool, in their order."""
-    inside, some, count = region.ravel(), np.empty_like(order), 0
+def _those(order: Any, framed: Any) -> Any:
+    """The places that are lit, in their order."""
+    values, some, count = framed.ravel(), np.empty_like(order), 0
     for place in order:
         some[count] = place
-        count += inside[place]
+        count += values[place] > 0
     return some[:count]
 
 
 @compiled
-def _framed(image: Any) -> Any:
-    """A stamp (y, x) with a frame of one pixel around it, so that every pixel has neighbours."""
-    height, width = image.shape
-    framed = np.zeros((height + 2, width + 2), image.dtype)
-    framed[1:-1, 1:-1] = image
+def _framed(light: Any) -> Any:
+    """A stamp (y, x) with a frame of one dark pixel around it, so that every pixel has neighbours."""
+    height, width = light.shape
+    framed = np.zeros((height + 2, width + 2), np.float32)
+    for y in range(height):
+        given, inside = light[y], framed[y + 1, 1 : width + 1]
+        for x in range(width):
+            inside[x] = given[x]
     return framed
 
 

@@ -82,8 +82,12 @@ def _regions(light: Any, masked: Any, shape: Any, found: Any, noticed: Any) -> N
         top, bottom = max(int(y0 - wide), 0), min(int(y0 + wide) + 2, height)
         if left >= right or top >= bottom:
             continue
-        part = light[i, top:bottom, left:right].copy()
+        part = np.empty((bottom - top, right - left), np.float32)
         smooth = np.empty((bottom - top, right - left), np.float32)
+        for y in range(top, bottom):
+            given, here = light[i, y, left:right], part[y - top]
+            for x in range(here.size):
+                here[x] = given[x]
         reach = _LOOKED_AT * radius + 2
         first_y, last_y = max(int(y0 - reach), 0), min(int(y0 + reach) + 2, height)
         first_x, last_x = max(int(x0 - reach), 0), min(int(x0 + reach) + 2, width)

@@ -76,7 +76,11 @@ def locked(url: str, command: str) -> Iterator[Lock]:
             raise lock.lost from error
         raise
     finally:
-        lock.release()
+        try:
+            lock.release()
+        except KeyboardInterrupt as interrupt:  # that of a lock that was lost may come as late as this
+            lock.release()
+            raise (lock.lost or interrupt) from None
 
 
 def at_work(url: str) -> Holder | None:
@@ -163,13 +167,14 @@ class Lock:
     def _live(self) -> None:
         while not self._over.wait(BEAT):
             # Disks that are full and stores that are away for a while are other people's to complain of.
-            with contextlib.suppress(Exception), self._alone:
+            with self._alone:
                 if self._over.is_set():
                     return
-                self._beat()
-            if self.lost is not None:
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-                return
+                with contextlib.suppress(Exception):
+                    self._beat()
+                if self.lost is not None:  # once it is let go, an interrupt would end what comes after it
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    return
 
     def _beat(self) -> None:
         self._me = self._me.beat()
@@ -206,9 +211,9 @@ class Lock:
 
     def release(self) -> None:
         """Let go of the folder; one that was made for the lock and is empty goes too."""
-        self._over.set()
         _held.discard(self)
         with contextlib.suppress(Exception), self._alone:
+            self._over.set()
             self._file.remove(self._written)
             if self._made_folder:
                 os.rmdir(storage.local_path(self._url))  # noqa: PTH106 - refuses where something is in it

@@ -204,6 +204,26 @@ def test_a_command_whose_interrupt_was_ignored_ends_as_if_done(place):
         work()
 
 
+def test_an_interrupt_comes_after_the_folder_was_let_go(tmp_path, quick, monkeypatch):
+    beat = locks.Lock._beat
+
+    def slow(lock: locks.Lock) -> None:
+        time.sleep(0.3)
+        beat(lock)
+
+    monkeypatch.setattr(locks.Lock, "_beat", slow)
+
+    def work() -> None:
+        with locked(str(tmp_path), "run") as mine:
+            time.sleep(0.2)  # a sign of life is being written
+            elsewhere(str(tmp_path))
+            mine._look()
+
+    with pytest.raises(LockLost):
+        work()
+    time.sleep(0.2)
+
+
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"pid": "x"}', b"\xff\x00", b"[" * 10_000])
 def test_a_damaged_lock_ends_in_a_traceback(place, text):
     storage.write(storage.join(place, NAME), text)

@@ -10,7 +10,9 @@ import torch
 
 from kernels.compiled import compiled
 from kernels.measure.boxes import box_of
+from kernels.measure.disjoint_sets import join, root_of
 from kernels.measure.flood import flood
+from kernels.measure.intensity import intensity
 from kernels.measure.regions import blur
 
 __all__ = ["Hearts", "multimode"]
@@ -74,7 +76,7 @@ def _hearts(images: Any, central: Any, found: Any) -> None:
         found[i, 0] = _multimode(framed, _those(order, framed))
         smooth = np.empty_like(light)
         blur(light, _SMOOTHING, smooth, 0, light.shape[0], 0, light.shape[1])
-        found[i, 1], top = _intensity(smooth)
+        found[i, 1], top = intensity(smooth)
         height, width = light.shape
         flux, x0, y0 = 0.0, 0.0, 0.0
         for y in range(height):
@@ -108,24 +110,6 @@ def _lit(image: Any, central: Any) -> Any:
         for x in range(inside.size):
             inside[x] = given[x] if here[x] else np.float32(0)
     return light
-
-
-@compiled
-def _root(parent: Any, place: int) -> int:
-    while parent[place] != place:
-        parent[place] = parent[parent[place]]
-        place = parent[place]
-    return place
-
-
-@compiled
-def _join(parent: Any, root: int, pixels: int, other: int, more: int) -> tuple[int, int]:
-    """Let the smaller of two regions be a part of the larger one: the root of both, and their pixels."""
-    if more > pixels:
-        parent[root] = other
-        return other, pixels + more
-    parent[other] = root
-    return root, pixels + more
 
 
 @compiled
@@ -220,12 +204,12 @@ def _faintest(framed: Any, order: Any) -> float:
         parent[place], root, light_in, pixels = place, place, float(value), 1
         for step in (-wide - 1, -wide, 1 - wide, -1, 1, wide - 1, wide, wide + 1):
             if parent[place + step] >= 0:
-                other = _root(parent, place + step)
+                other = root_of(parent, place + step)
                 if other != root:
                     light_in += total[other]
-                    root, pixels = _join(parent, root, pixels, other, count[other])
+                    root, pixels = join(parent, root, pixels, other, count[other])
         total[root], count[root] = light_in, pixels
-        main = _root(parent, top)
+        main = root_of(parent, top)
         if value <= _FAINTEST * total[main] / count[main]:
             return value
     return 0.0
@@ -243,10 +227,10 @@ def _multimode(framed: Any, order: Any) -> float:
         parent[place], root, grown = place, place, 1
         for step in (-wide - 1, -wide, 1 - wide, -1, 1, wide - 1, wide, wide + 1):
             if parent[place + step] >= 0:
-                other = _root(parent, place + step)
+                other = root_of(parent, place + step)
                 if other != root:
                     of_area[area[other]] -= 1
-                    root, grown = _join(parent, root, grown, other, area[other])
+                    root, grown = join(parent, root, grown, other, area[other])
         area[root] = grown
         of_area[grown] += 1
         if grown < first:
@@ -262,43 +246,3 @@ def _multimode(framed: Any, order: Any) -> float:
         if last_of_value and second * second > most * first:
             most, answer = second * second / first, second / first
     return answer
-
-
-@compiled
-def _intensity(smooth: Any) -> tuple[float, int]:
-    """Light of the second brightest peak over that of the brightest, and the place of that one."""
-    height, width = smooth.shape
-    values = smooth.ravel()
-    up, light = _brightest_neighbours(smooth).ravel(), np.zeros(height * width)
-    for place in range(height * width):
-        if values[place] > 0:
-            light[_root(up, place)] += values[place]
-    first = 0
-    for place in range(1, height * width):
-        if light[place] > light[first]:
-            first = place
-    second = 0.0
-    for place in range(height * width):
-        if place != first:
-            second = max(second, light[place])
-    return second / light[first], first
-
-
-@compiled
-def _brightest_neighbours(smooth: Any) -> Any:
-    """The place (y, x) of the brightest of a pixel and its neighbours; of equal ones the first, and the pixel itself before them."""
-    height, width = smooth.shape
-    up, best = np.empty((height, width), np.int32), np.empty(width, np.float32)
-    for y in range(height):
-        for x in range(width):
-            up[y, x], best[x] = y * width + x, smooth[y, x]
-        for to_y in range(max(y - 1, 0), min(y + 2, height)):
-            for step in range(-1, 2):
-                first, last = max(-step, 0), width - max(step, 0)
-                place, there = to_y * width + first + step, smooth[to_y, first + step : last + step]
-                to, brightest = up[y, first:last], best[first:last]
-                for x in range(there.size):
-                    brighter = there[x] > brightest[x]
-                    to[x] = place + x if brighter else to[x]
-                    brightest[x] = there[x] if brighter else brightest[x]
-    return up
